@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstdint>
+
+namespace cmad {
+
+/// Tags that select an implementation: `fps<Cpu>`.
+///
+/// Every op takes a `void* stream` last. For a GPU it is the stream to launch on; for the CPU it
+/// carries the number of threads the op may use, so that torch.set_num_threads() holds here too.
+struct Cpu {};
+
+inline std::int64_t threads_of(void* stream) {
+  const auto n = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(stream));
+  return n < 1 ? 1 : n;
+}
+
+}  // namespace cmad

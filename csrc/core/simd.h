@@ -1,0 +1,9 @@
+#pragma once
+
+/// Put before a function with a hot loop: it is compiled for AVX-512, AVX2 and the baseline, and
+/// the loader picks by the machine it runs on. Results are equal (the build forbids contraction).
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#define CMAD_SIMD __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define CMAD_SIMD
+#endif

@@ -1,0 +1,6 @@
+#include "bind.h"
+
+NB_MODULE(_cpu, m) {
+  m.doc() = "cmad's ops on the CPU; called through cmad.ops only.";
+  cmad::bind_ops<cmad::Cpu>(m);
+}

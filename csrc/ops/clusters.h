@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+
+#include "core/device.h"
+
+namespace cmad {
+
+/// DBSCAN. A core point has at least `min_points` points, itself included, with
+/// squared distance <= eps * eps in float32; core points that near each other share a cluster.
+/// Clusters are numbered by their lowest core point. Another point joins the lowest-numbered
+/// cluster that has a core point so near, or is noise, -1.
+struct Clusters {
+  const float* xyz;     // [N, 3] finite
+  std::int64_t* label;  // [N] out
+  std::int64_t N, min_points;
+  float eps;  // metres, > 0
+};
+template <class Device>
+void clusters(const Clusters&, void* stream);
+template <>
+void clusters<Cpu>(const Clusters&, void* stream);
+
+}  // namespace cmad

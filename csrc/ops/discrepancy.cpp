@@ -1,0 +1,75 @@
+#include "ops/discrepancy.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/parallel.h"
+#include "core/simd.h"
+
+namespace cmad {
+namespace {
+
+constexpr int kLanes = 32;
+
+struct Sums {
+  double aa, bb, ab;
+};
+
+double total(const float* lane) {
+  double sum = 0;
+  for (int i = 0; i < kLanes; ++i) sum += double(lane[i]);
+  return sum;
+}
+
+CMAD_SIMD Sums products(const float* __restrict a, const float* __restrict b, std::int64_t D) {
+  float aa[kLanes] = {}, bb[kLanes] = {}, ab[kLanes] = {};
+  std::int64_t d = 0;
+  for (; d + kLanes <= D; d += kLanes)
+    for (int i = 0; i < kLanes; ++i) {
+      aa[i] += a[d + i] * a[d + i];
+      bb[i] += b[d + i] * b[d + i];
+      ab[i] += a[d + i] * b[d + i];
+    }
+  for (; d < D; ++d) {
+    aa[0] += a[d] * a[d];
+    bb[0] += b[d] * b[d];
+    ab[0] += a[d] * b[d];
+  }
+  return {total(aa), total(bb), total(ab)};
+}
+
+/// Sum of squares of a * sa - b * sb. From differences: 2 - 2 cos would lose the small distances.
+CMAD_SIMD double squared_difference(const float* __restrict a, const float* __restrict b,
+                                    std::int64_t D, float sa, float sb) {
+  float sum[kLanes] = {};
+  std::int64_t d = 0;
+  for (; d + kLanes <= D; d += kLanes)
+    for (int i = 0; i < kLanes; ++i) {
+      const float e = a[d + i] * sa - b[d + i] * sb;
+      sum[i] += e * e;
+    }
+  for (; d < D; ++d) {
+    const float e = a[d] * sa - b[d] * sb;
+    sum[0] += e * e;
+  }
+  return total(sum);
+}
+
+}  // namespace
+
+template <>
+void discrepancy<Cpu>(const Discrepancy& p, void* stream) {
+  parallel_for(p.P, 256, stream, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      const float* a = p.a + row * p.D;
+      const float* b = p.b + row * p.D;
+      const Sums s = products(a, b, p.D);
+      const double la = std::max(std::sqrt(s.aa), 1e-12), lb = std::max(std::sqrt(s.bb), 1e-12);
+      p.euclidean[row] =
+          float(std::sqrt(squared_difference(a, b, p.D, float(1 / la), float(1 / lb))));
+      p.cosine[row] = float(1 - s.ab / (la * lb));
+    }
+  });
+}
+
+}  // namespace cmad

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+
+#include "core/device.h"
+
+namespace cmad {
+
+/// Farthest point sampling: each pick is the point with the largest squared distance to its nearest
+/// earlier pick. Starts at point 0.
+struct Fps {
+  const float* xyz;      // [B, N, 3] finite
+  float* nearest;        // [B, N]  scratch: squared distance to the picked set
+  std::int64_t* index;   // [B, K]  out
+  std::int64_t B, N, K;  // 1 <= K <= N, or B == 0
+  // Among equally far points: false, the lowest index; true, the order of the published CUDA
+  // kernel, by bit-reversed (index mod block), then index, with block the largest power of two
+  // that is at most N and 512.
+  bool published_ties;
+  // A point with x*x + y*y + z*z <= skip is picked only as point 0, and shortens no distance of
+  // its own; where all are skipped every pick is 0. Negative: none is skipped.
+  double skip;
+};
+template <class Device>
+void fps(const Fps&, void* stream);
+template <>
+void fps<Cpu>(const Fps&, void* stream);
+
+}  // namespace cmad

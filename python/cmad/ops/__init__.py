@@ -1,0 +1,24 @@
+"""One public function per native op: its docstring says what it computes and what it takes."""
+
+from cmad.ops.clusters import clusters
+from cmad.ops.discrepancy import discrepancy
+from cmad.ops.fps import fps
+from cmad.ops.group import group
+from cmad.ops.interpolate import interpolate
+from cmad.ops.pixel_weights import pixel_weights
+from cmad.ops.plane import plane
+from cmad.ops.smooth import box_cascade, smooth
+from cmad.ops.three_nn import three_nn
+
+__all__ = [
+    "box_cascade",
+    "clusters",
+    "discrepancy",
+    "fps",
+    "group",
+    "interpolate",
+    "pixel_weights",
+    "plane",
+    "smooth",
+    "three_nn",
+]
