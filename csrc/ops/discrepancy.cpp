@@ -12,7 +12,7 @@ namespace {
 constexpr int kLanes = 32;
 
 struct Sums {
-  double aa, bb, ab;
+  double aa, bb;
 };
 
 double total(const float* lane) {
@@ -21,21 +21,19 @@ double total(const float* lane) {
   return sum;
 }
 
-CMAD_SIMD Sums products(const float* __restrict a, const float* __restrict b, std::int64_t D) {
-  float aa[kLanes] = {}, bb[kLanes] = {}, ab[kLanes] = {};
+CMAD_SIMD Sums squares(const float* __restrict a, const float* __restrict b, std::int64_t D) {
+  float aa[kLanes] = {}, bb[kLanes] = {};
   std::int64_t d = 0;
   for (; d + kLanes <= D; d += kLanes)
     for (int i = 0; i < kLanes; ++i) {
       aa[i] += a[d + i] * a[d + i];
       bb[i] += b[d + i] * b[d + i];
-      ab[i] += a[d + i] * b[d + i];
     }
   for (; d < D; ++d) {
     aa[0] += a[d] * a[d];
     bb[0] += b[d] * b[d];
-    ab[0] += a[d] * b[d];
   }
-  return {total(aa), total(bb), total(ab)};
+  return {total(aa), total(bb)};
 }
 
 /// Sum of squares of a * sa - b * sb. From differences: 2 - 2 cos would lose the small distances.
@@ -63,11 +61,13 @@ void discrepancy<Cpu>(const Discrepancy& p, void* stream) {
     for (std::int64_t row = begin; row < end; ++row) {
       const float* a = p.a + row * p.D;
       const float* b = p.b + row * p.D;
-      const Sums s = products(a, b, p.D);
+      const Sums s = squares(a, b, p.D);
       const double la = std::max(std::sqrt(s.aa), 1e-12), lb = std::max(std::sqrt(s.bb), 1e-12);
-      p.euclidean[row] =
-          float(std::sqrt(squared_difference(a, b, p.D, float(1 / la), float(1 / lb))));
-      p.cosine[row] = float(1 - s.ab / (la * lb));
+      const double d2 = squared_difference(a, b, p.D, float(1 / la), float(1 / lb));
+      p.euclidean[row] = float(std::min(2.0, std::sqrt(d2)));
+      // |u - v|^2 = |u|^2 + |v|^2 - 2 u.v, where |u| < 1 only if the row is shorter than 1e-12.
+      const double lost = 2 - std::min(1.0, s.aa * 1e24) - std::min(1.0, s.bb * 1e24);
+      p.cosine[row] = float(std::min(2.0, 0.5 * (d2 + lost)));
     }
   });
 }

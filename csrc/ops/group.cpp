@@ -1,6 +1,7 @@
 #include "ops/group.h"
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "core/grid.h"
@@ -43,6 +44,7 @@ void group<Cpu>(const Group& p, void* stream) {
           if (std::int64_t(keys.size()) < p.K) return false;
           std::nth_element(keys.begin(), keys.begin() + (p.K - 1), keys.end());
           const double reach = grid.reach(centre, cell, r);
+          if (reach == std::numeric_limits<double>::infinity()) return true;
           return double(key_dist2(keys[p.K - 1])) < reach * reach;
         };
         for (std::int64_t r = 1; !gather(r); r += (r + 1) / 2) {

@@ -104,10 +104,11 @@ void plane<Cpu>(const Plane& p, void* stream) {
   }
   std::vector<Fit> hypothesis(p.T);
   std::vector<std::int64_t> count(p.T, -1);
+  const std::uint64_t key = hash64(p.seed);  // so that near seeds share no draws
   parallel_for(p.T, 64, stream, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       const Fit f = hypothesis[t] = fit(p.S, [&](std::int64_t s) {
-        return p.xyz + 3 * (hash64(p.seed + std::uint64_t(t * p.S + s)) % std::uint64_t(p.N));
+        return p.xyz + 3 * (hash64(key + std::uint64_t(t * p.S + s)) % std::uint64_t(p.N));
       });
       if (f.ok)
         count[t] = support(x.data(), y.data(), z.data(), p.N, float(f.n[0]), float(f.n[1]),

@@ -1,1 +1,29 @@
-"""x"""
+"""Anomaly detection for industrial inspection from an RGB image and its registered 3D points.
+
+    detector = cmad.CFM()
+    detector.fit(train)                            # cmad.Sample objects of good parts
+    detector.calibrate(good, false_reject_rate=0.05)
+    detector.save("part.cmad")
+    cmad.score(rgb, xyz, model="part.cmad")
+"""
+
+from cmad import datasets, extractors, metrics
+from cmad.api import score, use
+from cmad.detectors import CFM, load
+from cmad.preprocess import xyz_from_depth
+from cmad.types import Prediction, Sample
+from cmad.version import __version__
+
+__all__ = [
+    "CFM",
+    "Prediction",
+    "Sample",
+    "__version__",
+    "datasets",
+    "extractors",
+    "load",
+    "metrics",
+    "score",
+    "use",
+    "xyz_from_depth",
+]

@@ -30,22 +30,28 @@ def expect(op: str, **arguments: tuple[Tensor, str, torch.dtype]) -> dict[str, i
             raise TypeError(f"{op}: {name} must be {dtype}, got {tensor.dtype}")
         letters = shape.split()
         got = tuple(tensor.shape)
-        bound = [sizes.get(x, int(x) if x.isdigit() else None) for x in letters]
+        said = ", ".join(f"{x}={sizes[x]}" if x in sizes else x for x in letters)
         if len(got) != len(letters) or any(
-            b is not None and b != g for b, g in zip(bound, got, strict=True)
+            g != (int(x) if x.isdigit() else sizes.setdefault(x, g))
+            for x, g in zip(letters, got, strict=True)
         ):
-            said = ", ".join(
-                f"{x}={b}" if b is not None and not x.isdigit() else x
-                for x, b in zip(letters, bound, strict=True)
-            )
             raise ValueError(f"{op}: {name} must be ({said}), got {got}")
-        sizes.update(
-            (x, g) for x, g in zip(letters, got, strict=True) if not x.isdigit()
-        )
         if device is not None and tensor.device != device:
             raise ValueError(f"{op}: {name} must be on {device}, got {tensor.device}")
         device = tensor.device
     return sizes
+
+
+def finite(op: str, **arguments: Tensor) -> None:
+    """Check that an op's coordinates are finite: searches index memory by them.
+
+    Raises:
+        ValueError: a NaN or an infinity.
+
+    """
+    for name, tensor in arguments.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{op}: {name} must be finite, got NaN or infinity")
 
 
 def native(device: torch.device) -> tuple[ModuleType, int]:

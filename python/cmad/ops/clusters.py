@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cmad.ops._call import expect, native
+from cmad.ops._call import expect, finite, native
 
 
 def clusters(xyz: Tensor, eps: float, min_points: int) -> Tensor:
@@ -23,9 +23,10 @@ def clusters(xyz: Tensor, eps: float, min_points: int) -> Tensor:
 
     """
     n = expect("clusters", xyz=(xyz, "N 3", torch.float32))
-    if eps <= 0 or min_points < 1:
+    if not (eps > 0 and min_points >= 1):
         raise ValueError(f"clusters: needs eps > 0 and min_points >= 1, got {eps}, {min_points}")
     label = xyz.new_empty(n["N"], dtype=torch.int64)
     lib, stream = native(xyz.device)
+    finite("clusters", xyz=xyz)
     lib.clusters(xyz.detach().contiguous(), label, min_points, eps, stream)
     return label

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cmad.ops._call import expect, native
+from cmad.ops._call import expect, finite, native
 
 
 def fps(xyz: Tensor, k: int, *, ties: str = "lowest", skip: float | None = None) -> Tensor:
@@ -34,6 +34,7 @@ def fps(xyz: Tensor, k: int, *, ties: str = "lowest", skip: float | None = None)
     index = xyz.new_empty((n["B"], k), dtype=torch.int64)
     nearest = xyz.new_empty((n["B"], n["N"]))
     lib, stream = native(xyz.device)
+    finite("fps", xyz=xyz)
     lib.fps(
         xyz.detach().contiguous(),
         nearest,

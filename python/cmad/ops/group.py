@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cmad.ops._call import expect, native
+from cmad.ops._call import expect, finite, native
 
 
 def group(xyz: Tensor, centre: Tensor, k: int) -> Tensor:
@@ -25,5 +25,6 @@ def group(xyz: Tensor, centre: Tensor, k: int) -> Tensor:
         raise ValueError(f"group: k must be in [1, N={n['N']}], got {k}")
     index = xyz.new_empty((n["B"], n["G"], k), dtype=torch.int64)
     lib, stream = native(xyz.device)
+    finite("group", xyz=xyz, centre=centre)
     lib.group(xyz.detach().contiguous(), centre.detach().contiguous(), index, stream)
     return index

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cmad.ops._call import expect, native
+from cmad.ops._call import expect, finite, native
 
 
 def plane(
@@ -33,7 +33,7 @@ def plane(
     n = expect("plane", xyz=(xyz, "N 3", torch.float32))
     if n["N"] < 3:
         raise ValueError(f"plane: xyz must have at least 3 points, got {n['N']}")
-    if threshold <= 0:
+    if not threshold > 0:
         raise ValueError(f"plane: threshold must be positive metres, got {threshold}")
     if samples < 3 or tries < 1 or seed < 0:
         raise ValueError(
@@ -42,9 +42,8 @@ def plane(
     result = xyz.new_empty(4, dtype=torch.float64)
     support = xyz.new_empty(1, dtype=torch.int64)
     lib, stream = native(xyz.device)
-    lib.plane(
-        xyz.detach().contiguous(), result, support, samples, tries, threshold, seed, stream
-    )
+    finite("plane", xyz=xyz)
+    lib.plane(xyz.detach().contiguous(), result, support, samples, tries, threshold, seed, stream)
     if not result.any():
         raise ValueError(f"plane: no plane in {tries} tries, the {n['N']} points lie on a line")
     return result, int(support)

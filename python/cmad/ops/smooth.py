@@ -22,7 +22,7 @@ def smooth(maps: Tensor, sigma: float = 4.0) -> Tensor:
         (B, H, W) float32.
 
     """
-    if sigma <= 0:
+    if not 0 < sigma < math.inf:
         raise ValueError(f"smooth: sigma must be positive, got {sigma}")
     radius = int(4 * sigma + 0.5)
     kernel = [math.exp(-0.5 * (i / sigma) ** 2) for i in range(-radius, radius + 1)]

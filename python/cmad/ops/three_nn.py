@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cmad.ops._call import expect, native
+from cmad.ops._call import expect, finite, native
 
 
 def three_nn(xyz: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
@@ -25,9 +25,12 @@ def three_nn(xyz: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
         "three_nn", xyz=(xyz, "B N 3", torch.float32), centre=(centre, "B M 3", torch.float32)
     )
     if n["M"] < 1 and n["B"] * n["N"] > 0:
-        raise ValueError(f"three_nn: centre must have at least one point, got {tuple(centre.shape)}")
+        raise ValueError(
+            f"three_nn: centre must have at least one point, got {tuple(centre.shape)}"
+        )
     index = xyz.new_empty((n["B"], n["N"], 3), dtype=torch.int64)
     weight = xyz.new_empty((n["B"], n["N"], 3))
     lib, stream = native(xyz.device)
+    finite("three_nn", xyz=xyz, centre=centre)
     lib.three_nn(xyz.detach().contiguous(), centre.detach().contiguous(), index, weight, stream)
     return index, weight

@@ -1,0 +1,62 @@
+"""MVTec 3D-AD in its original layout."""
+
+from functools import partial
+from pathlib import Path
+
+from cmad.datasets.files import LazySamples, find_parts, read_sample
+
+SPLITS = ("train", "validation", "test")
+
+
+class MVTec3D(LazySamples):
+    """One split of one category of MVTec 3D-AD (Bergmann et al., 2021).
+
+    Reads ``root/category/split/<defect>/{rgb,xyz,gt}/NNN.{png,tiff}``, sorted by defect and number,
+    each sample when it is asked for. Coordinates are in metres. The mask of a good part is zeros.
+    The data set's licence, CC BY-NC-SA 4.0, does not allow commercial use.
+    """
+
+    def __init__(self, root: str | Path, category: str, split: str) -> None:
+        """List the files of one split; reads none of them.
+
+        Args:
+            root: folder that holds the categories.
+            category: such as ``"bagel"``.
+            split: ``"train"``, ``"validation"`` or ``"test"``.
+
+        Raises:
+            FileNotFoundError: root or the split's folder is not there.
+            ValueError: unknown category or split, an image without points or points without image,
+                a defect without mask, or no samples at all.
+
+        """
+        root = Path(root)
+        if split not in SPLITS:
+            raise ValueError(f"MVTec3D: split must be one of {', '.join(SPLITS)}, got {split!r}")
+        if not root.is_dir():
+            raise FileNotFoundError(f"MVTec3D: root must be a folder, got {root}")
+        _expect_category(root, category)
+        folder = root / category / split
+        if not folder.is_dir():
+            raise FileNotFoundError(f"MVTec3D: {root / category} has no folder {split}/")
+        sources = []
+        for kind in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
+            for stem, rgb, xyz, mask in find_parts(kind):
+                if mask is None and kind.name != "good":
+                    raise ValueError(f"{rgb}: has no mask, {kind / 'gt' / stem}.png is missing")
+                name = f"{split}/{kind.name}/{stem}"
+                sources.append(partial(read_sample, rgb, xyz, mask, kind.name, name))
+        if not sources:
+            raise ValueError(f"MVTec3D: {folder} holds no samples (<defect>/rgb and <defect>/xyz)")
+        super().__init__(sources)
+
+
+def _expect_category(root: Path, category: str) -> None:
+    folders = sorted(entry for entry in root.iterdir() if entry.is_dir())
+    known = [f.name for f in folders if any((f / split).is_dir() for split in SPLITS)]
+    if category in known:
+        return
+    if not known:
+        hint = "; it is a category itself" if any(f.name in SPLITS for f in folders) else ""
+        raise ValueError(f"MVTec3D: root must hold folders of categories, got {root}{hint}")
+    raise ValueError(f"MVTec3D: category must be one of {', '.join(known)}, got {category!r}")

@@ -1,0 +1,97 @@
+"""What every detector does with its inputs: batches, good parts, options, saved extractors."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cmad import extractors, model_file
+from cmad.extractors import RgbExtractor, XyzExtractor
+from cmad.preprocess import to_metres
+from cmad.types import Array, Sample
+
+
+def as_samples(
+    rgb: Array | Sequence[Array], xyz: Array | Sequence[Array], unit: str
+) -> tuple[list[Sample], bool]:
+    """Turn what `predict` takes into samples; the flag says that it was a single part."""
+    single = not _is_batch(rgb)
+    if single != (not _is_batch(xyz)):
+        raise ValueError("predict: rgb and xyz must both be single frames or both batches")
+    pairs = [(rgb, xyz)] if single else list(_zipped(rgb, xyz))
+    return [Sample(r, to_metres(x, unit)) for r, x in pairs], single  # type: ignore[arg-type]
+
+
+def _is_batch(value: object) -> bool:
+    return value.ndim == 4 if isinstance(value, np.ndarray | Tensor) else isinstance(value, list | tuple)
+
+
+def _zipped(rgb: Sequence[Array], xyz: Sequence[Array]) -> Iterator[tuple[Array, Array]]:
+    if len(rgb) != len(xyz):
+        raise ValueError(
+            f"predict: rgb and xyz must have as many frames, got {len(rgb)} and {len(xyz)}"
+        )
+    return zip(rgb, xyz, strict=True)
+
+
+def parts_of(samples: Iterable[Sample]) -> int | None:
+    """Return how many samples there are, where that is known beforehand."""
+    return len(samples) if isinstance(samples, Sized) else None
+
+
+def good_only(samples: Iterable[Sample], verb: str) -> Iterator[Sample]:
+    """Pass samples on; raise at one that is known to be defective, or is no sample."""
+    for sample in samples:
+        if not isinstance(sample, Sample):
+            raise TypeError(f"{verb}: samples must yield cmad.Sample, got {type(sample).__name__}")
+        if sample.label == 1:
+            raise ValueError(
+                f"{verb}: only good parts may be used, {sample.name or 'a sample'} is "
+                f"labelled {sample.defect!r}"
+            )
+        yield sample
+
+
+def one_of(who: str, name: str, value: object, allowed: Iterable[object]) -> None:
+    """Raise where an option is not one of those allowed."""
+    if value not in (options := list(allowed)):
+        said = ", ".join(repr(o) for o in options)
+        raise ValueError(f"{who}: {name} must be one of {said}, got {value!r}")
+
+
+def device_of(who: str, device: str) -> torch.device:
+    """Return the device to run on."""
+    one_of(who, "device", device, ("auto", "cpu", "cuda"))
+    if device == "cuda":
+        raise RuntimeError(f"{who}: this build has no native ops for 'cuda'; use device='cpu'")
+    return torch.device("cpu")
+
+
+def restored(
+    name: str,
+    given: RgbExtractor | XyzExtractor | None,
+    config: Mapping[str, object],
+    tensors: Mapping[str, Tensor],
+) -> RgbExtractor | XyzExtractor:
+    """Return the extractor of a saved model, and check that its weights are those of the training.
+
+    Args:
+        name: ``"rgb"`` or ``"xyz"``.
+        given: the extractor passed by the caller; None rebuilds it.
+        config: from the model's header, with the hash of its weights.
+        tensors: of the model file, with the extractor's own if it was saved along.
+
+    """
+    if given is None:
+        state = model_file.prefixed(tensors, f"{name}.") or None
+        given = extractors.from_config(
+            {k: v for k, v in config.items() if k != "sha256"}, state
+        )
+    trained, found = str(config["sha256"]), given.fingerprint()
+    if found != trained:
+        raise ValueError(
+            f"the model was trained with other {name} weights than those found now "
+            f"({given.describe()}): sha256 {trained[:12]}, found {found[:12]}"
+        )
+    return given

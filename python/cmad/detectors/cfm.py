@@ -1,0 +1,416 @@
+"""CFM: crossmodal feature mapping (Costanzino et al., CVPR 2024)."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from cmad import maps, model_file, ops
+from cmad.calibrate import conformal_threshold
+from cmad.detectors._inputs import (
+    as_samples,
+    device_of,
+    good_only,
+    one_of,
+    parts_of,
+    restored,
+)
+from cmad.detectors._training import train
+from cmad.extractors import FPFH, PointMAE, RgbExtractor, ViT, XyzExtractor
+from cmad.nn import Mappings
+from cmad.pipeline import Pipeline, rgb_rows, xyz_rows
+from cmad.preprocess import Preprocessing, to_input
+from cmad.progress import bar
+from cmad.store import FeatureStore
+from cmad.types import Array, Features, Frame, Prediction, Sample
+
+VARIANTS = {"full": None, "medium": 8, "small": 4, "tiny": 1}
+"""Transformer blocks kept in both extractors (CFM, sections 3.4 and 4); None keeps all."""
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+STATISTICS_FRAMES = 64
+"""Training frames that an extractor's statistics are taken from, at most: the first ones."""
+Config = dict[str, object]
+CHUNK = 8192
+"""Pixels mapped at a time in prediction, to bound the memory."""
+
+
+class CFM:
+    """Anomaly detection by mapping 2D features to 3D features and back.
+
+    Two small networks learn on good parts to predict each modality's frozen features from the
+    other's, pixel by pixel. On a new part the distances between predicted and observed features
+    are multiplied: a pixel is anomalous where both modalities disagree.
+    """
+
+    def __init__(
+        self,
+        variant: str = "full",
+        preset: str = "paper",
+        rgb: str | RgbExtractor = "vit_base_patch8_224.dino",
+        xyz: str | XyzExtractor = "point_mae",
+        image_size: int = 224,
+        weights: str | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        seed: int = 0,
+    ) -> None:
+        """Make an untrained detector.
+
+        Args:
+            variant: ``"full"``, ``"medium"``, ``"small"`` or ``"tiny"``: extractors pruned after
+                block 12, 8, 4 or 1 (CFM, section 3.4). For extractors given by name.
+            preset: ``"paper"`` follows the paper's text, ``"official"`` the published code;
+                docs/decisions/presets.md lists the differences.
+            rgb: name of a timm ViT, or a 2D extractor such as `cmad.extractors.ViT`.
+            xyz: ``"point_mae"``, ``"fpfh"``, or a 3D extractor such as
+                `cmad.extractors.PointMAE`.
+            image_size: S, pixels along each side of the grid that maps are computed on, and of the
+                images that a 2D extractor given by name takes.
+            weights: None loads pretrained weights (`CMAD_WEIGHTS`, else downloaded once);
+                ``"random"`` draws seeded ones, for tests and timing. For extractors given by name.
+            device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+            precision: of extraction and mapping, ``"fp32"``, ``"fp16"`` or ``"bf16"``.
+                ``"auto"`` is fp32 arithmetic with training features kept in half precision.
+            seed: of everything random: mapping weights, pixel and frame order, random extractor
+                weights, the background plane.
+
+        Raises:
+            ValueError: an option is not one of the above.
+            RuntimeError: weights, an extra, or a device that are not available.
+
+        """
+        one_of("CFM", "variant", variant, VARIANTS)
+        one_of("CFM", "preset", preset, ("paper", "official"))
+        one_of("CFM", "precision", precision, ("auto", *PRECISIONS))
+        one_of("CFM", "weights", weights, (None, "random"))
+        self.variant, self.preset, self.precision, self.seed = variant, preset, precision, seed
+        self.device = device_of("CFM", device)
+        block = VARIANTS[variant]
+        if block is not None and not (isinstance(rgb, str) and xyz == "point_mae"):
+            raise ValueError(
+                f"CFM: variant {variant!r} prunes a named ViT and 'point_mae'; an extractor object "
+                "is pruned where it is made: ViT(..., block=...), PointMAE(..., blocks=...)"
+            )
+        if isinstance(rgb, str):
+            rgb = ViT(rgb, block=block, image_size=image_size, weights=weights, seed=seed)
+        if isinstance(xyz, str):
+            one_of("CFM", "xyz", xyz, ("point_mae", "fpfh"))
+            official = preset == "official"
+            xyz = (
+                FPFH()
+                if xyz == "fpfh"
+                else PointMAE(
+                    group_size=128 if official else 32,
+                    blocks=block,
+                    weights=weights,
+                    seed=seed,
+                    published=official,
+                )
+            )
+        self.pipeline = Pipeline(
+            rgb,
+            xyz,
+            Preprocessing(image_size, rgb.image_size, preset, seed),
+            PRECISIONS.get(precision, torch.float32),
+        )
+        self.mappings: Mappings | None = None
+        """The trained networks; None before `fit`."""
+        self.losses: list[tuple[float, float]] = []
+        """Of each training step: 2D and 3D part of the loss (CFM, equation 2)."""
+        self.threshold: float | None = None
+        self.false_reject_rate: float | None = None
+
+    def fit(
+        self,
+        samples: Iterable[Sample],
+        epochs: int = 250,
+        pixels_per_image: int | None = None,
+        progress: bool = True,
+        *,
+        batch_size: int = 4,
+        shuffle: bool = True,
+        memory_limit: int = 4 << 30,
+    ) -> "CFM":
+        """Train on good parts.
+
+        The frozen extractors run once per part; epochs run on their kept features, so they cost
+        only the two small networks (docs/training.md has the figures). Cosine loss over foreground
+        pixels, Adam at 1e-3 (CFM, section 4).
+
+        Args:
+            samples: good parts; iterated once.
+            epochs: passes over all parts.
+            pixels_per_image: foreground pixels drawn afresh from each part in each epoch; None
+                takes all.
+            progress: show progress bars when on a terminal.
+            batch_size: parts per optimiser step.
+            shuffle: new order of the parts in each epoch.
+            memory_limit: bytes of features kept in memory; the rest goes to a temporary folder.
+
+        Returns:
+            The detector itself.
+
+        Raises:
+            ValueError: no samples, a defective one, or one that cannot be prepared (named).
+
+        """
+        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+            if value < 1:
+                raise ValueError(f"fit: {name} must be at least 1, got {value}")
+        if pixels_per_image is not None and pixels_per_image < 1:
+            raise ValueError(f"fit: pixels_per_image must be at least 1, got {pixels_per_image}")
+        dtype = torch.float32 if self.precision == "fp32" else torch.float16
+        with FeatureStore(dtype, memory_limit) as store:
+            for features in self._extract(samples, progress):
+                store.append(features)
+            if len(store) == 0:
+                raise ValueError("fit: the training set is empty; at least one good part is needed")
+            first = store[0]
+            mappings = Mappings(first.tokens.shape[-1], first.centres.shape[-1], self.seed)
+            with bar("training", epochs, show=progress) as step:
+                self.losses = train(
+                    mappings,
+                    store,
+                    self._used_rows,
+                    epochs=epochs,
+                    pixels_per_image=pixels_per_image,
+                    batch_size=batch_size,
+                    shuffle=shuffle,
+                    seed=self.seed,
+                    arithmetic=self.pipeline.precision,
+                    step=step,
+                )
+        self.mappings = mappings
+        self.threshold = self.false_reject_rate = None
+        return self
+
+    def calibrate(
+        self, samples: Iterable[Sample], false_reject_rate: float = 0.01, progress: bool = True
+    ) -> float:
+        """Set the threshold from good parts that were not trained on.
+
+        Args:
+            samples: good parts.
+            false_reject_rate: share of good parts that may be rejected, in (0, 1); see
+                `cmad.calibrate.conformal_threshold` for the guarantee and the parts it needs.
+            progress: show a progress bar when on a terminal.
+
+        Returns:
+            The threshold, also kept as ``detector.threshold``.
+
+        """
+        scores = []
+        with bar("calibrating", parts_of(samples), show=progress) as step:
+            for sample in good_only(samples, "calibrate"):
+                scores.append(self._predict(sample, "input").score)
+                step()
+        self.threshold = conformal_threshold(scores, false_reject_rate)
+        self.false_reject_rate = false_reject_rate
+        return self.threshold
+
+    def predict(
+        self,
+        rgb: Array | Sequence[Array],
+        xyz: Array | Sequence[Array],
+        *,
+        unit: str = "m",
+        resolution: str = "input",
+    ) -> Prediction | list[Prediction]:
+        """Score one part, or a batch of them.
+
+        Args:
+            rgb: (H, W, 3) uint8, or float in [0, 1]; for a batch (B, H, W, 3) or a list.
+            xyz: (H, W, 3) float in ``unit``; for a batch (B, H, W, 3) or a list. A pixel without
+                a 3D point has a coordinate that is not finite, or zeros.
+            unit: of ``xyz``, ``"m"`` or ``"mm"``.
+            resolution: of the maps, ``"input"`` for the input's own pixels, ``"grid"`` for the
+                (S, S) grid they are computed on.
+
+        Returns:
+            One prediction, or a list for a batch. Maps are ``"2d"`` and ``"3d"``, the discrepancies
+            before fusion, in [0, 2]; in preset "official" also ``"pixel_auroc"``, the scaling that
+            its pixel AUROC is computed from.
+
+        Raises:
+            RuntimeError: not trained.
+            TypeError, ValueError: see `cmad.preprocess.checked` and `cmad.preprocess.prepare`.
+
+        """
+        one_of("CFM", "resolution", resolution, ("input", "grid"))
+        samples, single = as_samples(rgb, xyz, unit)
+        predictions = [self._predict(s, resolution) for s in samples]
+        return predictions[0] if single else predictions
+
+    def save(self, path: str | Path, include_extractors: bool = False) -> None:
+        """Save the detector as a `.cmad` file.
+
+        Args:
+            path: of the file.
+            include_extractors: store the frozen extractors' weights too; otherwise they are named
+                with a hash and looked up when loading.
+
+        Raises:
+            RuntimeError: not trained.
+            OSError: the file cannot be written; an existing one stays as it was.
+
+        """
+        mappings = self._trained()
+        pipeline = self.pipeline
+        tensors = {**mappings.state_dict()}
+        tensors |= {f"xyz_statistics.{k}": v for k, v in pipeline.xyz.statistics.items()}
+        if include_extractors:
+            tensors |= {f"rgb.{k}": v for k, v in pipeline.rgb.state_dict().items()}
+            tensors |= {f"xyz.{k}": v for k, v in pipeline.xyz.state_dict().items()}
+        header = {
+            "method": "CFM",
+            "variant": self.variant,
+            "preset": self.preset,
+            "precision": self.precision,
+            "seed": self.seed,
+            "image_size": pipeline.preprocessing.image_size,
+            "rgb": {**pipeline.rgb.config(), "sha256": pipeline.rgb.fingerprint()},
+            "xyz": {**pipeline.xyz.config(), "sha256": pipeline.xyz.fingerprint()},
+            "threshold": self.threshold,
+            "false_reject_rate": self.false_reject_rate,
+            "versions": model_file.versions(),
+        }
+        model_file.write(path, header, tensors)
+
+    @classmethod
+    def restore(
+        cls,
+        header: dict[str, object],
+        tensors: dict[str, Tensor],
+        *,
+        rgb: RgbExtractor | None = None,
+        xyz: XyzExtractor | None = None,
+        device: str = "auto",
+    ) -> "CFM":
+        """Rebuild a detector from the contents of a `.cmad` file; `cmad.load` is the way in."""
+        rgb_config, xyz_config = header["rgb"], header["xyz"]
+        rgb = cast(RgbExtractor, restored("rgb", rgb, cast(Config, rgb_config), tensors))
+        xyz = cast(XyzExtractor, restored("xyz", xyz, cast(Config, xyz_config), tensors))
+        self = cls(
+            preset=str(header["preset"]),
+            rgb=rgb,
+            xyz=xyz,
+            image_size=int(cast(int, header["image_size"])),
+            device=device,
+            precision=str(header["precision"]),
+            seed=int(cast(int, header["seed"])),
+        )
+        self.variant = str(header["variant"])
+        self.threshold = cast("float | None", header["threshold"])
+        self.false_reject_rate = cast("float | None", header["false_reject_rate"])
+        xyz.load_statistics(model_file.prefixed(tensors, "xyz_statistics."))
+        self.load_mappings(
+            model_file.prefixed(tensors, "CFM_2Dto3D."), model_file.prefixed(tensors, "CFM_3Dto2D.")
+        )
+        return self
+
+    def load_mappings(
+        self, cfm_2d_to_3d: dict[str, Tensor], cfm_3d_to_2d: dict[str, Tensor]
+    ) -> "CFM":
+        """Take mapping weights, such as the published ``CFM_2Dto3D_*.pth`` and ``CFM_3Dto2D_*.pth``.
+
+        Args:
+            cfm_2d_to_3d: state dict with the published names, ``input.weight`` and so on.
+            cfm_3d_to_2d: likewise.
+
+        Returns:
+            The detector itself, ready to predict.
+
+        """
+        mappings = Mappings(
+            cfm_2d_to_3d["input.weight"].shape[1], cfm_3d_to_2d["input.weight"].shape[1], self.seed
+        )
+        mappings.CFM_2Dto3D.load_state_dict(cfm_2d_to_3d)
+        mappings.CFM_3Dto2D.load_state_dict(cfm_3d_to_2d)
+        self.mappings = mappings.eval()
+        return self
+
+    def features(self, frame: Frame) -> Features:
+        """Extract the features of a frame; see `cmad.pipeline.Pipeline.features`."""
+        return self.pipeline.features(frame)
+
+    def discrepancies(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Compute the modality maps psi_2D and psi_3D (CFM, equation 3).
+
+        Args:
+            features: of one frame.
+
+        Returns:
+            Two (S, S) float32 maps in [0, 2], zero beside the foreground.
+
+        """
+        mappings, size = self._trained(), features.image_size
+        psi_2d, psi_3d = [], []
+        for row in torch.arange(len(features.weights.pixel)).split(CHUNK):
+            e_2d, e_3d, used = self._rows(features, row)
+            with torch.inference_mode(), self._arithmetic():
+                predicted_2d, predicted_3d = mappings(e_2d, e_3d)
+            psi_2d.append(ops.discrepancy(predicted_2d.float(), e_2d)[0] * used)
+            psi_3d.append(ops.discrepancy(predicted_3d.float(), e_3d)[0] * used)
+        pixel = features.weights.pixel
+        return (
+            maps.on_grid(torch.cat(psi_2d), pixel, size),
+            maps.on_grid(torch.cat(psi_3d), pixel, size),
+        )
+
+    def _predict(self, sample: Sample, resolution: str) -> Prediction:
+        self._trained()
+        features = self.features(self.pipeline.frame(sample))
+        psi_2d, psi_3d = self.discrepancies(features)
+        named = {"2d": psi_2d, "3d": psi_3d}
+        fused = maps.fuse(psi_2d, psi_3d)
+        if self.preset == "official":
+            map_, named["pixel_auroc"], score = maps.official_map(fused)
+        else:
+            map_, score = maps.paper_map(fused)
+        stacked = torch.stack([map_, *named.values()])
+        if resolution == "input":
+            stacked = to_input(stacked, features.window)
+        first, *others = stacked.numpy()
+        return Prediction(
+            score=score,
+            map=first,
+            maps=dict(zip(named, others, strict=True)),
+            threshold=self.threshold,
+            name=sample.name,
+        )
+
+    def _extract(self, samples: Iterable[Sample], progress: bool) -> Iterator[Features]:
+        with bar("extracting features", parts_of(samples), show=progress) as step:
+            frames = (self.pipeline.frame(s) for s in good_only(samples, "fit"))
+            if self.pipeline.xyz.needs_fit:
+                head = list(itertools.islice(frames, STATISTICS_FRAMES))
+                if head:
+                    self.pipeline.xyz.fit([f.xyz[f.valid] for f in head])
+                frames = itertools.chain(head, frames)  # type: ignore[assignment]
+            for frame in frames:
+                yield self.features(frame)
+                step()
+
+    def _rows(self, features: Features, row: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute both modalities' features at foreground pixels, and which of them count."""
+        e_2d, e_3d = rgb_rows(features, row), xyz_rows(features, row)
+        used = torch.ones(len(e_3d), dtype=torch.bool)
+        if self.preset == "official":  # drops a pixel whose channels happen to cancel, too (C7)
+            used = e_3d.sum(-1) != 0
+        return e_2d, e_3d, used
+
+    def _used_rows(self, features: Features, row: Tensor | None) -> tuple[Tensor, Tensor]:
+        e_2d, e_3d, used = self._rows(features, row)
+        return e_2d[used], e_3d[used]
+
+    def _arithmetic(self) -> torch.autocast:
+        dtype = self.pipeline.precision
+        return torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32)
+
+    def _trained(self) -> Mappings:
+        if self.mappings is None:
+            raise RuntimeError("CFM: not trained yet; call fit, or load a model with cmad.load")
+        return self.mappings

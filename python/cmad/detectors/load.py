@@ -1,0 +1,45 @@
+"""From a `.cmad` file back to a detector."""
+
+from pathlib import Path
+
+from cmad import model_file
+from cmad.detectors.cfm import CFM
+from cmad.extractors import RgbExtractor, XyzExtractor
+
+
+def load(
+    path: str | Path,
+    *,
+    rgb: RgbExtractor | None = None,
+    xyz: XyzExtractor | None = None,
+    device: str = "auto",
+) -> CFM:
+    """Load a detector from a `.cmad` file.
+
+    Args:
+        path: of the file.
+        rgb: the 2D extractor it was trained with; needed where that was passed to the detector with
+            its weights and not saved along.
+        xyz: the 3D extractor, likewise.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+
+    Returns:
+        The detector, as it was saved.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a model file, truncated, or an extractor whose weights differ from those it
+            was trained with.
+        RuntimeError: an extractor it was trained with is not available; says which and what to do.
+
+    """
+    header, tensors = model_file.read(path)
+    method = header.get("method")
+    if method != "CFM":
+        raise ValueError(f"{path}: made by method {method!r}, which this version does not have")
+    try:
+        return CFM.restore(header, tensors, rgb=rgb, xyz=xyz, device=device)
+    except (ValueError, RuntimeError) as error:
+        raise type(error)(f"{path}: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: incomplete .cmad file, {error!r} is missing or wrong") from error

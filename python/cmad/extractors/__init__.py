@@ -1,0 +1,107 @@
+"""Frozen extractors: an image to tokens, a point cloud to features of its centres."""
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cmad.extractors.fpfh import FPFH
+from cmad.extractors.point_mae import PointMAE
+from cmad.extractors.rgb import ViT
+from cmad.types import Points
+
+
+class Extractor(Protocol):
+    """What every frozen extractor can say of itself; its weights never change."""
+
+    @property
+    def dim(self) -> int:
+        """Channels of a feature."""
+
+    def config(self) -> dict[str, object]:
+        """Return what ``from_config`` needs, fit for JSON."""
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 that is equal where the weights are."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the weights by name."""
+
+    def describe(self) -> str:
+        """Say in one line what the extractor is and where its weights come from."""
+
+
+class RgbExtractor(Extractor, Protocol):
+    """Turns images into tokens."""
+
+    @property
+    def image_size(self) -> int:
+        """Pixels along each side of the images."""
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tokens."""
+
+    def tokens(self, rgb: Tensor) -> Tensor:
+        """Turn (B, 3, R, R) uint8 into (B, D, h, w) float32."""
+
+    def to(self, device: torch.device | str) -> "RgbExtractor":
+        """Move the weights to a device; return the extractor."""
+
+
+class XyzExtractor(Extractor, Protocol):
+    """Turns a point cloud into features."""
+
+    def points(self, xyz: Tensor) -> Points:
+        """Turn (N, 3) float32, metres, into features and interpolation weights."""
+
+    @property
+    def needs_fit(self) -> bool:
+        """Whether ``fit`` would do something."""
+
+    def fit(self, clouds: Iterable[Tensor]) -> None:
+        """Estimate what training clouds must tell."""
+
+    @property
+    def statistics(self) -> dict[str, Tensor]:
+        """What ``fit`` estimated, by name."""
+
+    def load_statistics(self, statistics: Mapping[str, Tensor]) -> None:
+        """Take over what ``fit`` estimated elsewhere."""
+
+    def to(self, device: torch.device | str) -> "XyzExtractor":
+        """Move the weights to a device; return the extractor."""
+
+
+_KINDS: dict[str, type[ViT] | type[PointMAE] | type[FPFH]] = {
+    "vit": ViT,
+    "point_mae": PointMAE,
+    "fpfh": FPFH,
+}
+
+
+def from_config(
+    config: Mapping[str, object], state: Mapping[str, Tensor] | None = None
+) -> ViT | PointMAE | FPFH:
+    """Build an extractor again.
+
+    Args:
+        config: what the extractor's ``config()`` returned.
+        state: what its ``state_dict()`` returned; None gets the weights where they first came
+            from.
+
+    Raises:
+        ValueError: no extractor of that kind.
+        RuntimeError: the weights are not there, or were passed in by a user.
+
+    """
+    kind = _KINDS.get(str(config.get("kind")))
+    if kind is None:
+        raise ValueError(
+            f"from_config: kind must be one of {', '.join(_KINDS)}, got {config.get('kind')!r}"
+        )
+    return kind.from_config(config, state)
+
+
+__all__ = ["FPFH", "PointMAE", "RgbExtractor", "ViT", "XyzExtractor", "from_config"]

@@ -1,0 +1,196 @@
+"""The 3D extractor that needs no weights: fast point feature histograms."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cmad.ops._call import expect
+from cmad.types import Points
+
+_CHANNELS = 33
+
+
+class FPFH:
+    """A histogram of the angles between normals around every point, standardised per channel.
+
+    Computed by open3d, an extra: ``pip install "cmad-vision[fpfh]"``. There is one feature per
+    point. The mean and deviation come from training clouds (``fit``).
+
+    Args:
+        normal_radius: metres, around a point for its normal.
+        normal_neighbours: at most so many points for a normal, the nearest.
+        radius: metres, around a point for its histogram.
+        neighbours: at most so many points for a histogram, the nearest.
+
+    Raises:
+        ValueError: a radius or count that is not positive.
+
+    """
+
+    dim: int = _CHANNELS
+    """Channels of a feature."""
+
+    def __init__(
+        self,
+        *,
+        normal_radius: float = 0.10,
+        normal_neighbours: int = 30,
+        radius: float = 0.25,
+        neighbours: int = 100,
+    ) -> None:
+        """Keep the sizes of the neighbourhoods."""
+        self._sizes: dict[str, float] = {
+            "normal_radius": normal_radius,
+            "normal_neighbours": normal_neighbours,
+            "radius": radius,
+            "neighbours": neighbours,
+        }
+        for name, size in self._sizes.items():
+            if not size > 0:
+                raise ValueError(f"FPFH: {name} must be positive, got {size}")
+        self._mean: Tensor | None = None
+        self._std: Tensor | None = None
+
+    def points(self, xyz: Tensor) -> Points:
+        """Compute the standardised feature of every point.
+
+        Args:
+            xyz: (N, 3) float32, metres, finite, N at least 1.
+
+        Returns:
+            Features (N, 33); each point is interpolated from itself alone.
+
+        Raises:
+            RuntimeError: ``fit`` has not been called, or open3d is not there.
+
+        """
+        if self._mean is None or self._std is None:
+            raise RuntimeError("FPFH: the mean and deviation are not known: call fit first")
+        raw = self.histograms(xyz)
+        mean, std = self._mean.to(xyz.device), self._std.to(xyz.device)
+        features = ((raw - mean) / std).float()
+        own = torch.arange(len(xyz), device=xyz.device)[:, None]
+        return Points(features, own, torch.ones(len(xyz), 1, device=xyz.device))
+
+    def histograms(self, xyz: Tensor) -> Tensor:
+        """Compute the features before standardisation, on the CPU whatever the device.
+
+        Args:
+            xyz: (N, 3) float32, metres, finite, N at least 1.
+
+        Returns:
+            (N, 33) float64, from 0 to about 200, on the device of ``xyz``.
+
+        """
+        n = expect("FPFH", xyz=(xyz, "N 3", torch.float32))["N"]
+        if n == 0:
+            raise ValueError("FPFH: xyz must have at least one point, got (0, 3)")
+        if not xyz.isfinite().all():
+            raise ValueError("FPFH: xyz must be finite, got NaN or infinity")
+        o3d = cast("Any", _open3d())
+        size = self._sizes
+        hybrid = o3d.geometry.KDTreeSearchParamHybrid
+        cloud = o3d.geometry.PointCloud(
+            o3d.utility.Vector3dVector(xyz.detach().cpu().double().numpy())
+        )
+        cloud.estimate_normals(hybrid(size["normal_radius"], int(size["normal_neighbours"])))
+        feature = o3d.pipelines.registration.compute_fpfh_feature(
+            cloud, hybrid(size["radius"], int(size["neighbours"]))
+        )
+        return torch.from_numpy(np.array(feature.data, np.float64).T.copy()).to(xyz.device)
+
+    @property
+    def needs_fit(self) -> bool:
+        """Whether the mean and deviation are still to be computed."""
+        return self._mean is None
+
+    def fit(self, clouds: Iterable[Tensor]) -> None:
+        """Compute the mean and deviation per channel over all points of training clouds.
+
+        A later call does nothing.
+
+        Args:
+            clouds: each (N, 3) float32, metres; taken one at a time.
+
+        """
+        if not self.needs_fit:
+            return
+        count = 0
+        total = torch.zeros(_CHANNELS, dtype=torch.float64)
+        squares = torch.zeros(_CHANNELS, dtype=torch.float64)
+        for xyz in clouds:
+            raw = self.histograms(xyz).cpu()
+            count += len(raw)
+            total += raw.sum(0)
+            squares += raw.square().sum(0)
+        if count == 0:
+            raise ValueError("FPFH: clouds must hold at least one cloud, got none")
+        self._mean = total / count
+        variance = (squares / count - self._mean.square()).clamp_min(0)
+        self._std = variance.sqrt().clamp_min(1e-6)
+
+    @property
+    def statistics(self) -> dict[str, Tensor]:
+        """What ``fit`` computed: mean and std, each (33,) float64; empty before."""
+        if self._mean is None or self._std is None:
+            return {}
+        return {"mean": self._mean, "std": self._std}
+
+    def load_statistics(self, statistics: Mapping[str, Tensor]) -> None:
+        """Take over what ``fit`` computed elsewhere."""
+        if set(statistics) - {"mean", "std"} or len(statistics) == 1:
+            raise ValueError(f"FPFH: statistics must be mean and std, got {sorted(statistics)}")
+        for name, tensor in statistics.items():
+            if tuple(tensor.shape) != (_CHANNELS,):
+                raise ValueError(f"FPFH: {name} must be (33,), got {tuple(tensor.shape)}")
+        self._mean, self._std = (
+            statistics[k].double().cpu() if k in statistics else None for k in ("mean", "std")
+        )
+
+    def to(self, device: torch.device | str) -> "FPFH":
+        """Return the extractor; it has no weights to move."""
+        return self
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return no weights."""
+        return {}
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 over the sizes of the neighbourhoods."""
+        return hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode()).hexdigest()
+
+    def config(self) -> dict[str, object]:
+        """Return what ``from_config`` needs to build the extractor again."""
+        return {"kind": "fpfh", **self._sizes}
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, object], state: Mapping[str, Tensor] | None = None
+    ) -> "FPFH":
+        """Build the extractor that ``config`` describes; there are no weights in ``state``."""
+        return cls(**cast("dict[str, Any]", {k: v for k, v in config.items() if k != "kind"}))
+
+    def describe(self) -> str:
+        """Say in one line what the extractor is."""
+        size = self._sizes
+        return (
+            f"FPFH, radius {size['radius']} m and {size['neighbours']} neighbours, "
+            f"{self.dim} wide, no weights"
+        )
+
+
+def _open3d() -> ModuleType:
+    try:
+        return import_module("open3d")
+    except (ImportError, OSError) as error:
+        raise RuntimeError(
+            f'FPFH: open3d cannot be imported ({error}): pip install "cmad-vision[fpfh]"; on a '
+            "bare Debian also apt-get install libusb-1.0-0 libgl1"
+        ) from error

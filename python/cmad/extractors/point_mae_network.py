@@ -1,0 +1,154 @@
+"""The network behind ``PointMAE``, in the names of its published weights."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, linear, relu, scaled_dot_product_attention
+
+_ROWS = 8192  # points that the encoder takes at once: its hidden layer then stays at 16 MB
+_TAPS = {12: (4, 8, 12), 8: (2, 5, 8), 4: (2, 3, 4)}  # blocks whose outputs are features
+
+
+class Network(nn.Module):
+    """Point-MAE's encoder half, in the names of its published weights."""
+
+    def __init__(self, width: int, heads: int, blocks: int) -> None:
+        """Build ``blocks`` blocks of ``width`` channels."""
+        super().__init__()
+        self.taps = _TAPS.get(blocks, (blocks,))
+        self.encoder = Encoder(width)
+        self.pos_embed = nn.Sequential(nn.Linear(3, 128), nn.GELU(), nn.Linear(128, width))
+        stack = nn.ModuleList(Block(width, heads) for _ in range(blocks))
+        self.blocks = nn.ModuleDict({"blocks": stack})
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, groups: Tensor, centre: Tensor, batch: bool = False) -> Tensor:
+        """Turn groups (G, K, 3) around centres (G, 3) into features (G, D)."""
+        x: Tensor = self.encoder(groups, batch)[None]
+        position = self.pos_embed(centre)
+        features = []
+        for i, block in enumerate(cast("nn.ModuleList", self.blocks["blocks"]), start=1):
+            x = block(x + position)  # the position is added before every block
+            if i in self.taps:
+                features.append(self.norm(x))
+        return torch.cat(features, -1)[0]
+
+
+class Block(nn.Module):
+    """Transformer block: attention, then an MLP, each behind a LayerNorm and a shortcut."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        """Build a block of ``width`` channels."""
+        super().__init__()
+        self.heads = heads
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = nn.ModuleDict(
+            {"qkv": nn.Linear(width, 3 * width, bias=False), "proj": nn.Linear(width, width)}
+        )
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.ModuleDict(
+            {"fc1": nn.Linear(width, 4 * width), "fc2": nn.Linear(4 * width, width)}
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, G, width) to the same shape."""
+        qkv = self.attn["qkv"](self.norm1(x)).unflatten(-1, (3, self.heads, -1))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        attended = scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        x = x + self.attn["proj"](attended)
+        mixed: Tensor = self.mlp["fc2"](gelu(self.mlp["fc1"](self.norm2(x))))
+        return x + mixed
+
+
+Moments = tuple[Tensor, Tensor]  # mean and variance per channel
+
+
+class Encoder(nn.Module):
+    """Two shared MLPs over the points of a group, each followed by the maximum over the group.
+
+    The first maximum is appended to every point of its group before the second MLP. What follows
+    from that is used: that half of the second MLP's first layer is computed once per group, and
+    the other half is one matrix with the layer before it, as nothing non-linear lies between.
+    """
+
+    def __init__(self, width: int) -> None:
+        """Build an encoder to ``width`` channels."""
+        super().__init__()
+        self.first_conv = nn.Sequential(
+            nn.Conv1d(3, 128, 1), nn.BatchNorm1d(128), nn.ReLU(), nn.Conv1d(128, 256, 1)
+        )
+        self.second_conv = nn.Sequential(
+            nn.Conv1d(512, 512, 1), nn.BatchNorm1d(512), nn.ReLU(), nn.Conv1d(512, width, 1)
+        )
+
+    @property
+    def norms(self) -> tuple[nn.BatchNorm1d, nn.BatchNorm1d]:
+        """The two BatchNorms, in the order of computation."""
+        return cast("nn.BatchNorm1d", self.first_conv[1]), cast(
+            "nn.BatchNorm1d", self.second_conv[1]
+        )
+
+    def forward(self, groups: Tensor, batch: bool = False) -> Tensor:
+        """Turn groups (G, K, 3) into tokens (G, width); ``batch`` uses their own statistics."""
+        stored_moments = [
+            (cast("Tensor", n.running_mean), cast("Tensor", n.running_var)) for n in self.norms
+        ]
+        first, second = self.moments(lambda: [groups]) if batch else stored_moments
+        weight, bias = _rows(self.second_conv[3])
+        scale, shift = _affine(self.norms[1], second)
+        tokens = [
+            linear(relu(h * scale + shift), weight, bias).amax(1)
+            for h in self._second_hidden(groups, first)
+        ]
+        return torch.cat(tokens)
+
+    def moments(self, clouds: Callable[[], Iterable[Tensor]]) -> tuple[Moments, Moments]:
+        """Compute what the two BatchNorms normalise by, over all points of all groups (G, K, 3)."""
+        weight, bias = _rows(self.first_conv[0])
+        first = _moments(linear(groups, weight, bias) for groups in clouds())
+        second = _moments(h for groups in clouds() for h in self._second_hidden(groups, first))
+        return first, second
+
+    def _second_hidden(self, groups: Tensor, first: Moments) -> Iterator[Tensor]:
+        """Yield the input (g, K, 512) of the second BatchNorm, some groups at a time."""
+        scale, shift = _affine(self.norms[0], first)
+        w1, b1 = _rows(self.first_conv[0])
+        w1, b1 = w1 * scale[:, None], b1 * scale + shift
+        w2, b2 = _rows(self.first_conv[3])
+        w3, b3 = _rows(self.second_conv[0])
+        of_maximum, of_point = torch.split(w3, w2.shape[0], dim=1)
+        # In float64, so that joining the two layers rounds once.
+        joined = (of_point.double() @ w2.double()).to(w2.dtype)
+        constant = (of_point.double() @ b2.double() + b3.double()).to(b2.dtype)
+        for chunk in torch.split(groups, max(1, _ROWS // groups.shape[1])):
+            hidden = relu(linear(chunk, w1, b1))
+            maximum = linear(hidden, w2, b2).amax(1, keepdim=True)
+            yield linear(hidden, joined) + linear(maximum, of_maximum, constant)
+
+
+def _rows(layer: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return weight (out, in) and bias of a convolution of length 1."""
+    conv = cast("nn.Conv1d", layer)
+    return conv.weight[:, :, 0], cast("Tensor", conv.bias)
+
+
+def _affine(norm: nn.BatchNorm1d, moments: Moments) -> tuple[Tensor, Tensor]:
+    """Return the scale and shift per channel that a frozen BatchNorm comes to."""
+    mean, var = moments
+    scale = norm.weight.double() / (var.double() + norm.eps).sqrt()
+    shift = norm.bias.double() - mean.double() * scale
+    return scale.to(norm.weight.dtype), shift.to(norm.weight.dtype)
+
+
+def _moments(tensors: Iterable[Tensor]) -> Moments:
+    """Return mean and variance (divided by the count) per last axis, in float64."""
+    count, total, squares = 0, torch.tensor(0.0), torch.tensor(0.0)
+    for tensor in tensors:
+        rows = tensor.flatten(0, -2).double()
+        count += len(rows)
+        total = total.to(rows) + rows.sum(0)
+        squares = squares.to(rows) + rows.square().sum(0)
+    mean = total / count
+    return mean, (squares / count - mean.square()).clamp_min(0)

@@ -1,0 +1,298 @@
+"""The 2D extractor: a frozen vision transformer of timm."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import timm
+import torch
+from timm.layers.pos_embed import resample_abs_pos_embed
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from cmad.extractors import weights as stored
+from cmad.ops._call import expect
+
+_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+
+class ViT:
+    """Tokens of a frozen vision transformer, cut after a block, then its final norm.
+
+    Class token and registers are dropped; so are the blocks that are not used, the pooling and
+    the classifier, which frees their memory. Always in evaluation mode. The position embedding
+    is resampled by timm where the image size is not the one it was trained for.
+
+    Args:
+        model: name of a vision transformer of timm, or one as a module, which is copied.
+        block: the last block that is computed, counted from 1; None computes all.
+        image_size: pixels along each side of the images, a multiple of the patch size. None: 224
+            for a name, a module's own size.
+        weights: None takes the published ones of a name (``cmad.extractors.weights``) and leaves
+            a module's as they are; ``"random"`` draws them under ``seed`` (names only); a path or
+            a mapping gives them in timm's names, in any floating-point type.
+        seed: for random weights. torch's global generator is not touched.
+
+    Raises:
+        TypeError: not a vision transformer of timm.
+        ValueError: unknown name, block or image size out of range, weights that do not fit.
+        RuntimeError: the weights are not there.
+
+    """
+
+    image_size: int
+    """Pixels along each side of the images."""
+    dim: int
+    """Channels of a token."""
+    grid: tuple[int, int]
+    """Rows and columns of tokens."""
+    block: int
+    """The last block that is computed, counted from 1."""
+
+    def __init__(
+        self,
+        model: str | nn.Module = "vit_base_patch8_224.dino",
+        *,
+        block: int | None = None,
+        image_size: int | None = None,
+        weights: str | Path | Mapping[str, Tensor] | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Build the transformer and get its weights."""
+        if isinstance(model, nn.Module) and weights == "random":
+            raise ValueError('ViT: weights must not be "random" for a module, which brings its own')
+        self._name = model if isinstance(model, str) else type(model).__name__
+        self._is_module = isinstance(model, nn.Module)
+        self._weights = _origin(weights) if isinstance(model, str) else "given"
+        self._seed = seed
+        state: Mapping[str, Tensor] | None = None
+        self._source = "given weights"
+        if isinstance(weights, Mapping):
+            state = stored.unwrap(weights)
+        elif weights == "random":
+            self._source = f"random weights (seed {seed})"
+        elif weights is not None:
+            state, self._source = stored.read(weights), f"weights of {weights}"
+        elif isinstance(model, str):
+            _check_name(model)
+            state, source = stored.vit(model)
+            self._source = f"weights of {source}"
+        net = copy.deepcopy(model) if isinstance(model, nn.Module) else None
+        if net is None:
+            net = _create(str(model), image_size or 224, seed, bare=state is not None)
+        self._fit_image(net, image_size)
+        self._cut(net, block)
+        if state is not None:
+            _load(net, state, self._name)
+            if any(t.is_meta for t in net.buffers()):  # what no file holds, such as rotary angles
+                full = _create(str(model), self.image_size, seed, bare=False)
+                self._cut(full, block)
+                _load(full, state, self._name)
+                net = full
+        self._net = net.eval().requires_grad_(False)
+        cfg = getattr(net, "pretrained_cfg", None) or _IMAGENET
+        self._mean, self._std = tuple(cfg["mean"]), tuple(cfg["std"])
+        self._fingerprint: str | None = None
+
+    def tokens(self, rgb: Tensor) -> Tensor:
+        """Compute the tokens of images.
+
+        Args:
+            rgb: (B, 3, R, R) uint8, R the image size, on the extractor's device.
+
+        Returns:
+            (B, D, h, w) float32.
+
+        """
+        size = self.image_size
+        expect("ViT", rgb=(rgb, f"B 3 {size} {size}", torch.uint8))
+        device = next(self._net.parameters()).device
+        if rgb.device != device:
+            raise ValueError(f"ViT: rgb must be on {device}, got {rgb.device}")
+        mean = torch.tensor(self._mean, device=device).view(3, 1, 1)
+        std = torch.tensor(self._std, device=device).view(3, 1, 1)
+        with torch.no_grad():
+            out = cast("Any", self._net).forward_features((rgb.float() / 255 - mean) / std)
+            # Models that pool by averaging have their final norm here, and none before.
+            out = getattr(self._net, "fc_norm", nn.Identity())(out)
+        tokens: Tensor = out[:, cast("Any", self._net).num_prefix_tokens :].float()
+        return tokens.transpose(1, 2).reshape(len(rgb), self.dim, *self.grid)
+
+    def to(self, device: torch.device | str) -> "ViT":
+        """Move the weights to a device; return the extractor."""
+        self._net.to(device)
+        return self
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the weights of the blocks that are used, in timm's names."""
+        return dict(self._net.state_dict())
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 over the names and values of the weights."""
+        self._fingerprint = self._fingerprint or stored.fingerprint(self.state_dict())
+        return self._fingerprint
+
+    def config(self) -> dict[str, object]:
+        """Return what ``from_config`` needs to build the extractor again, but the weights."""
+        model = _arguments(self._net) if self._is_module else self._name
+        return {
+            "kind": "vit",
+            "model": model,
+            "block": self.block,
+            "image_size": self.image_size,
+            "weights": self._weights,
+            "seed": self._seed,
+            "mean": list(self._mean),
+            "std": list(self._std),
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, object], state: Mapping[str, Tensor] | None = None
+    ) -> "ViT":
+        """Build the extractor that ``config`` describes, with the weights of ``state`` if given.
+
+        Raises:
+            RuntimeError: the weights or the module were passed in by a user and are not at hand.
+
+        """
+        arguments = cast("dict[str, Any]", {k: v for k, v in config.items() if k != "kind"})
+        look = {k: arguments.pop(k) for k in ("mean", "std")}
+        if arguments["model"] is None:
+            raise RuntimeError(
+                "ViT: the model was trained with a module that was passed in and cannot be built "
+                "from its description: pass it again as rgb="
+            )
+        if state is None and config["weights"] == "given":
+            raise RuntimeError(
+                "ViT: the model was trained with extractor weights that were passed in: pass the "
+                "extractor again as rgb=, or save with include_extractors=True"
+            )
+        if state is not None:
+            arguments["weights"] = state
+        is_module = isinstance(arguments["model"], dict)
+        if is_module:
+            with torch.device("meta"):
+                arguments["model"] = VisionTransformer(**arguments["model"])
+            arguments["model"].pretrained_cfg = look
+        extractor = cls(**arguments)
+        extractor._weights = cast("str | None", config["weights"])
+        if extractor._weights == "random":
+            extractor._source = f"random weights (seed {extractor._seed})"
+        return extractor
+
+    def describe(self) -> str:
+        """Say in one line what the extractor is and where its weights come from."""
+        h, w = self.grid
+        return (
+            f"ViT {self._name}, {self.block} blocks, {self.image_size} px to {h}x{w} tokens of "
+            f"{self.dim}, {self._source}"
+        )
+
+    def _fit_image(self, net: nn.Module, image_size: int | None) -> None:
+        """Check that the module is a vision transformer; set what follows from the image size."""
+        vit = cast("Any", net)
+        needed = ("patch_embed", "blocks", "num_prefix_tokens", "forward_features", "embed_dim")
+        if not all(hasattr(net, name) for name in needed):
+            raise TypeError(f"ViT: model must be a vision transformer of timm, got {self._name}")
+        own, patch = vit.patch_embed.img_size, vit.patch_embed.patch_size
+        self.image_size = (own[0] if self._is_module else 224) if image_size is None else image_size
+        if self.image_size < 1 or self.image_size % patch[0] or self.image_size % patch[1]:
+            raise ValueError(
+                f"ViT: image_size must be a positive multiple of the patch size {patch[0]}, "
+                f"got {self.image_size}"
+            )
+        wanted = (self.image_size, self.image_size)
+        if tuple(own) != wanted and not getattr(net, "dynamic_img_size", False):
+            vit.set_input_size(img_size=wanted)
+        self.grid = (self.image_size // patch[0], self.image_size // patch[1])
+        self.dim = vit.embed_dim
+
+    def _cut(self, net: nn.Module, block: int | None) -> None:
+        """Drop the blocks that are not used, the pooling and the classifier."""
+        vit = cast("Any", net)
+        self.block = len(vit.blocks) if block is None else block
+        if not 1 <= self.block <= len(vit.blocks):
+            raise ValueError(f"ViT: block must be in [1, {len(vit.blocks)}], got {block}")
+        vit.blocks = vit.blocks[: self.block]
+        vit.reset_classifier(0, "")
+
+
+def _origin(weights: str | Path | Mapping[str, Tensor] | None) -> str | None:
+    """Return how a configuration records where weights come from."""
+    return "given" if isinstance(weights, Mapping) else None if weights is None else str(weights)
+
+
+def _check_name(name: str) -> None:
+    if not timm.is_model(name):
+        raise ValueError(f"ViT: model must be the name of a timm model, got {name!r}")
+
+
+def _create(name: str, image_size: int, seed: int, *, bare: bool) -> nn.Module:
+    """Create a timm model; ``bare`` leaves its weights without memory, as they are to be loaded."""
+    _check_name(name)
+    with torch.random.fork_rng(devices=[]), torch.device("meta" if bare else "cpu"):
+        # torch.manual_seed would also seed the generators of every GPU.
+        torch.default_generator.manual_seed(seed)
+        for size in ({"dynamic_img_size": True}, {"img_size": image_size}):
+            try:
+                return timm.create_model(name, num_classes=0, **size)
+            except TypeError:  # this kind of model does not take the argument
+                continue
+    raise TypeError(f"ViT: model must be a vision transformer of timm, got {name}")
+
+
+def _load(net: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    """Load weights without what ``_cut`` dropped, at the grid that the model was made for."""
+    vit = cast("Any", net)
+    unused = ("head.", "head_dist.", "attn_pool.")
+    kept = {
+        k: v
+        for k, v in state.items()
+        if not k.startswith(unused)
+        and not (k.startswith("blocks.") and int(k.split(".")[1]) >= len(vit.blocks))
+    }
+    stored_grid, own = kept.get("pos_embed"), getattr(net, "pos_embed", None)
+    if stored_grid is not None and own is not None and stored_grid.shape != own.shape:
+        kept["pos_embed"] = resample_abs_pos_embed(
+            stored_grid.float(),
+            new_size=list(vit.patch_embed.grid_size),
+            num_prefix_tokens=0 if getattr(net, "no_embed_class", False) else vit.num_prefix_tokens,
+        )
+    stored.load(net, kept, f"ViT {name}")
+
+
+def _arguments(net: nn.Module) -> dict[str, Any] | None:
+    """Return arguments of timm's VisionTransformer that build this module, or None."""
+    if type(net) is not VisionTransformer:
+        return None
+    vit = cast("Any", net)
+    attn, mlp = vit.blocks[0].attn, vit.blocks[0].mlp
+    arguments: dict[str, Any] = {
+        "img_size": list(vit.patch_embed.img_size),
+        "patch_size": list(vit.patch_embed.patch_size),
+        "num_classes": 0,
+        "global_pool": "",
+        "embed_dim": vit.embed_dim,
+        "depth": len(vit.blocks),
+        "num_heads": attn.num_heads,
+        "mlp_ratio": mlp.fc1.out_features / vit.embed_dim,
+        "qkv_bias": attn.qkv.bias is not None,
+        "qk_norm": not isinstance(attn.q_norm, nn.Identity),
+        "init_values": 1.0 if hasattr(vit.blocks[0].ls1, "gamma") else None,
+        "class_token": vit.cls_token is not None,
+        "no_embed_class": vit.no_embed_class,
+        "reg_tokens": vit.num_reg_tokens,
+        "pre_norm": not isinstance(vit.norm_pre, nn.Identity),
+        "fc_norm": not isinstance(vit.fc_norm, nn.Identity),
+        "dynamic_img_size": vit.dynamic_img_size,
+    }
+    with torch.device("meta"):
+        again = VisionTransformer(**arguments)
+    # The printed tree shows the kind, sizes and constants of every layer.
+    same = repr(again) == repr(net) and all(
+        a.shape == b.shape
+        for a, b in zip(again.state_dict().values(), net.state_dict().values(), strict=True)
+    )
+    return arguments if same else None

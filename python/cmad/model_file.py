@@ -1,0 +1,109 @@
+"""`.cmad` files: one safetensors file, tensors and a JSON header. No pickle."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+FORMAT = 1
+"""Raised when older files could no longer be read as they are meant."""
+
+
+def write(path: str | Path, header: Mapping[str, object], tensors: Mapping[str, Tensor]) -> None:
+    """Write a model file: beside its place, then renamed, so a failure leaves the old file as it was.
+
+    Args:
+        path: where to.
+        header: JSON values.
+        tensors: by name.
+
+    Raises:
+        OSError: it cannot be written, such as a full disk; names the file.
+
+    """
+    path = Path(path)
+    plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    meta = {"cmad": json.dumps({"format": FORMAT, **header})}
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        save_file(plain, temporary, meta)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's files are private
+        os.replace(temporary, path)
+        temporary = None
+    except (OSError, SafetensorError) as error:
+        raise OSError(
+            f"{path}: could not be saved ({error}); an existing file is unchanged"
+        ) from error
+    finally:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def read(path: str | Path) -> tuple[dict[str, object], dict[str, Tensor]]:
+    """Read a model file.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The header and the tensors by name.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a model file, truncated, or written by a newer version.
+
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such model file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = file.metadata() or {}
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise ValueError(
+            f"{path}: not a complete .cmad file, truncated or of another kind ({error})"
+        ) from error
+    try:
+        header = cast(dict[str, object], json.loads(meta["cmad"]))
+        version = int(cast(int, header["format"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: a safetensors file, but not a .cmad model (no cmad header)"
+        ) from error
+    if version > FORMAT:
+        raise ValueError(
+            f"{path}: written by a newer cmad (file format {version}, this version reads {FORMAT})"
+        )
+    return header, tensors
+
+
+def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
+    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def versions() -> dict[str, str]:
+    """Name what a model was made with."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"torch": torch.__version__}
+    for name in ("cmad-vision", "timm", "numpy", "open3d"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

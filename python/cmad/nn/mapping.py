@@ -1,0 +1,69 @@
+"""The crossmodal mapping networks of CFM and their loss."""
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+
+class Mapping(nn.Module):
+    """Three linear layers, GELU after the first two, mean width between (CFM, section 4)."""
+
+    def __init__(self, features_in: int, features_out: int) -> None:
+        """Make the layers; their names are those of the published checkpoints."""
+        super().__init__()
+        middle = (features_in + features_out) // 2
+        self.input = nn.Linear(features_in, middle)
+        self.projection = nn.Linear(middle, middle)
+        self.output = nn.Linear(middle, features_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., features_in) to (..., features_out)."""
+        x = functional.gelu(self.input(x))
+        x = functional.gelu(self.projection(x))
+        return self.output(x)  # type: ignore[no-any-return]
+
+
+class Mappings(nn.Module):
+    """Both directions: ``CFM_2Dto3D`` and ``CFM_3Dto2D``, as the published checkpoints name them."""
+
+    def __init__(self, dim_2d: int, dim_3d: int, seed: int) -> None:
+        """Initialise both from a seed; torch's global generator is left as it was."""
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.CFM_2Dto3D = Mapping(dim_2d, dim_3d)
+            self.CFM_3Dto2D = Mapping(dim_3d, dim_2d)
+
+    def forward(self, e_2d: Tensor, e_3d: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict each modality from the other (CFM, equation 1).
+
+        Args:
+            e_2d: (P, D2) observed 2D features.
+            e_3d: (P, D3) observed 3D features.
+
+        Returns:
+            The predicted 2D features (P, D2) and 3D features (P, D3).
+
+        """
+        return self.CFM_3Dto2D(e_3d), self.CFM_2Dto3D(e_2d)
+
+
+def cosine_losses(
+    predicted_2d: Tensor, predicted_3d: Tensor, e_2d: Tensor, e_3d: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Average the cosine distance over pixels, per modality; their sum is CFM's equation 2.
+
+    Args:
+        predicted_2d: (P, D2).
+        predicted_3d: (P, D3).
+        e_2d: (P, D2) observed.
+        e_3d: (P, D3) observed.
+
+    Returns:
+        The losses of the 2D and of the 3D features, scalars in [0, 2].
+
+    """
+    return (
+        1 - functional.cosine_similarity(predicted_2d, e_2d, dim=-1, eps=1e-6).mean(),
+        1 - functional.cosine_similarity(predicted_3d, e_3d, dim=-1, eps=1e-6).mean(),
+    )

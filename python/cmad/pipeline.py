@@ -1,0 +1,139 @@
+"""Sample to features: joins preprocessing, the frozen extractors and the sparse weights."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from cmad import ops
+from cmad.extractors import RgbExtractor, XyzExtractor
+from cmad.maps import smoothing_taps
+from cmad.preprocess import Preprocessing, prepare
+from cmad.types import Features, Frame, PixelWeights, Points, Sample
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Everything of a detector that is not learnt."""
+
+    rgb: RgbExtractor
+    xyz: XyzExtractor
+    preprocessing: Preprocessing
+    precision: torch.dtype = torch.float32
+    """Of the 2D extractor's arithmetic; results are float32."""
+
+    def frame(self, sample: Sample) -> Frame:
+        """Prepare a sample; see `cmad.preprocess.prepare`."""
+        return prepare(sample, self.preprocessing)
+
+    def features(self, frame: Frame) -> Features:
+        """Extract the features of a frame.
+
+        Returns:
+            Float32 features on the CPU. The foreground, the pixels that have a row of weights, is
+            the pixels with a 3D point; in the official preset also those that only the smoothing
+            reaches (semantics C7).
+
+        """
+        with torch.inference_mode(), _arithmetic(self.precision):
+            tokens = self.rgb.tokens(frame.rgb[None])[0].float()
+        points = self.xyz.points(frame.xyz[frame.valid])
+        return Features(
+            tokens=tokens.permute(1, 2, 0).contiguous().clone(),
+            centres=points.features,
+            weights=pixel_weights(points, frame.valid, self.preprocessing.preset),
+            image_size=self.preprocessing.image_size,
+            window=frame.window,
+            name=frame.name,
+        )
+
+
+def pixel_weights(points: Points, valid: Tensor, preset: str) -> PixelWeights:
+    """Compose the points' interpolation with the smoothing of the 3D feature map.
+
+    Args:
+        points: of the N valid pixels, in row-major order.
+        valid: (S, S) bool with N true.
+        preset: see `cmad.maps.smoothing_taps`; in ``"official"`` every pixel that the smoothing
+            reaches has a row, in ``"paper"`` the valid ones.
+
+    Returns:
+        The sparse weights from centres to foreground pixels.
+
+    """
+    size = valid.shape[0]
+    point = torch.full_like(valid, -1, dtype=torch.int64)
+    point[valid] = torch.arange(len(points.neighbour))
+    first, tap = smoothing_taps(size, preset)
+    reached = valid
+    if preset == "official":  # a superset of what the footprint can reach
+        reached = functional.max_pool2d(valid[None].float(), 7, stride=1, padding=3)[0] > 0
+    pixel = reached.flatten().nonzero()[:, 0]
+    start, index, weight = ops.pixel_weights(
+        points.neighbour, points.weight, point, first, tap, pixel
+    )
+    filled = start.diff() > 0
+    return PixelWeights(
+        pixel=pixel[filled],
+        start=torch.cat([start[:1], start[1:][filled]]),
+        index=index,
+        weight=weight,
+    )
+
+
+def rgb_rows(features: Features, row: Tensor | None = None) -> Tensor:
+    """Compute the 2D features of foreground pixels: bilinear in the tokens (CFM, section 3.1).
+
+    Args:
+        features: tokens of any floating dtype.
+        row: (Q,) int64 rows of ``features.weights``; None for all P.
+
+    Returns:
+        (Q, D2) float32.
+
+    """
+    h, w, dim = features.tokens.shape
+    pixel = features.weights.pixel if row is None else features.weights.pixel[row]
+    y0, y1, y = _linear(pixel // features.image_size, h, features.image_size)
+    x0, x1, x = _linear(pixel % features.image_size, w, features.image_size)
+    index = torch.stack([y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1], 1)
+    weight = torch.stack([(1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x], 1)
+    return ops.interpolate(
+        features.tokens.float().view(h * w, dim),
+        torch.arange(len(pixel) + 1) * 4,
+        index.flatten().int(),
+        weight.flatten(),
+    )
+
+
+def xyz_rows(features: Features, row: Tensor | None = None) -> Tensor:
+    """Compute the smoothed 3D features of foreground pixels (CFM, section 3.1).
+
+    Args:
+        features: centres of any floating dtype.
+        row: (Q,) int64 rows of ``features.weights``; None for all P.
+
+    Returns:
+        (Q, D3) float32.
+
+    """
+    weights = features.weights
+    start, index, weight = weights.start, weights.index, weights.weight
+    if row is not None:
+        length = start.diff()[row]
+        chosen = torch.cat([length.new_zeros(1), length.cumsum(0)])
+        entry = torch.arange(int(chosen[-1])) + (start[row] - chosen[:-1]).repeat_interleave(length)
+        start, index, weight = chosen, index[entry], weight[entry]
+    return ops.interpolate(features.centres.float(), start, index, weight)
+
+
+def _linear(at: Tensor, cells: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Lower cell, upper cell and the upper one's share, pixel centres aligned at the corners."""
+    position = ((at + 0.5) * (cells / size) - 0.5).clamp(min=0)
+    lower = position.long().clamp(max=cells - 1)
+    return lower, (lower + 1).clamp(max=cells - 1), position - lower
+
+
+def _arithmetic(precision: torch.dtype) -> torch.autocast:
+    return torch.autocast("cpu", dtype=precision, enabled=precision != torch.float32)

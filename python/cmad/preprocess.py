@@ -1,0 +1,320 @@
+"""From a sample to a frame: checks, background plane, largest cluster, square padding, resizing.
+
+The working grid is the padded square, sampled to S by S pixels; rgb and xyz go through the same
+square, so they stay registered for every aspect ratio. Preset "official" follows the published
+scripts (semantics A1 to A8); docs/decisions/presets.md lists what differs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as functional
+from PIL import Image
+from torch import Tensor
+
+from cmad import ops
+from cmad.types import Array, Frame, Sample, Window
+
+PLANE_DISTANCE = 0.005
+"""Metres; a point nearer to the background plane is background (CFM, section 4)."""
+BORDER = 10
+"""Pixels along the image border that the background plane is fitted to."""
+CLUSTER_EPS = 0.006
+"""Metres between neighbours of a cluster."""
+CLUSTER_POINTS = 30
+UNITS = {"m": 1.0, "mm": 1e-3}
+"""Metres per unit of length that ``xyz`` may come in."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How samples become frames."""
+
+    image_size: int = 224
+    """S, pixels along each side of the working grid."""
+    rgb_size: int = 224
+    """R, pixels along each side of what the 2D extractor takes."""
+    preset: str = "paper"
+    """``"paper"`` or ``"official"``."""
+    seed: int = 0
+    """Of the background plane's RANSAC."""
+
+
+def prepare(sample: Sample, how: Preprocessing, *, keep: Tensor | None = None) -> Frame:
+    """Make the frame of a sample.
+
+    Args:
+        sample: see `Sample`; ``xyz`` in metres.
+        how: sizes, preset and seed.
+        keep: (H, W) bool, the pixels of the part where they are known; None finds them
+            with `part_pixels`.
+
+    Returns:
+        The frame, on the CPU.
+
+    Raises:
+        TypeError, ValueError: the sample is not what `checked` asks for.
+        ValueError: no valid 3D point, or none left beside the background.
+
+    """
+    rgb, xyz = checked(sample)
+    valid = (xyz != 0).all(-1) if how.preset == "official" else (xyz != 0).any(-1)
+    if not valid.any():
+        raise ValueError(_at(sample, "xyz has no valid point: all are 0, NaN or infinite"))
+    if keep is None:
+        keep = part_pixels(xyz, valid, how)
+    valid = valid & keep
+    if not valid.any():
+        raise ValueError(
+            _at(sample, "no part in view: every valid point lies on the background plane")
+        )
+    window = square(*rgb.shape[:2], how.preset)
+    rows = _samples(window, how, window.top, window.height)
+    columns = _samples(window, how, window.left, window.width)
+    inside = (rows >= 0)[:, None] & (columns >= 0)[None]
+    at = rows.clamp(min=0)[:, None], columns.clamp(min=0)[None]
+    valid = valid[at] & inside
+    if not valid.any():
+        raise ValueError(_at(sample, f"no 3D point of the part is left at {how.image_size} pixels"))
+    return Frame(
+        rgb=_resize_rgb(rgb, window, how.rgb_size),
+        xyz=torch.where(valid[..., None], xyz[at], 0.0).contiguous(),
+        valid=valid,
+        window=window,
+        name=sample.name,
+    )
+
+
+def checked(sample: Sample) -> tuple[Tensor, Tensor]:
+    """Check a sample's arrays and return them as tensors on the CPU.
+
+    Args:
+        sample: rgb (H, W, 3) uint8 or float in [0, 1]; xyz (H, W, 3) float in metres.
+
+    Returns:
+        rgb (H, W, 3) uint8, and xyz (H, W, 3) float32 with zeros where it is not finite.
+
+    Raises:
+        TypeError: not an array, or a dtype that is neither of these.
+        ValueError: another shape, rgb and xyz of different size, rgb out of range, or coordinates
+            that look like millimetres.
+
+    """
+    rgb, xyz = _tensor(sample, "rgb"), _tensor(sample, "xyz")
+    for name, array in (("rgb", rgb), ("xyz", xyz)):
+        if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+            raise ValueError(_at(sample, f"{name} must be (H, W, 3), got {tuple(array.shape)}"))
+    if rgb.shape != xyz.shape:
+        raise ValueError(
+            _at(
+                sample,
+                "rgb and xyz must have the same height and width, got "
+                f"{rgb.shape[0]}x{rgb.shape[1]} and {xyz.shape[0]}x{xyz.shape[1]}",
+            )
+        )
+    if rgb.is_floating_point():
+        low, high = float(rgb.min()), float(rgb.max())
+        if not (low >= 0 and high <= 1):
+            raise ValueError(
+                _at(sample, f"float rgb must be in [0, 1], got [{low:.4g}, {high:.4g}]")
+            )
+        rgb = (rgb * 255).round().to(torch.uint8)
+    elif rgb.dtype != torch.uint8:
+        raise TypeError(_at(sample, f"rgb must be uint8, or float in [0, 1], got {rgb.dtype}"))
+    if not xyz.is_floating_point():
+        raise TypeError(_at(sample, f"xyz must be float, in metres, got {xyz.dtype}"))
+    xyz = xyz.to(torch.float32)
+    xyz = torch.where(xyz.isfinite().all(-1, keepdim=True), xyz, 0.0)
+    points = xyz[(xyz != 0).any(-1)]
+    if len(points) and (distance := float(points.norm(dim=-1).median())) > 10:
+        raise ValueError(
+            _at(
+                sample,
+                f"xyz must be in metres, but its points are {distance:.4g} from the camera (median)"
+                '; for millimetres pass unit="mm"',
+            )
+        )
+    return rgb, xyz
+
+
+def to_metres(xyz: Array, unit: str) -> Array:
+    """Convert coordinates to metres.
+
+    Args:
+        xyz: float array in ``unit``.
+        unit: ``"m"`` or ``"mm"``.
+
+    Returns:
+        The array itself for metres, else a converted copy.
+
+    """
+    if unit not in UNITS:
+        raise ValueError(f"unit must be 'm' or 'mm', got {unit!r}")
+    return xyz if unit == "m" else xyz * UNITS[unit]  # type: ignore[operator]
+
+
+def xyz_from_depth(
+    depth: Array, intrinsics: tuple[float, float, float, float], *, unit: str = "m"
+) -> npt.NDArray[np.float32]:
+    """Turn a depth image into organised points, by the pinhole model.
+
+    Args:
+        depth: (H, W), distance along the optical axis in ``unit``; 0, negative or not finite where
+            there is none. Any real dtype.
+        intrinsics: (fx, fy, cx, cy) in pixels; pixel (0, 0) has its centre at (0, 0).
+        unit: ``"m"`` or ``"mm"``.
+
+    Returns:
+        (H, W, 3) float32 in metres, x to the right, y down, z forward; 0 where there is no depth.
+
+    """
+    if unit not in UNITS:
+        raise ValueError(f"unit must be 'm' or 'mm', got {unit!r}")
+    z = np.asarray(depth.cpu() if isinstance(depth, Tensor) else depth, np.float64) * UNITS[unit]
+    if z.ndim != 2:
+        raise ValueError(f"xyz_from_depth: depth must be (H, W), got {z.shape}")
+    fx, fy, cx, cy = (float(i) for i in intrinsics)
+    if not (fx > 0 and fy > 0):
+        raise ValueError(f"xyz_from_depth: focal lengths must be positive, got {fx}, {fy}")
+    z = np.where(np.isfinite(z) & (z > 0), z, 0.0)
+    v, u = np.indices(z.shape)
+    return np.stack([(u - cx) / fx * z, (v - cy) / fy * z, z], -1).astype(np.float32)
+
+
+def part_pixels(xyz: Tensor, valid: Tensor, how: Preprocessing) -> Tensor:
+    """Find the pixels of the part: not on the background plane, and of the largest cluster.
+
+    The plane is fitted to the valid points of the image border; with fewer than 3 there (background
+    already removed) nothing counts as background. Without any cluster all points are kept.
+
+    Args:
+        xyz: (H, W, 3) float32, metres, finite.
+        valid: (H, W) bool, pixels with a 3D point.
+        how: preset and seed.
+
+    Returns:
+        (H, W) bool, a subset of ``valid``.
+
+    """
+    official = how.preset == "official"
+    keep = valid.clone()
+    border = _border_points(xyz, valid, corners_twice=official)
+    if len(border) >= 3:
+        # Published: hypotheses through 50 points, supporters within 4 mm (semantics A1).
+        plane, _ = (
+            ops.plane(border, 0.004, samples=50, seed=how.seed)
+            if official
+            else ops.plane(border, PLANE_DISTANCE, seed=how.seed)
+        )
+        distance = (xyz.double() @ plane[:3] + plane[3]).abs()
+        keep &= distance >= PLANE_DISTANCE
+    label = ops.clusters(xyz[keep], CLUSTER_EPS, CLUSTER_POINTS)
+    # In the published scripts the noise label takes part in the vote (semantics A4).
+    voters = label if official else label[label >= 0]
+    if len(voters):
+        keep[keep.clone()] = label == voters.mode().values
+    return keep
+
+
+def square(height: int, width: int, preset: str) -> Window:
+    """Place an input in its square: centred, side the longer one.
+
+    The official preset rounds both sides up to the next 100 first (semantics A3).
+    """
+    sides = (height, width)
+    if preset == "official":
+        sides = (-(-height // 100) * 100, -(-width // 100) * 100)
+    side = max(sides)
+    return Window(side, (side - height) // 2, (side - width) // 2, height, width)
+
+
+def to_input(maps: Tensor, window: Window) -> Tensor:
+    """Bring maps from the working grid to the input's own pixels, bilinearly.
+
+    Args:
+        maps: (B, S, S) float32.
+        window: where the input lies in the square.
+
+    Returns:
+        (B, H, W) float32.
+
+    """
+    full = functional.interpolate(
+        maps[:, None], size=(window.side, window.side), mode="bilinear", align_corners=False
+    )[:, 0]
+    rows = slice(window.top, window.top + window.height)
+    return full[:, rows, window.left : window.left + window.width].contiguous()
+
+
+def mask_to_grid(mask: npt.NDArray[np.bool_], how: Preprocessing) -> npt.NDArray[np.bool_]:
+    """Sample a ground-truth mask to the working grid: the nearest pixel centre (semantics A7).
+
+    Args:
+        mask: (H, W) bool.
+        how: image size and preset.
+
+    Returns:
+        (S, S) bool, false beside the input.
+
+    """
+    window = square(*mask.shape, how.preset)
+    rows = _nearest(window, how.image_size, window.top, window.height)
+    columns = _nearest(window, how.image_size, window.left, window.width)
+    inside = (rows >= 0)[:, None] & (columns >= 0)[None]
+    at = rows.clamp(min=0)[:, None], columns.clamp(min=0)[None]
+    return (torch.from_numpy(mask)[at] & inside).numpy()
+
+
+def _samples(window: Window, how: Preprocessing, offset: int, length: int) -> Tensor:
+    """Input row (or column) that each grid row samples for xyz, -1 in the padding."""
+    if how.preset != "official":
+        return _nearest(window, how.image_size, offset, length)
+    # torch's nearest: the pixel at the sample's upper left corner (semantics A7).
+    at = torch.arange(how.image_size) * window.side // how.image_size - offset
+    return torch.where((at >= 0) & (at < length), at, -1)
+
+
+def _nearest(window: Window, size: int, offset: int, length: int) -> Tensor:
+    at = (2 * torch.arange(size) + 1) * window.side // (2 * size) - offset
+    return torch.where((at >= 0) & (at < length), at, -1)
+
+
+def _border_points(xyz: Tensor, valid: Tensor, *, corners_twice: bool) -> Tensor:
+    if corners_twice:
+        strips = [np.s_[:BORDER], np.s_[-BORDER:], np.s_[:, :BORDER], np.s_[:, -BORDER:]]
+        return torch.cat([xyz[s][valid[s]] for s in strips])
+    border = torch.ones_like(valid)
+    border[BORDER:-BORDER, BORDER:-BORDER] = False
+    return xyz[border & valid]
+
+
+def _resize_rgb(rgb: Tensor, window: Window, size: int) -> Tensor:
+    bottom = window.side - window.top - window.height
+    right = window.side - window.left - window.width
+    padded = np.pad(
+        rgb.numpy(), ((window.top, bottom), (window.left, right), (0, 0)), mode="edge"
+    )
+    resized = Image.fromarray(padded).resize((size, size), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
+
+
+def _tensor(sample: Sample, name: str) -> Tensor:
+    array = getattr(sample, name)
+    if isinstance(array, Tensor):
+        return array.detach().cpu()
+    if not isinstance(array, np.ndarray):
+        raise TypeError(
+            _at(sample, f"{name} must be a NumPy array or torch tensor, got {type(array).__name__}")
+        )
+    if array.dtype.kind not in "biuf":
+        raise TypeError(_at(sample, f"{name} must hold numbers, got {array.dtype}"))
+    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
+        raise TypeError(_at(sample, f"{name} must be uint8 or float, got {array.dtype}"))
+    native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return torch.from_numpy(native if native.flags.writeable else native.copy())
+
+
+def _at(sample: Sample, message: str) -> str:
+    return f"{sample.name}: {message}" if sample.name else message

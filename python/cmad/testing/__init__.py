@@ -1,0 +1,1 @@
+"""What tests and benchmarks share: `cases` (inputs of the ops) and `reference` (their meaning)."""

@@ -1,0 +1,379 @@
+"""Inputs for every native op: one list that feeds the agreement tests and the benchmarks.
+
+Operations that return indices get small-integer coordinates: squared distances are then exact in
+float32, so ties are real and every device must give the same index. The timed cases are synthetic
+surfaces in metres, as an organised camera sees them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+Floats = npt.NDArray[np.float32]
+Array = npt.NDArray[np.generic]
+Value = Array | int | float | str | None
+Inputs = dict[str, Value]
+
+HAS_CUDA = find_spec("cmad._native._cuda") is not None and torch.cuda.is_available()
+DEVICES = ["cpu", "cuda"] if HAS_CUDA else ["cpu"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input of an op."""
+
+    op: str
+    name: str
+    make: Callable[[Generator], Inputs]
+    """The op's arguments."""
+    atol: float = 0.0
+    """Largest difference from the reference, absolute; indices must be equal in any case."""
+    timed: bool = False
+
+    def __str__(self) -> str:
+        """Return a name for messages: the op and the case."""
+        return f"{self.op}-{self.name}"
+
+
+def to_torch(inputs: Inputs, device: str) -> dict[str, Tensor | int | float | str | None]:
+    """Turn the arrays among an op's arguments into tensors of the same strides."""
+    return {
+        name: torch.from_numpy(value).to(device) if isinstance(value, np.ndarray) else value
+        for name, value in inputs.items()
+    }
+
+
+def moved(inputs: Inputs, outputs: tuple[Array, ...]) -> int:
+    """Count the bytes that an op cannot avoid: each input read once, each output written once."""
+    arrays = [value for value in inputs.values() if isinstance(value, np.ndarray)]
+    return sum(array.nbytes for array in (*arrays, *outputs))
+
+
+def _lattice(rng: Generator, *shape: int, high: int = 8) -> Floats:
+    """Draw integers in [-high, high): many duplicates and many equal distances."""
+    return rng.integers(-high, high, shape).astype(np.float32)
+
+
+def _strided(x: Floats) -> Floats:
+    """Return an equal array that is not contiguous: every second entry of a wider one."""
+    return np.repeat(x, 2, axis=-1)[..., ::2]
+
+
+def _outlier(x: Floats, far: float) -> Floats:
+    """Move the last point far away."""
+    x[..., -1, :] = far
+    return x
+
+
+def _line(n: int) -> Floats:
+    """Return points on a line, equally spaced, in shuffled order where 7 does not divide n."""
+    return np.stack([np.arange(n) * 7 % n, np.zeros(n), np.ones(n)], -1).astype(np.float32)[None]
+
+
+def _two_sheets(x: Floats) -> Floats:
+    """Flatten a cloud onto z = 9 and z = -9."""
+    x[..., 2] = np.where(x[..., 2] < 0, -9, 9)
+    return x
+
+
+CLOUDS: dict[str, Callable[[Generator], Floats]] = {
+    "one_point": lambda rng: _lattice(rng, 1, 1, 3),
+    "odd_size": lambda rng: _lattice(rng, 1, 131, 3),
+    "batch": lambda rng: _lattice(rng, 3, 67, 3),
+    "ties": lambda rng: _lattice(rng, 1, 700, 3, high=3),
+    "duplicates": lambda rng: np.repeat(_lattice(rng, 1, 5, 3), 9, axis=1),
+    "same_point": lambda rng: np.full((1, 40, 3), -3, np.float32),
+    "line": lambda rng: _line(53),
+    "far_outlier": lambda rng: _outlier(_lattice(rng, 1, 90, 3), 1024),
+    "offset": lambda rng: _lattice(rng, 1, 200, 3) + np.float32(1024),
+    "two_sheets": lambda rng: _two_sheets(_lattice(rng, 1, 300, 3)),
+    "non_contiguous": lambda rng: np.swapaxes(_lattice(rng, 2, 3, 50), 1, 2),
+    "empty_batch": lambda rng: _lattice(rng, 0, 20, 3),
+}
+
+
+def _fps(name: str, k: int | None = None, **more: Value) -> Case:
+    """Make a case of `k` picks of a cloud, by default all its points."""
+
+    def make(rng: Generator) -> Inputs:
+        xyz = CLOUDS[name](rng)
+        return {"xyz": xyz, "k": k or xyz.shape[1], **more}
+
+    picks = f"{k}_picks" if k else "all_points"
+    return Case("fps", "_".join([name, picks, *(f"{a}_{v}" for a, v in more.items())]), make)
+
+
+def _group(name: str, k: int | None, centres: int = 17) -> Case:
+    """Make a case of centres of which every other one is a point of the cloud."""
+
+    def make(rng: Generator) -> Inputs:
+        xyz = CLOUDS[name](rng)
+        centre = _lattice(rng, len(xyz), centres, 3, high=10)
+        centre[:, ::2] = xyz[:, np.arange((centres + 1) // 2) % xyz.shape[1]]
+        return {"xyz": xyz, "centre": centre, "k": k or xyz.shape[1]}
+
+    return Case("group", f"{name}_{k or 'all_points'}_of_{centres}_centres", make)
+
+
+def _three_nn(name: str, centres: int) -> Case:
+    def make(rng: Generator) -> Inputs:
+        xyz = CLOUDS[name](rng)
+        return {"xyz": xyz, "centre": _lattice(rng, len(xyz), centres, 3)}
+
+    return Case("three_nn", f"{name}_{centres}_centres", make, atol=1e-7)  # weights in [0, 1]
+
+
+def _sparse(
+    rows: int, m: int, d: int, per_row: int, strided: bool = False, timed: bool = False
+) -> Case:
+    """Make a case of rows that name up to `2 * per_row` features near each other."""
+
+    def make(rng: Generator) -> Inputs:
+        entries = rng.integers(0, 2 * per_row + 1, rows)
+        near = np.repeat(np.arange(rows) * m // max(rows, 1), entries)
+        feature = rng.standard_normal((m, d)).astype(np.float32)
+        return {
+            "feature": _strided(feature) if strided else feature,
+            "start": np.concatenate([[0], np.cumsum(entries)]).astype(np.int64),
+            "index": ((near + rng.integers(0, 40, len(near))) % m).astype(np.int32),
+            "weight": rng.random(len(near)).astype(np.float32),
+        }
+
+    name = f"{rows}_rows_of_{m}x{d}" + ("_non_contiguous" if strided else "")
+    return Case("interpolate", name, make, atol=5e-6, timed=timed)  # sums of 12 terms of size 1
+
+
+def footprint(side: int) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Return `first` and `tap` of the published smoothing, 3×3 means pooled back to their size."""
+    at = np.arange(side)
+    first, end = at * (side - 2) // side, -(-(at + 1) * (side - 2) // side)
+    tap = np.zeros((side, 4), np.float32)
+    for cell in (0, 1):
+        tap[:, cell : cell + 3] += np.where(first + cell < end, 1 / 3 / (end - first), 0)[:, None]
+    return first, tap
+
+
+def _spread(
+    name: str, side: int, taps: int | None, seen: float | int, every: int = 1, timed: bool = False
+) -> Case:
+    """Make a case of points at a share of the pixels, or of a surface of so many points.
+
+    `taps` None is the published footprint, else so many random ones at random places.
+    """
+
+    def make(rng: Generator) -> Inputs:
+        whole = isinstance(seen, int)
+        mask = surface(rng, side, int(seen))[1] if whole else rng.random((side, side)) < seen
+        n, cell = int(mask.sum()), np.stack(np.nonzero(mask), -1) * 32 // side
+        corner = np.array([[0, 0], [0, 1], [1, 0]])
+        near = np.minimum(cell[:, None] + corner, 31) @ np.array([32, 1])
+        weight = rng.random((n, 3)) * (rng.random((n, 3)) < 0.9)
+        if taps is None:
+            first, tap = footprint(side)
+        else:
+            first = rng.integers(-taps, side, side)
+            tap = rng.standard_normal((side, taps)).astype(np.float32)
+        return {
+            "neighbour": near.astype(np.int64),
+            "neighbour_weight": weight.astype(np.float32),
+            "point": np.where(mask, mask.cumsum().reshape(mask.shape) - 1, -1),
+            "first": first,
+            "tap": tap,
+            "pixel": np.arange(0, side * side, every)[::-1].copy(),
+        }
+
+    return Case("pixel_weights", name, make, atol=2e-6, timed=timed)  # taps reach about 3
+
+
+def _sheet(rng: Generator, n: int, noise: float, outliers: int) -> Floats:
+    """Draw a tilted plane with Gaussian noise and uniform outliers, in metres."""
+    xyz = rng.uniform(-0.2, 0.2, (n, 3))
+    xyz[:, 2] = 0.5 + 0.2 * xyz[:, 0] - 0.1 * xyz[:, 1] + noise * rng.standard_normal(n)
+    xyz[:outliers, 2] = rng.uniform(0.3, 0.7, outliers)
+    return xyz.astype(np.float32)
+
+
+def _crossing(rng: Generator) -> Floats:
+    """Draw two sheets that cross, the second with more points."""
+    low, high = _sheet(rng, 70, 1e-4, 0), _sheet(rng, 90, 1e-4, 0)
+    high[:, 2] = 1 - high[:, 2]
+    return np.concatenate([low, high])
+
+
+def _plane(name: str, points: Callable[[Generator], Floats], **more: Value) -> Case:
+    def make(rng: Generator) -> Inputs:
+        return {"xyz": points(rng), **more}
+
+    # Tolerance: float64 eigenvectors by two methods.
+    return Case("plane", name, make, atol=1e-9, timed=name.startswith("border"))
+
+
+def _clusters(name: str, points: Callable[[Generator], Floats], eps: float, m: int) -> Case:
+    def make(rng: Generator) -> Inputs:
+        return {"xyz": points(rng), "eps": eps, "min_points": m}
+
+    return Case("clusters", name, make, timed=name.startswith("surface"))
+
+
+def _bridge(rng: Generator) -> Floats:
+    """Return two rows of points and between them one that is near a core point of each."""
+    x = np.concatenate([np.arange(2, 8), [0], np.arange(-7, -1)])
+    return np.stack([x, 0 * x, 0 * x], -1).astype(np.float32)
+
+
+def _maps(op: str, name: str, shape: tuple[int, int, int], **more: Value) -> Case:
+    def make(rng: Generator) -> Inputs:
+        return {"maps": rng.random(shape).astype(np.float32), **more}
+
+    return Case(op, name, make, atol=2e-6, timed="x" in name)  # sums of 33 or 76 float32 products
+
+
+def _rows(
+    name: str, a: Callable[[Generator], Array], b: Callable[[Floats], Array], atol: float = 5e-7
+) -> Case:
+    """Make a case of rows `a` and of rows derived from them; the values are unit vectors'."""
+
+    def make(rng: Generator) -> Inputs:
+        left = a(rng).astype(np.float32)
+        return {"a": left, "b": b(left).astype(np.float32)}
+
+    return Case("discrepancy", name, make, atol, timed="x" in name)
+
+
+def surface(rng: Generator, side: int, n: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return the n points of a wavy part in row-major order, and the (side, side) pixels it fills.
+
+    A camera 0.45 m away sees it, at 0.2 m to the frame, with 0.1 mm of noise in depth.
+    """
+    v, u = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    radius = u**4 + v**4
+    seen = radius <= np.partition(radius, n - 1, axis=None)[n - 1]
+    seen &= seen.cumsum().reshape(seen.shape) <= n
+    z = 0.45 + 0.012 * np.sin(5 * u) * np.cos(4 * v) + 1e-4 * rng.standard_normal(u.shape)
+    xyz = np.stack([u * z * 0.222, v * z * 0.222, z], -1)
+    return xyz[seen].astype(np.float32), seen
+
+
+def _part(n: int, side: int = 224) -> Callable[[Generator], Floats]:
+    """Return a maker of the n points of a surface."""
+    return lambda rng: surface(rng, side, n)[0]
+
+
+def _on_surface(op: str, n: int, k: int | None = None) -> Case:
+    """Make a timed case of n points and, for ops that take them, 1024 centres among them."""
+
+    def make(rng: Generator) -> Inputs:
+        xyz = _part(n)(rng)[None]
+        centre = xyz[:, np.linspace(0, n - 1, 1024).astype(np.int64)]
+        return {
+            "xyz": xyz,
+            **({} if op == "fps" else {"centre": centre}),
+            **({"k": k} if k else {}),
+        }
+
+    # Tolerance: the last bit of a weight.
+    return Case(op, f"surface_{n}" + (f"_k{k}" if k else ""), make, atol=1e-7, timed=True)
+
+
+def _border(rng: Generator) -> Floats:
+    """Return the 16,000 points of the 10-pixel border strips of a 400×400 frame of a table."""
+    return _sheet(rng, 16000, 5e-4, 400)
+
+
+SIZES = (10_000, 30_000, 50_000)
+
+CASES = [
+    *[_fps(name) for name in CLOUDS],
+    *[_fps(name, ties="published") for name in CLOUDS],
+    _fps("ties", 1),
+    _fps("ties", 60, skip=4.0),
+    _fps("ties", 60, ties="published", skip=9.0),
+    _fps("batch", 9, skip=1e9),
+    *[_on_surface("fps", n, 1024) for n in SIZES],
+    *[_group(name, None) for name in CLOUDS],
+    *[_group(name, 5) for name in CLOUDS if name != "one_point"],
+    *[_group("ties", 32, centres) for centres in (0, 1)],
+    *[_on_surface("group", n, 128) for n in SIZES],
+    _on_surface("group", 30_000, 32),
+    *[_three_nn(name, centres) for name in CLOUDS for centres in (1, 2, 3, 60)],
+    *[_on_surface("three_nn", n) for n in SIZES],
+    _sparse(1, 1, 1, 1),
+    _sparse(0, 4, 8, 3),
+    _sparse(33, 7, 1, 2),
+    _sparse(300, 20, 67, 6),
+    _sparse(9, 5, 0, 3),
+    _sparse(57, 20, 16, 4, strided=True),
+    *[_sparse(n, 1024, 1152, 3, timed=True) for n in SIZES],
+    _spread("published", 17, None, 0.6),
+    _spread("published_even", 12, None, 0.6),
+    _spread("one_pixel_image", 1, 1, 1.0),
+    _spread("no_point", 6, 3, 0.0),
+    _spread("all_points", 9, 3, 1.0),
+    _spread("footprint_beyond_the_edge", 8, 7, 0.5),
+    _spread("some_pixels", 30, 4, 0.4, every=7),
+    *[_spread(f"surface_{n}", 224, None, n, timed=True) for n in SIZES],
+    _plane("noisy", lambda rng: _sheet(rng, 501, 5e-4, 100), threshold=0.004, tries=200),
+    _plane("fifty_samples", lambda rng: _sheet(rng, 400, 5e-4, 4), threshold=0.005, samples=50),
+    _plane("three_points", lambda rng: _sheet(rng, 3, 0, 0), threshold=0.004),
+    _plane("one_try", lambda rng: _sheet(rng, 90, 1e-3, 10), threshold=0.01, tries=1, seed=3),
+    _plane("large_seed", lambda rng: _sheet(rng, 90, 1e-3, 30), threshold=0.01, seed=2**64 - 1),
+    _plane("two_sheets", _crossing, threshold=0.002, tries=100),
+    _plane("non_contiguous", lambda rng: _strided(_sheet(rng, 60, 1e-4, 9)), threshold=0.002),
+    _plane("duplicates", lambda rng: np.repeat(_sheet(rng, 5, 0, 1), 9, 0), threshold=0.002),
+    _plane("tight_threshold", lambda rng: _sheet(rng, 80, 1e-2, 0), threshold=1e-6, tries=50),
+    _plane("border_16000", _border, threshold=0.005),
+    _plane("border_16000_samples_50", _border, threshold=0.004, samples=50),
+    _clusters("odd_size", lambda rng: _lattice(rng, 301, 3, high=12), 3, 4),
+    _clusters("ties_at_eps", lambda rng: _lattice(rng, 200, 3, high=9), 2, 3),
+    _clusters("negative_coordinates", lambda rng: _lattice(rng, 150, 3) - np.float32(50), 2, 4),
+    _clusters("min_points_1", lambda rng: _lattice(rng, 80, 3, high=9), 1, 1),
+    _clusters("all_noise", lambda rng: 10 * _line(60)[0], 9, 2),
+    _clusters("single_cluster", lambda rng: _lattice(rng, 99, 3, high=2), 2, 3),
+    _clusters("one_point", lambda rng: _lattice(rng, 1, 3), 1, 1),
+    _clusters("no_point", lambda rng: _lattice(rng, 0, 3), 1, 1),
+    _clusters("duplicates", lambda rng: np.repeat(_lattice(rng, 30, 3), 4, 0), 1, 5),
+    _clusters("border_between_two_clusters", _bridge, 2, 4),
+    _clusters("border_in_reverse", lambda rng: _bridge(rng)[::-1].copy(), 2, 4),
+    _clusters("line", lambda rng: _line(90)[0], 1, 3),
+    _clusters("far_outlier", lambda rng: _outlier(_lattice(rng, 90, 3), 1e6), 4, 3),
+    _clusters("non_contiguous", lambda rng: _strided(_lattice(rng, 90, 3)), 3, 3),
+    _clusters("large_eps", lambda rng: _lattice(rng, 70, 3), 1000, 70),
+    *[_clusters(f"surface_{n}", _part(n), 0.006, 30) for n in SIZES],
+    _clusters("surface_30000_of_400x400", _part(30_000, 400), 0.006, 30),
+    _maps("smooth", "odd_size", (1, 31, 45)),
+    _maps("smooth", "batch", (3, 20, 50), sigma=1.3),
+    _maps("smooth", "one_pixel", (1, 1, 1)),
+    _maps("smooth", "one_row", (2, 1, 40), sigma=2.0),
+    _maps("smooth", "kernel_wider_than_the_map", (1, 3, 5), sigma=6.0),
+    _maps("smooth", "kernel_of_one_tap", (1, 9, 8), sigma=0.1),
+    _maps("smooth", "empty_batch", (0, 9, 8)),
+    _maps("smooth", "224x224", (1, 224, 224)),
+    _maps("smooth", "400x400", (1, 400, 400)),
+    _maps("box_cascade", "odd_size", (1, 31, 45)),
+    _maps("box_cascade", "batch", (3, 40, 33)),
+    _maps("box_cascade", "one_pixel", (1, 1, 1)),
+    _maps("box_cascade", "smaller_than_a_box", (2, 2, 5)),
+    _maps("box_cascade", "empty_batch", (0, 9, 8)),
+    _maps("box_cascade", "224x224", (1, 224, 224)),
+    _rows("odd_size", lambda rng: rng.normal(size=(37, 67)), lambda a: np.roll(a, 1, 0)),
+    _rows("one_wide", lambda rng: rng.normal(size=(9, 1)), lambda a: -a[::-1]),
+    _rows("zero_rows", lambda rng: rng.normal(size=(9, 40)), lambda a: np.eye(9, 40) * a),
+    _rows("both_zero", lambda rng: np.zeros((4, 33)), lambda a: a),
+    _rows("some_zero", lambda rng: rng.normal(size=(2, 33)) * [[0], [1]], np.flipud),
+    _rows("shorter_than_1e-12", lambda rng: 1e-14 * rng.normal(size=(9, 40)), np.flipud),
+    _rows("opposite", lambda rng: rng.normal(size=(9, 768)), lambda a: a * np.float32(-3)),
+    _rows("nearly_equal", lambda rng: rng.normal(size=(50, 768)), lambda a: a + 1e-4 * a**2, 1e-7),
+    _rows("large_values", lambda rng: 1e12 * rng.normal(size=(9, 1152)), np.flipud),
+    _rows("non_contiguous", lambda rng: rng.normal(size=(31, 9)).T, np.flipud),
+    _rows("no_row", lambda rng: np.zeros((0, 16)), lambda a: a),
+    _rows("no_column", lambda rng: np.zeros((5, 0)), lambda a: a),
+    _rows("10000x1152", lambda rng: rng.normal(size=(10_000, 1152)), np.flipud),
+    _rows("50000x768", lambda rng: rng.normal(size=(50_000, 768)), np.flipud),
+]
+"""Every case of every op."""

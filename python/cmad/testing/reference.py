@@ -1,0 +1,166 @@
+"""What each native op means, in NumPy: plain, slow, and sharing no code with the op.
+
+Each function takes the arguments of the op of the same name as arrays, and returns what it returns.
+Squared distances are float32 sums of squared differences, x first, as the ops are defined on them.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Ints32 = npt.NDArray[np.int32]
+
+
+def fps(xyz: Floats, k: int, *, ties: str = "lowest", skip: float | None = None) -> Ints:
+    """Pick the eligible point farthest from those picked so far, k times, from point 0 on."""
+    block = min(512, 1 << xyz.shape[1].bit_length() - 1)
+    digits = block.bit_length() - 1
+    slot = [int(f"{i % block:0{digits}b}"[::-1], 2) for i in range(xyz.shape[1])]
+    order = np.argsort(slot if ties == "published" else range(len(slot)), kind="stable")
+    index = np.zeros((len(xyz), k), np.int64)
+    for points, picked in zip(xyz, index, strict=True):
+        norm2 = (points**2).sum(-1).astype(np.float64)
+        nearest = np.where(norm2 > (-1 if skip is None else skip), np.inf, -np.inf)
+        for i in range(1, k):
+            nearest = np.minimum(nearest, ((points - points[picked[i - 1]]) ** 2).sum(-1))
+            picked[i] = order[nearest[order].argmax()]
+    return index
+
+
+def group(xyz: Floats, centre: Floats, k: int) -> Ints:
+    """Sort the points by distance from each centre, ties by index, and keep k."""
+    index = np.zeros((*centre.shape[:2], k), np.int64)
+    for b, g in np.ndindex(centre.shape[:2]):
+        d2 = ((xyz[b] - centre[b, g]) ** 2).sum(-1)
+        index[b, g] = np.argsort(d2, kind="stable")[:k]
+    return index
+
+
+def three_nn(xyz: Floats, centre: Floats) -> tuple[Ints, Floats]:
+    """Sort the centres by distance from each point, keep three, weight by 1 / (d2 + 1e-8)."""
+    index = np.zeros(xyz.shape, np.int64)
+    weight = np.zeros(xyz.shape, np.float32)
+    for b, n in np.ndindex(xyz.shape[:2]):
+        d2 = ((centre[b] - xyz[b, n]) ** 2).sum(-1)
+        near = np.argsort(d2, kind="stable")[:3]
+        w = 1 / (d2[near].astype(np.float64) + 1e-8)
+        index[b, n, : len(near)], weight[b, n, : len(near)] = near, w / w.sum()
+    return index, weight
+
+
+def interpolate(feature: Floats, start: Ints, index: Ints32, weight: Floats) -> Floats:
+    """Add the weighted features that each row names."""
+    out = np.zeros((len(start) - 1, feature.shape[1]))
+    for row, total in enumerate(out):
+        for i in range(start[row], start[row + 1]):
+            total += weight[i] * feature[index[i]].astype(np.float64)
+    return out.astype(np.float32)
+
+
+def pixel_weights(
+    neighbour: Ints, neighbour_weight: Floats, point: Ints, first: Ints, tap: Floats, pixel: Ints
+) -> tuple[Ints, Ints32, Floats]:
+    """Spread the weights of each seen point's centres over the pixels that read it."""
+    start, index, weight = [0], list[int](), list[float]()
+    for r, c in zip(*divmod(pixel, len(tap)), strict=True):
+        row: dict[int, float] = {}
+        for i, j in np.ndindex(tap.shape[1], tap.shape[1]):
+            y, x = first[r] + i, first[c] + j
+            n = point[y, x] if 0 <= y < len(tap) and 0 <= x < len(tap) else -1
+            for m, w in zip(neighbour[n], neighbour_weight[n], strict=True) if n >= 0 else ():
+                if product := float(tap[r, i]) * float(tap[c, j]) * float(w):
+                    row[int(m)] = row.get(int(m), 0.0) + product
+        index.extend(sorted(row))
+        weight.extend(row[m] for m in sorted(row))
+        start.append(len(index))
+    return np.array(start), np.array(index, np.int32), np.array(weight, np.float32)
+
+
+def _hash64(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Scramble a counter by the splitmix64 finaliser."""
+    with np.errstate(over="ignore"):
+        x = x + np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
+
+
+def _plane_through(points: Floats) -> tuple[Doubles, bool]:
+    """Fit (n, d) by least squares, d >= 0, and say whether the points span a plane."""
+    mean = points.mean(0, dtype=np.float64)
+    spread, axis = np.linalg.eigh((points - mean).T @ (points - mean))
+    plane = np.append(axis[:, 0], -axis[:, 0] @ mean)
+    return plane * (-1 if plane[3] < 0 else 1), bool(spread[1] > 1e-10 * spread[2])
+
+
+def _near(xyz: Floats, plane: Doubles, threshold: float) -> npt.NDArray[np.bool_]:
+    a, b, c, d = plane.astype(np.float32)
+    distance = ((a * xyz[:, 0] + b * xyz[:, 1]) + c * xyz[:, 2]) + d
+    return np.asarray(np.abs(distance) < np.float32(threshold))
+
+
+def plane(
+    xyz: Floats, threshold: float, *, samples: int = 3, tries: int = 1000, seed: int = 0
+) -> tuple[Doubles, int]:
+    """Try the planes through hashed draws, keep the first of the best supported, refit it."""
+    first = _hash64(np.array([seed], np.uint64))
+    with np.errstate(over="ignore"):
+        counter = np.arange(tries * samples, dtype=np.uint64) + first
+    draws = _hash64(counter) % np.uint64(len(xyz))
+    best, support = np.zeros(4), -1
+    for draw in draws.reshape(tries, samples):
+        candidate, spans = _plane_through(xyz[draw])
+        count = int(_near(xyz, candidate, threshold).sum())
+        if spans and count > support:
+            best, support = candidate, count
+    refitted, spans = _plane_through(xyz[_near(xyz, best, threshold)])
+    return refitted if spans else best, support
+
+
+def clusters(xyz: Floats, eps: float, min_points: int) -> Ints:
+    """Grow a cluster from each unlabelled core point, lowest first, through core points."""
+    eps2 = np.float32(eps) * np.float32(eps)
+    near = [np.flatnonzero(((xyz - p) ** 2).sum(-1) <= eps2) for p in xyz]
+    core = np.array([len(n) >= min_points for n in near], bool)
+    label = np.full(len(xyz), -1, np.int64)
+    for first in np.flatnonzero(core):
+        todo, number = [first] if label[first] < 0 else [], label.max() + 1
+        while todo:
+            point = todo.pop()
+            if label[point] < 0:
+                label[point] = number
+                todo.extend(near[point] if core[point] else [])
+    return label
+
+
+def smooth(maps: Floats, sigma: float = 4.0) -> Floats:
+    """Weight the pixels around each by a Gaussian cut at 4 sigma, the map mirrored at its edges."""
+    radius = int(4 * sigma + 0.5)
+    tap = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    pad = ((0, 0), (radius, radius), (radius, radius))
+    padded = np.pad(maps.astype(np.float64), pad, mode="symmetric")
+    for axis in (1, 2):
+        windows = np.lib.stride_tricks.sliding_window_view(padded, len(tap), axis)
+        padded = windows @ (tap / tap.sum())
+    return padded.astype(np.float32)
+
+
+def box_cascade(maps: Floats) -> Floats:
+    """Average over 5×5 pixels five times, then over 7×7 three times, zeros outside."""
+    out = maps.astype(np.float64)
+    for size in (5, 5, 5, 5, 5, 7, 7, 7):
+        out = np.pad(out, ((0, 0), (size // 2, size // 2), (size // 2, size // 2)))
+        windows = np.lib.stride_tricks.sliding_window_view(out, (size, size), (1, 2))
+        out = windows.mean((-1, -2))
+    return out.astype(np.float32)
+
+
+def discrepancy(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """Divide each row by its length, at least 1e-12, and compare."""
+    u, v = a.astype(np.float64), b.astype(np.float64)
+    u /= np.maximum(np.sqrt((u**2).sum(-1, keepdims=True)), 1e-12)
+    v /= np.maximum(np.sqrt((v**2).sum(-1, keepdims=True)), 1e-12)
+    euclidean = np.sqrt(((u - v) ** 2).sum(-1))
+    return euclidean.astype(np.float32), (1 - (u * v).sum(-1)).astype(np.float32)
