@@ -1,10 +1,10 @@
 """Anomaly detection for industrial inspection from an RGB image and its registered 3D points.
 
-    detector = cmad.CFM()
-    detector.fit(train)                            # cmad.Sample objects of good parts
-    detector.calibrate(good, false_reject_rate=0.05)
-    detector.save("part.cmad")
-    cmad.score(rgb, xyz, model="part.cmad")
+detector = cmad.CFM()
+detector.fit(train)                            # cmad.Sample objects of good parts
+detector.calibrate(good, false_reject_rate=0.05)
+detector.save("part.cmad")
+cmad.score(rgb, xyz, model="part.cmad")
 """
 
 from cmad import datasets, extractors, metrics

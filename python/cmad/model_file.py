@@ -17,7 +17,7 @@ FORMAT = 1
 
 
 def write(path: str | Path, header: Mapping[str, object], tensors: Mapping[str, Tensor]) -> None:
-    """Write a model file: beside its place, then renamed, so a failure leaves the old file as it was.
+    """Write a model file: beside its place, then renamed, so a failure leaves the old one alone.
 
     Args:
         path: where to.
@@ -29,7 +29,8 @@ def write(path: str | Path, header: Mapping[str, object], tensors: Mapping[str, 
 
     """
     path = Path(path)
-    plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    # Copies, because safetensors refuses tensors that share memory.
+    plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     meta = {"cmad": json.dumps({"format": FORMAT, **header})}
     temporary = None
     try:
@@ -100,7 +101,7 @@ def versions() -> dict[str, str]:
     """Name what a model was made with."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"torch": torch.__version__}
+    found = {"torch": str(torch.__version__)}
     for name in ("cmad-vision", "timm", "numpy", "open3d"):
         try:
             found[name] = version(name)

@@ -70,7 +70,7 @@ def prepare(sample: Sample, how: Preprocessing, *, keep: Tensor | None = None) -
         raise ValueError(
             _at(sample, "no part in view: every valid point lies on the background plane")
         )
-    window = square(*rgb.shape[:2], how.preset)
+    window = square(rgb.shape[0], rgb.shape[1], how.preset)
     rows = _samples(window, how, window.top, window.height)
     columns = _samples(window, how, window.left, window.width)
     inside = (rows >= 0)[:, None] & (columns >= 0)[None]
@@ -259,7 +259,7 @@ def mask_to_grid(mask: npt.NDArray[np.bool_], how: Preprocessing) -> npt.NDArray
         (S, S) bool, false beside the input.
 
     """
-    window = square(*mask.shape, how.preset)
+    window = square(mask.shape[0], mask.shape[1], how.preset)
     rows = _nearest(window, how.image_size, window.top, window.height)
     columns = _nearest(window, how.image_size, window.left, window.width)
     inside = (rows >= 0)[:, None] & (columns >= 0)[None]
@@ -282,20 +282,19 @@ def _nearest(window: Window, size: int, offset: int, length: int) -> Tensor:
 
 
 def _border_points(xyz: Tensor, valid: Tensor, *, corners_twice: bool) -> Tensor:
+    """Valid points of the border; with ``corners_twice`` as four strips that overlap there."""
+    rows, columns = torch.zeros_like(valid), torch.zeros_like(valid)
+    rows[:BORDER] = rows[-BORDER:] = True
+    columns[:, :BORDER] = columns[:, -BORDER:] = True
     if corners_twice:
-        strips = [np.s_[:BORDER], np.s_[-BORDER:], np.s_[:, :BORDER], np.s_[:, -BORDER:]]
-        return torch.cat([xyz[s][valid[s]] for s in strips])
-    border = torch.ones_like(valid)
-    border[BORDER:-BORDER, BORDER:-BORDER] = False
-    return xyz[border & valid]
+        return torch.cat([xyz[rows & valid], xyz[columns & valid]])
+    return xyz[(rows | columns) & valid]
 
 
 def _resize_rgb(rgb: Tensor, window: Window, size: int) -> Tensor:
     bottom = window.side - window.top - window.height
     right = window.side - window.left - window.width
-    padded = np.pad(
-        rgb.numpy(), ((window.top, bottom), (window.left, right), (0, 0)), mode="edge"
-    )
+    padded = np.pad(rgb.numpy(), ((window.top, bottom), (window.left, right), (0, 0)), mode="edge")
     resized = Image.fromarray(padded).resize((size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
 

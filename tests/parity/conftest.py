@@ -55,7 +55,7 @@ def detweights(parity_folder):
 
 @pytest.fixture(scope="session")
 def published(detweights):
-    """Make the detector of a fixture's configuration: its extractors, weights from the generator."""
+    """Make the detector of a fixture's configuration, with the generator's weights."""
     import timm
 
     def make(config):
@@ -76,8 +76,6 @@ def published(detweights):
         xyz = cmad.extractors.PointMAE(
             weights=state, group_size=config["M"], published=True, **shape
         )
-        return cmad.CFM(
-            preset="official", rgb=cmad.extractors.ViT(vit), xyz=xyz, precision="fp32"
-        )
+        return cmad.CFM(preset="official", rgb=cmad.extractors.ViT(vit), xyz=xyz, precision="fp32")
 
     return make

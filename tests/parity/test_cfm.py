@@ -103,9 +103,7 @@ def test_pixel_features_are_the_published_ones(stages):
         rows = s.at(s.arrays["pix"])
         inside = (rows >= 0).numpy()
         assert inside.sum() > 20
-        close(
-            rgb_rows(s.features, rows[inside]), s.arrays["rgb_patch"][inside], what=s.path.stem
-        )
+        close(rgb_rows(s.features, rows[inside]), s.arrays["rgb_patch"][inside], what=s.path.stem)
         # Against the float64 interpolation: in float32 the published one is off by 1e-3 (C12).
         stored = s.arrays["xyz_patch_f64"]
         every = len(rows) // len(stored)

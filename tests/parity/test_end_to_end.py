@@ -40,8 +40,7 @@ def configuration(path, arrays):
 
 
 @pytest.mark.slow
-def test_training_and_inference_are_the_published_ones(each_fixture, synth, detweights, published
-):
+def test_training_and_inference_are_the_published_ones(each_fixture, synth, detweights, published):
     for path, arrays in each_fixture("cfm_e2e_*.npz"):
         detector = published(configuration(path, arrays))
         how = detector.pipeline.preprocessing

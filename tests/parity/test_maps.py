@@ -29,12 +29,13 @@ def test_box_cascade_and_scores_are_the_published_ones(each_fixture):
     for _, arrays in each_fixture("smoothing*.npz"):
         fused = torch.from_numpy(arrays["map_in"])
         torch.testing.assert_close(
-            ops.box_cascade(fused[None])[0], torch.from_numpy(arrays["map_box"]), rtol=1e-5, atol=1e-6
+            ops.box_cascade(fused[None])[0],
+            torch.from_numpy(arrays["map_box"]),
+            rtol=1e-5,
+            atol=1e-6,
         )
         map_, pixel_map, score = official_map(fused)
-        torch.testing.assert_close(
-            map_, torch.from_numpy(arrays["pred_map"]), rtol=1e-5, atol=1e-5
-        )
+        torch.testing.assert_close(map_, torch.from_numpy(arrays["pred_map"]), rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(score, arrays["image_score"], rtol=1e-5)
-        scale = float((pixel_map.max() / torch.from_numpy(arrays["map_box"]).max()))
+        scale = float(pixel_map.max() / torch.from_numpy(arrays["map_box"]).max())
         np.testing.assert_allclose(scale, arrays["pixel_auroc_map_scale"], rtol=1e-5)

@@ -75,6 +75,4 @@ def test_official_xyz_takes_the_published_rows(each_fixture):
                 Preprocessing(size, 32, "official"),
                 keep=torch.ones(n, n, dtype=torch.bool),
             )
-            np.testing.assert_array_equal(
-                (frame.xyz[:, 0, 0] * n - 1).round().numpy(), arrays[key]
-            )
+            np.testing.assert_array_equal((frame.xyz[:, 0, 0] * n - 1).round().numpy(), arrays[key])

@@ -1,9 +1,11 @@
 """The part that `Synthetic` shows: a moulded cover with relief, its colours, belt and defects."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
 
 KINDS = ("hole", "bump", "stain", "scratch")
 
@@ -14,24 +16,26 @@ BOSS_AT, BOSS_RADIUS = 10.0, 7.0  # along the part
 RECESS_AT, RECESS_RADIUS = -13.0, 4.0
 RIB_PITCH = 5.0
 
-BODY = np.array([0.70, 0.45, 0.20])
-COATED = np.array([0.22, 0.19, 0.19])  # the raised ring and the recess
-PAINTED = np.array([0.80, 0.77, 0.68])  # the boss
-BELT = np.array([0.17, 0.20, 0.22])
-BARE = np.array([0.88, 0.84, 0.78])  # where a scratch has taken the surface off
-STAINS = np.array([[0.08, 0.07, 0.06], [0.14, 0.27, 0.45], [0.66, 0.68, 0.40]])
+BODY = np.array([0.70, 0.45, 0.20], np.float32)
+COATED = np.array([0.22, 0.19, 0.19], np.float32)  # the raised ring and the recess
+PAINTED = np.array([0.80, 0.77, 0.68], np.float32)  # the boss
+BELT = np.array([0.17, 0.20, 0.22], np.float32)
+BARE = np.array([0.88, 0.84, 0.78], np.float32)  # where a scratch has taken the surface off
+STAINS = np.array([[0.08, 0.07, 0.06], [0.14, 0.27, 0.45], [0.66, 0.68, 0.40]], np.float32)
 
 
 def outline_of(u: Floats, v: Floats) -> Floats:
     """Return 0 in the middle of the part and 1 on its outline, a rounded rectangle."""
     x, y = (u / HALF_LENGTH) ** 2, (v / HALF_WIDTH) ** 2
-    return np.sqrt(np.sqrt(x * x + y * y))
+    outline: Floats = np.sqrt(np.sqrt(x * x + y * y))
+    return outline
 
 
 def body_of(outline: Floats) -> Floats:
     """Return the height of the part without its relief, 0 on the belt."""
     edge = np.clip((1 - outline) / 0.22, 0, 1)
-    return FLANK * edge * (2 - edge) + CROWN * np.clip(1 - outline**2, 0, 1)
+    body: Floats = FLANK * edge * (2 - edge) + CROWN * np.clip(1 - outline**2, 0, 1)
+    return body
 
 
 def relief_of(
@@ -42,7 +46,7 @@ def relief_of(
     boss = _step(BOSS_RADIUS - np.sqrt((u - BOSS_AT) ** 2 + v**2))
     recess = _step(RECESS_RADIUS - np.sqrt((u - RECESS_AT) ** 2 + v**2))
     ribbed = _step((0.59 - outline) / 0.05) * (1 - boss) * (1 - recess)
-    rib = (1 + np.cos(2 * np.pi / RIB_PITCH * u)) / 2
+    rib = (1 + np.cos(2 * math.pi / RIB_PITCH * u)) / 2
     grain = _waves(np.random.default_rng(1), u, v, 3.5, 7.0)  # part of the design, hence the seed
 
     press, size = look.uniform(0.94, 1.06), look.uniform(0.97, 1.03)
@@ -60,8 +64,8 @@ def relief_of(
 
 def belt_colour(look: np.random.Generator, u: Floats, v: Floats) -> Floats:
     """Return the colour of the woven belt, on which the part lies anywhere."""
-    a, b = look.uniform(0, 7, 2)
-    pitch = 2 * np.pi / 2.4
+    a, b = look.uniform(0, 7), look.uniform(0, 7)
+    pitch = 2 * math.pi / 2.4
     weave = np.cos(pitch * u + a) * np.cos(pitch * v + b)
     colour: Floats = BELT * (1 + 0.10 * weave + 0.05 * _waves(look, u, v, 15, 60))[..., None]
     return colour
@@ -72,27 +76,27 @@ class Defect:
 
     def __init__(self, chance: np.random.Generator, kind: str) -> None:
         self.kind = kind
-        far, turn = 0.62 * chance.uniform() ** 0.5, chance.uniform(0, 2 * np.pi)
-        self.at = far * HALF_LENGTH * np.cos(turn), far * HALF_WIDTH * np.sin(turn)
-        self.turn = chance.uniform(0, np.pi)
+        far, turn = 0.62 * chance.uniform() ** 0.5, chance.uniform(0, 2 * math.pi)
+        self.at = far * HALF_LENGTH * math.cos(turn), far * HALF_WIDTH * math.sin(turn)
+        self.turn = chance.uniform(0, math.pi)
         self.half = chance.uniform(3.5, 6.0), chance.uniform(3.0, 4.5)
-        self.phase = chance.uniform(0, 2 * np.pi, 2)
+        self.phase = chance.uniform(0, 7), chance.uniform(0, 7)
         self.bend = chance.uniform(-0.04, 0.04)
         self.paint = STAINS[chance.integers(len(STAINS))]
         strength = chance.uniform()
         if kind == "scratch":
-            self.half = 5.0 + 2.0 * strength, 0.9 + 0.3 * strength
+            self.half = 5.0 + 2.0 * strength, 1.0 + 0.3 * strength
         self.rise = {
             "hole": -2.5 - 2 * strength,
-            "bump": 1.6 + 1.4 * strength,
-            "scratch": -0.7 - 0.5 * strength,
+            "bump": 2.0 + 1.5 * strength,
+            "scratch": -0.8 - 0.5 * strength,
         }.get(kind, 0.0)  # millimetres
 
     def amount(self, u: Floats, v: Floats) -> Floats:
         """Return 0 outside the defect, up to 1 within."""
         if self.kind == "good":
             return np.zeros_like(u)
-        cos, sin = np.cos(self.turn), np.sin(self.turn)
+        cos, sin = math.cos(self.turn), math.sin(self.turn)
         du, dv = u - self.at[0], v - self.at[1]
         p, q = cos * du + sin * dv, cos * dv - sin * du
         if self.kind == "scratch":
@@ -126,10 +130,9 @@ def _waves(
     source: np.random.Generator, u: Floats, v: Floats, shortest: float, longest: float
 ) -> Floats:
     """Add six plane waves of random direction and of a length in this range, with variance 1."""
-    length, turn, phase = source.uniform([shortest, 0, 0], [longest, 7, 7], (6, 3)).T
-    along = np.stack([np.cos(turn), np.sin(turn)]) * (2 * np.pi / length)
-    # Single precision is exact enough for a texture and several times as fast.
-    waves = (along[0], along[1], phase, u, v)
-    ku, kv, start, u32, v32 = (wave.astype(np.float32) for wave in waves)
-    total = sum(np.cos(ku[i] * u32 + kv[i] * v32 + start[i]) for i in range(6))
-    return np.asarray(total, np.float64) / 3**0.5
+    total = np.zeros_like(u)
+    for _ in range(6):
+        frequency, turn = 2 * math.pi / source.uniform(shortest, longest), source.uniform(0, 7)
+        along = (frequency * math.cos(turn)) * u + (frequency * math.sin(turn)) * v
+        total += np.cos(along + source.uniform(0, 7))
+    return total / math.sqrt(3)

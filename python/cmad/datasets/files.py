@@ -83,11 +83,7 @@ def read_xyz(path: str | Path) -> npt.NDArray[np.float32]:
     if path.suffix.lower() not in TIFF_SUFFIXES:
         raise ValueError(f"{path}: xyz must be a TIFF file (.tif, .tiff)")
     points = _read(path)
-    if (
-        points.ndim != 3
-        or points.shape[2] != 3
-        or points.dtype.newbyteorder("=") not in ("f4", "f8")
-    ):
+    if points.ndim != 3 or points.shape[2] != 3 or points.dtype not in ("f4", "f8"):
         raise ValueError(
             f"{path}: xyz must be organised points, (H, W, 3) float32, got {_describe(points)}"
         )

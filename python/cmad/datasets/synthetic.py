@@ -154,11 +154,11 @@ class _Scene:
         # step takes the height of the last. As the rays are steep to the belt, the error falls to
         # a third or less each time.
         u, v, self.fall = (a[0] * self.x + a[1] * self.y + a[2] for a in self.axes)
-        self.body = np.zeros(size)
+        self.body: Floats = np.zeros(size, np.float32)
         for _ in range(4):
             z = self.depth(self.body)
-            self.u = (u * z - self.origin[0]) * (1e3 / stretch)
-            self.v = (v * z - self.origin[1]) * (1e3 / stretch)
+            self.u = ((u * z - self.origin[0]) * (1e3 / stretch)).astype(np.float32)
+            self.v = ((v * z - self.origin[1]) * (1e3 / stretch)).astype(np.float32)
             self.outline = outline_of(self.u, self.v)
             self.body = body_of(self.outline)
 
@@ -172,7 +172,8 @@ class _Scene:
         by_row, by_column = np.gradient(z)
         inward = z / self.focal + self.x * by_column + self.y * by_row
         length = np.sqrt(by_column**2 + by_row**2 + inward**2)
-        return np.stack([by_column / length, by_row / length, -inward / length])
+        unit = np.stack([by_column / length, by_row / length, -inward / length])
+        return unit.astype(np.float32)
 
     def shade(self, albedo: Floats, normal: Floats) -> Floats:
         """Return the colours under the lamp, with its cast shadow and a faint gloss."""
@@ -180,7 +181,7 @@ class _Scene:
         diffuse = lit * np.clip(_facing(normal, self.lamp), 0, None)
         halfway = self.lamp / np.linalg.norm(self.lamp) + [0, 0, -1]
         gloss = lit * np.clip(_facing(normal, halfway), 0, None) ** 24
-        light = (0.34 + 0.92 * diffuse)[..., None] * self.tint
+        light = (0.34 + 0.92 * diffuse)[..., None] * self.tint.astype(np.float32)
         colour: Floats = albedo * light + (0.07 * gloss)[..., None]
         return colour
 
@@ -190,7 +191,7 @@ class _Scene:
 
     def _cover(self, towards: Floats) -> Floats:
         """Return by how much the part's body rises above the way to a light, negative for free."""
-        du, dv, rise = self.axes @ towards
+        du, dv, rise = (self.axes @ towards).tolist()
         highest = np.full_like(self.body, -np.inf)
         for up in (2, 4, 6, 9, 12):
             there = outline_of(self.u + up * du / rise, self.v + up * dv / rise)
@@ -200,7 +201,8 @@ class _Scene:
 
 def _facing(normal: Floats, towards: Floats) -> Floats:
     """Return the cosine between the normals and a direction."""
-    cosine: Floats = np.tensordot(towards / np.linalg.norm(towards), normal, 1)
+    x, y, z = (towards / np.linalg.norm(towards)).tolist()
+    cosine: Floats = x * normal[0] + y * normal[1] + z * normal[2]
     return cosine
 
 

@@ -1,8 +1,9 @@
 """What every detector does with its inputs: batches, good parts, options, saved extractors."""
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,23 +17,25 @@ def as_samples(
     rgb: Array | Sequence[Array], xyz: Array | Sequence[Array], unit: str
 ) -> tuple[list[Sample], bool]:
     """Turn what `predict` takes into samples; the flag says that it was a single part."""
-    single = not _is_batch(rgb)
-    if single != (not _is_batch(xyz)):
+    frames = [_frames(rgb), _frames(xyz)]
+    if (frames[0] is None) != (frames[1] is None):
         raise ValueError("predict: rgb and xyz must both be single frames or both batches")
-    pairs = [(rgb, xyz)] if single else list(_zipped(rgb, xyz))
-    return [Sample(r, to_metres(x, unit)) for r, x in pairs], single  # type: ignore[arg-type]
-
-
-def _is_batch(value: object) -> bool:
-    return value.ndim == 4 if isinstance(value, np.ndarray | Tensor) else isinstance(value, list | tuple)
-
-
-def _zipped(rgb: Sequence[Array], xyz: Sequence[Array]) -> Iterator[tuple[Array, Array]]:
-    if len(rgb) != len(xyz):
+    if frames[0] is None or frames[1] is None:
+        return [Sample(cast(Array, rgb), to_metres(cast(Array, xyz), unit))], True
+    if len(frames[0]) != len(frames[1]):
         raise ValueError(
-            f"predict: rgb and xyz must have as many frames, got {len(rgb)} and {len(xyz)}"
+            "predict: rgb and xyz must have as many frames, got "
+            f"{len(frames[0])} and {len(frames[1])}"
         )
-    return zip(rgb, xyz, strict=True)
+    pairs = enumerate(zip(*frames, strict=True))
+    return [Sample(r, to_metres(x, unit), name=f"frame {i}") for i, (r, x) in pairs], False
+
+
+def _frames(value: Array | Sequence[Array]) -> list[Array] | None:
+    """Return the frames of a batch, None for a single frame."""
+    if isinstance(value, list | tuple):
+        return list(value)
+    return list(cast("Sequence[Array]", value)) if cast(Array, value).ndim == 4 else None
 
 
 def parts_of(samples: Iterable[Sample]) -> int | None:
@@ -85,9 +88,9 @@ def restored(
     """
     if given is None:
         state = model_file.prefixed(tensors, f"{name}.") or None
-        given = extractors.from_config(
-            {k: v for k, v in config.items() if k != "sha256"}, state
-        )
+        given = extractors.from_config({k: v for k, v in config.items() if k != "sha256"}, state)
+    elif getattr(given, "takes_statistics", False):
+        given = copy.deepcopy(given)  # its statistics are about to be replaced
     trained, found = str(config["sha256"]), given.fingerprint()
     if found != trained:
         raise ValueError(

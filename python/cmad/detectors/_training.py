@@ -1,17 +1,56 @@
-"""Training of CFM's mappings on kept features."""
+"""Training of CFM's mappings on features that are extracted once."""
 
-from collections.abc import Callable
+import copy
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from cmad.detectors._inputs import good_only, parts_of
 from cmad.nn import Mappings, cosine_losses
-from cmad.progress import Step
+from cmad.pipeline import Pipeline
+from cmad.progress import Step, bar
 from cmad.store import FeatureStore
-from cmad.types import Features
+from cmad.types import Features, Frame, Sample
+
+STATISTICS_FRAMES = 64
+"""Training frames that an extractor's statistics are taken from, at most: the first ones."""
 
 Rows = Callable[[Features, Tensor | None], tuple[Tensor, Tensor]]
 """Features of a frame and rows of its foreground (None for all) to 2D and 3D features."""
+
+
+def extract(
+    pipeline: Pipeline, samples: Iterable[Sample], store: FeatureStore, progress: bool
+) -> Pipeline:
+    """Extract the features of the training frames into a store.
+
+    Args:
+        pipeline: not changed.
+        samples: good parts; iterated once.
+        store: takes the features, in order.
+        progress: show a progress bar when on a terminal.
+
+    Returns:
+        The pipeline with the statistics that its 3D extractor takes from training clouds, in a copy
+        of that extractor: the user's own, and a detector trained before, stay as they were.
+
+    """
+    with bar("extracting features", parts_of(samples), show=progress) as step:
+        frames: Iterator[Frame] = (pipeline.frame(s) for s in good_only(samples, "fit"))
+        if pipeline.xyz.takes_statistics:
+            head = list(itertools.islice(frames, STATISTICS_FRAMES))
+            if head:
+                xyz = copy.deepcopy(pipeline.xyz)
+                xyz.fit([frame.xyz[frame.valid] for frame in head])
+                pipeline = replace(pipeline, xyz=xyz)
+            frames = itertools.chain(head, frames)
+        for frame in frames:
+            store.append(pipeline.features(frame))
+            step()
+    return pipeline
 
 
 def train(
@@ -53,7 +92,7 @@ def train(
         order = torch.arange(len(store))
         if shuffle:
             order = torch.randperm(len(store), generator=generator)
-        for batch in order.split(batch_size):
+        for batch in torch.split(order, batch_size):
             parts = []
             for i in batch.tolist():
                 features, row = store[i], None
@@ -63,7 +102,8 @@ def train(
                 parts.append(rows(features, row))
             e_2d, e_3d = (torch.cat(modality) for modality in zip(*parts, strict=True))
             with torch.autocast("cpu", dtype=arithmetic, enabled=arithmetic != torch.float32):
-                loss_2d, loss_3d = cosine_losses(*mappings(e_2d, e_3d), e_2d, e_3d)
+                predicted_2d, predicted_3d = mappings(e_2d, e_3d)
+                loss_2d, loss_3d = cosine_losses(predicted_2d, predicted_3d, e_2d, e_3d)
             adam.zero_grad()
             (loss_2d + loss_3d).backward()  # type: ignore[no-untyped-call]
             adam.step()

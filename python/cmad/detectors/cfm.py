@@ -1,7 +1,6 @@
 """CFM: crossmodal feature mapping (Costanzino et al., CVPR 2024)."""
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -18,7 +17,7 @@ from cmad.detectors._inputs import (
     parts_of,
     restored,
 )
-from cmad.detectors._training import train
+from cmad.detectors._training import extract, train
 from cmad.extractors import FPFH, PointMAE, RgbExtractor, ViT, XyzExtractor
 from cmad.nn import Mappings
 from cmad.pipeline import Pipeline, rgb_rows, xyz_rows
@@ -30,8 +29,6 @@ from cmad.types import Array, Features, Frame, Prediction, Sample
 VARIANTS = {"full": None, "medium": 8, "small": 4, "tiny": 1}
 """Transformer blocks kept in both extractors (CFM, sections 3.4 and 4); None keeps all."""
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-STATISTICS_FRAMES = 64
-"""Training frames that an extractor's statistics are taken from, at most: the first ones."""
 Config = dict[str, object]
 CHUNK = 8192
 """Pixels mapped at a time in prediction, to bound the memory."""
@@ -164,8 +161,7 @@ class CFM:
             raise ValueError(f"fit: pixels_per_image must be at least 1, got {pixels_per_image}")
         dtype = torch.float32 if self.precision == "fp32" else torch.float16
         with FeatureStore(dtype, memory_limit) as store:
-            for features in self._extract(samples, progress):
-                store.append(features)
+            pipeline = extract(self.pipeline, samples, store, progress)
             if len(store) == 0:
                 raise ValueError("fit: the training set is empty; at least one good part is needed")
             first = store[0]
@@ -183,7 +179,7 @@ class CFM:
                     arithmetic=self.pipeline.precision,
                     step=step,
                 )
-        self.mappings = mappings
+        self.pipeline, self.mappings = pipeline, mappings
         self.threshold = self.false_reject_rate = None
         return self
 
@@ -305,7 +301,7 @@ class CFM:
         self.variant = str(header["variant"])
         self.threshold = cast("float | None", header["threshold"])
         self.false_reject_rate = cast("float | None", header["false_reject_rate"])
-        xyz.load_statistics(model_file.prefixed(tensors, "xyz_statistics."))
+        self.pipeline.xyz.load_statistics(model_file.prefixed(tensors, "xyz_statistics."))
         self.load_mappings(
             model_file.prefixed(tensors, "CFM_2Dto3D."), model_file.prefixed(tensors, "CFM_3Dto2D.")
         )
@@ -314,7 +310,7 @@ class CFM:
     def load_mappings(
         self, cfm_2d_to_3d: dict[str, Tensor], cfm_3d_to_2d: dict[str, Tensor]
     ) -> "CFM":
-        """Take mapping weights, such as the published ``CFM_2Dto3D_*.pth`` and ``CFM_3Dto2D_*.pth``.
+        """Take mapping weights, such as the published ``CFM_2Dto3D_*.pth``, ``CFM_3Dto2D_*.pth``.
 
         Args:
             cfm_2d_to_3d: state dict with the published names, ``input.weight`` and so on.
@@ -348,7 +344,7 @@ class CFM:
         """
         mappings, size = self._trained(), features.image_size
         psi_2d, psi_3d = [], []
-        for row in torch.arange(len(features.weights.pixel)).split(CHUNK):
+        for row in torch.split(torch.arange(len(features.weights.pixel)), CHUNK):
             e_2d, e_3d, used = self._rows(features, row)
             with torch.inference_mode(), self._arithmetic():
                 predicted_2d, predicted_3d = mappings(e_2d, e_3d)
@@ -381,18 +377,6 @@ class CFM:
             threshold=self.threshold,
             name=sample.name,
         )
-
-    def _extract(self, samples: Iterable[Sample], progress: bool) -> Iterator[Features]:
-        with bar("extracting features", parts_of(samples), show=progress) as step:
-            frames = (self.pipeline.frame(s) for s in good_only(samples, "fit"))
-            if self.pipeline.xyz.needs_fit:
-                head = list(itertools.islice(frames, STATISTICS_FRAMES))
-                if head:
-                    self.pipeline.xyz.fit([f.xyz[f.valid] for f in head])
-                frames = itertools.chain(head, frames)  # type: ignore[assignment]
-            for frame in frames:
-                yield self.features(frame)
-                step()
 
     def _rows(self, features: Features, row: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Compute both modalities' features at foreground pixels, and which of them count."""

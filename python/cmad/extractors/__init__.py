@@ -57,8 +57,8 @@ class XyzExtractor(Extractor, Protocol):
         """Turn (N, 3) float32, metres, into features and interpolation weights."""
 
     @property
-    def needs_fit(self) -> bool:
-        """Whether ``fit`` would do something."""
+    def takes_statistics(self) -> bool:
+        """Whether ``fit`` estimates anything."""
 
     def fit(self, clouds: Iterable[Tensor]) -> None:
         """Estimate what training clouds must tell."""

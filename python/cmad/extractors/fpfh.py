@@ -107,21 +107,17 @@ class FPFH:
         return torch.from_numpy(np.array(feature.data, np.float64).T.copy()).to(xyz.device)
 
     @property
-    def needs_fit(self) -> bool:
-        """Whether the mean and deviation are still to be computed."""
-        return self._mean is None
+    def takes_statistics(self) -> bool:
+        """Whether ``fit`` estimates anything: always."""
+        return True
 
     def fit(self, clouds: Iterable[Tensor]) -> None:
         """Compute the mean and deviation per channel over all points of training clouds.
-
-        A later call does nothing.
 
         Args:
             clouds: each (N, 3) float32, metres; taken one at a time.
 
         """
-        if not self.needs_fit:
-            return
         count = 0
         total = torch.zeros(_CHANNELS, dtype=torch.float64)
         squares = torch.zeros(_CHANNELS, dtype=torch.float64)

@@ -128,22 +128,21 @@ class PointMAE:
         return Points(features.float(), neighbour[0], weight[0])
 
     @property
-    def needs_fit(self) -> bool:
-        """Whether ``fit`` would do something: random weights whose statistics are not estimated."""
-        counter = cast("Tensor", self.network.encoder.norms[0].num_batches_tracked)
-        return self._config["weights"] == "random" and not self._batch and int(counter) == 0
+    def takes_statistics(self) -> bool:
+        """Whether ``fit`` estimates anything: with random weights, and statistics that are used."""
+        return self._config["weights"] == "random" and not self._batch
 
     def fit(self, clouds: Iterable[Tensor]) -> None:
         """Estimate what training clouds must tell: with random weights, BatchNorm's statistics.
 
         They are the exact mean and variance over all groups of all clouds, of one layer after
-        the other. With real weights, or after an earlier call, this does nothing.
+        the other. With real weights this does nothing.
 
         Args:
             clouds: each (N, 3) float32, metres; kept in memory during the call.
 
         """
-        if not self.needs_fit:
+        if not self.takes_statistics:
             return
         clouds = list(clouds)
         if not clouds:

@@ -5,9 +5,9 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear, relu, scaled_dot_product_attention
+from torch.nn.functional import gelu, linear, scaled_dot_product_attention
 
-_ROWS = 8192  # points that the encoder takes at once: its hidden layer then stays at 16 MB
+_ROWS = 4096  # points that the encoder takes at once: its hidden layer then stays at 8 MB
 _TAPS = {12: (4, 8, 12), 8: (2, 5, 8), 4: (2, 3, 4)}  # blocks whose outputs are features
 
 
@@ -97,10 +97,9 @@ class Encoder(nn.Module):
         ]
         first, second = self.moments(lambda: [groups]) if batch else stored_moments
         weight, bias = _rows(self.second_conv[3])
-        scale, shift = _affine(self.norms[1], second)
         tokens = [
-            linear(relu(h * scale + shift), weight, bias).amax(1)
-            for h in self._second_hidden(groups, first)
+            linear(hidden.relu_(), weight, bias).amax(1)
+            for hidden in self._second_hidden(groups, first, second)
         ]
         return torch.cat(tokens)
 
@@ -111,21 +110,29 @@ class Encoder(nn.Module):
         second = _moments(h for groups in clouds() for h in self._second_hidden(groups, first))
         return first, second
 
-    def _second_hidden(self, groups: Tensor, first: Moments) -> Iterator[Tensor]:
-        """Yield the input (g, K, 512) of the second BatchNorm, some groups at a time."""
+    def _second_hidden(
+        self, groups: Tensor, first: Moments, second: Moments | None = None
+    ) -> Iterator[Tensor]:
+        """Yield (g, K, 512) what goes into the second BatchNorm, or with ``second`` what comes out.
+
+        Some groups at a time. Frozen BatchNorms are folded into the layers before them.
+        """
         scale, shift = _affine(self.norms[0], first)
         w1, b1 = _rows(self.first_conv[0])
         w1, b1 = w1 * scale[:, None], b1 * scale + shift
         w2, b2 = _rows(self.first_conv[3])
-        w3, b3 = _rows(self.second_conv[0])
+        w3, b3 = (t.double() for t in _rows(self.second_conv[0]))  # so that folding rounds once
+        if second is not None:
+            scale, shift = (t.double() for t in _affine(self.norms[1], second))
+            w3, b3 = w3 * scale[:, None], b3 * scale + shift
         of_maximum, of_point = torch.split(w3, w2.shape[0], dim=1)
-        # In float64, so that joining the two layers rounds once.
-        joined = (of_point.double() @ w2.double()).to(w2.dtype)
-        constant = (of_point.double() @ b2.double() + b3.double()).to(b2.dtype)
+        joined = (of_point @ w2.double()).to(w2.dtype)
+        constant = (of_point @ b2.double() + b3).to(w2.dtype)
+        of_maximum = of_maximum.to(w2.dtype)
         for chunk in torch.split(groups, max(1, _ROWS // groups.shape[1])):
-            hidden = relu(linear(chunk, w1, b1))
+            hidden = linear(chunk, w1, b1).relu_()
             maximum = linear(hidden, w2, b2).amax(1, keepdim=True)
-            yield linear(hidden, joined) + linear(maximum, of_maximum, constant)
+            yield linear(hidden, joined).add_(linear(maximum, of_maximum, constant))
 
 
 def _rows(layer: nn.Module) -> tuple[Tensor, Tensor]:

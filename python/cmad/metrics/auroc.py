@@ -1,6 +1,6 @@
 """Area under the ROC curve, of images and of pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -34,9 +34,7 @@ def image_auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     return float((rank[inverse][positive].sum() - p * (p + 1) / 2) / (p * n))
 
 
-def pixel_auroc(
-    maps: Sequence[npt.ArrayLike] | npt.ArrayLike, masks: Sequence[npt.ArrayLike] | npt.ArrayLike
-) -> float:
+def pixel_auroc(maps: Iterable[npt.ArrayLike], masks: Iterable[npt.ArrayLike]) -> float:
     """Compute the AUROC of all pixels of all images taken together.
 
     Args:

@@ -1,6 +1,6 @@
 """Per-region overlap: the curve and the area under it (MVTec 3D-AD; CFM, section 4)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ import torch
 from cmad import ops
 
 Float = npt.NDArray[np.float64]
-Images = Sequence[npt.ArrayLike] | npt.ArrayLike
+Images = Iterable[npt.ArrayLike]
 
 
 def pro_curve(maps: Images, masks: Images, thresholds: int | None = None) -> tuple[Float, Float]:
@@ -89,7 +89,7 @@ def _pooled(maps: Images, masks: Images) -> tuple[Float, Float, Float]:
     """Sorted scores of good pixels; of defect pixels; and each defect pixel's part of the PRO."""
     good, defect, share = [], [], []
     regions = 0
-    scores, truths = list(maps), list(masks)  # type: ignore[arg-type]
+    scores, truths = list(maps), list(masks)
     if len(scores) != len(truths):
         raise ValueError(f"aupro: needs as many masks as maps, got {len(truths)}, {len(scores)}")
     for i, (m, t) in enumerate(zip(scores, truths, strict=True)):

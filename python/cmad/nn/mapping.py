@@ -24,7 +24,7 @@ class Mapping(nn.Module):
 
 
 class Mappings(nn.Module):
-    """Both directions: ``CFM_2Dto3D`` and ``CFM_3Dto2D``, as the published checkpoints name them."""
+    """Both directions, ``CFM_2Dto3D`` and ``CFM_3Dto2D``, in the published checkpoints' names."""
 
     def __init__(self, dim_2d: int, dim_3d: int, seed: int) -> None:
         """Initialise both from a seed; torch's global generator is left as it was."""

@@ -16,14 +16,14 @@ def smooth(maps: Tensor, sigma: float = 4.0) -> Tensor:
 
     Args:
         maps: (B, H, W) float32, H and W at least 1.
-        sigma: standard deviation in pixels, above 0.
+        sigma: standard deviation in pixels, above 0, finite.
 
     Returns:
         (B, H, W) float32.
 
     """
     if not 0 < sigma < math.inf:
-        raise ValueError(f"smooth: sigma must be positive, got {sigma}")
+        raise ValueError(f"smooth: sigma must be positive and finite, got {sigma}")
     radius = int(4 * sigma + 0.5)
     kernel = [math.exp(-0.5 * (i / sigma) ** 2) for i in range(-radius, radius + 1)]
     return _convolve("smooth", maps, [[k / math.fsum(kernel) for k in kernel]], mirror=True)

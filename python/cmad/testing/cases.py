@@ -188,7 +188,7 @@ def _spread(
             "pixel": np.arange(0, side * side, every)[::-1].copy(),
         }
 
-    return Case("pixel_weights", name, make, atol=2e-6, timed=timed)  # taps reach about 3
+    return Case("pixel_weights", name, make, atol=5e-7, timed=timed)  # sums up to about 5
 
 
 def _sheet(rng: Generator, n: int, noise: float, outliers: int) -> Floats:
@@ -211,7 +211,7 @@ def _plane(name: str, points: Callable[[Generator], Floats], **more: Value) -> C
         return {"xyz": points(rng), **more}
 
     # Tolerance: float64 eigenvectors by two methods.
-    return Case("plane", name, make, atol=1e-9, timed=name.startswith("border"))
+    return Case("plane", name, make, atol=1e-12, timed=name.startswith("border"))
 
 
 def _clusters(name: str, points: Callable[[Generator], Floats], eps: float, m: int) -> Case:
@@ -231,7 +231,9 @@ def _maps(op: str, name: str, shape: tuple[int, int, int], **more: Value) -> Cas
     def make(rng: Generator) -> Inputs:
         return {"maps": rng.random(shape).astype(np.float32), **more}
 
-    return Case(op, name, make, atol=2e-6, timed="x" in name)  # sums of 33 or 76 float32 products
+    return Case(
+        op, name, make, atol=1e-6, timed=name[0].isdigit()
+    )  # sums of 33 or 76 float32 products
 
 
 def _rows(
@@ -243,7 +245,7 @@ def _rows(
         left = a(rng).astype(np.float32)
         return {"a": left, "b": b(left).astype(np.float32)}
 
-    return Case("discrepancy", name, make, atol, timed="x" in name)
+    return Case("discrepancy", name, make, atol, timed=name[0].isdigit())
 
 
 def surface(rng: Generator, side: int, n: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
@@ -368,7 +370,7 @@ CASES = [
     _rows("some_zero", lambda rng: rng.normal(size=(2, 33)) * [[0], [1]], np.flipud),
     _rows("shorter_than_1e-12", lambda rng: 1e-14 * rng.normal(size=(9, 40)), np.flipud),
     _rows("opposite", lambda rng: rng.normal(size=(9, 768)), lambda a: a * np.float32(-3)),
-    _rows("nearly_equal", lambda rng: rng.normal(size=(50, 768)), lambda a: a + 1e-4 * a**2, 1e-7),
+    _rows("nearly_equal", lambda rng: rng.normal(size=(50, 768)), lambda a: a + 1e-4 * a**2, 2e-8),
     _rows("large_values", lambda rng: 1e12 * rng.normal(size=(9, 1152)), np.flipud),
     _rows("non_contiguous", lambda rng: rng.normal(size=(31, 9)).T, np.flipud),
     _rows("no_row", lambda rng: np.zeros((0, 16)), lambda a: a),

@@ -1,0 +1,83 @@
+"""What the commands share: errors as one line, tables, words about weights."""
+
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Annotated, TextIO
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+Traceback = Annotated[
+    bool, typer.Option("--traceback", help="On an error show where in the code it came from.")
+]
+EXPECTED = (ValueError, TypeError, RuntimeError, OSError)
+"""Errors whose message says what is wrong; anything else is a bug and keeps its traceback."""
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the option ``--traceback`` and print its errors and warnings as one line."""
+
+    @functools.wraps(function)
+    def run(*, traceback: bool, **arguments: object) -> None:
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            try:
+                function(**arguments)
+            except EXPECTED as error:
+                if traceback:
+                    raise
+                complain(said(error))
+                raise typer.Exit(1) from error
+
+    signature = inspect.signature(function)
+    option = inspect.Parameter(
+        "traceback", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Traceback
+    )
+    parameters = [*signature.parameters.values(), option]
+    vars(run)["__signature__"] = signature.replace(parameters=parameters)
+    run.__annotations__ = {**function.__annotations__, "traceback": Traceback}
+    return run
+
+
+def said(error: BaseException) -> str:
+    """Return an error's message on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def complain(message: str, kind: str = "error") -> None:
+    """Print a line on the error output."""
+    typer.echo(f"{kind}: {message}", err=True)
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a table; all columns but the first are numbers."""
+    drawn = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for i, name in enumerate(columns):
+        drawn.add_column(name, justify="right" if i else "left", no_wrap=True)
+    for row in rows:
+        drawn.add_row(*row)
+    Console(highlight=False, markup=False).print(drawn)
+
+
+def note_random(*described: str) -> None:
+    """Warn where an extractor, by its description, has random weights."""
+    if any("random weights" in text for text in described):
+        typer.echo(
+            "note: random weights (an extractor was not pretrained); "
+            "good for tests and timing, not for judging real parts"
+        )
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],  # the names are those of warnings.showwarning
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    complain(" ".join(str(message).split()), "warning")

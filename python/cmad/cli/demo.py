@@ -1,0 +1,56 @@
+"""`cmad demo`: the whole job on synthetic parts."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cmad import demo as demonstration
+from cmad.cli._common import command, note_random, table
+
+
+@command
+def demo(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.")
+    ] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Of the synthetic parts and the training.")] = 0,
+) -> None:
+    """Fit, calibrate and score on synthetic parts; takes a minute or two and no download.
+
+    Writes DIR/picture.png (a good part and one of each kind of defect: RGB, depth, anomaly map and
+    truth), DIR/demo.cmad (the model) and DIR/parts (those parts as files, for `cmad score`).
+    """
+    counts = (demonstration.TRAIN, demonstration.CALIBRATE)
+    typer.echo(
+        f"CFM on synthetic parts: fit on {counts[0]} good ones, threshold from {counts[1]} other "
+        f"good ones, score {demonstration.GOOD} good and {demonstration.DEFECTIVE} defective ones"
+    )
+    result = demonstration.run(out, seed)
+    typer.echo(f"2D  {result.extractors[0]}\n3D  {result.extractors[1]}")
+    typer.echo(f"seed of parts and training: {result.seed}")
+    note_random(*result.extractors)
+    table(
+        "Parts found",
+        ("kind of defect", "rejected", "of", "AUROC"),
+        [(k, str(n), str(of), f"{a:.3f}") for k, (n, of, a) in result.detected.items()],
+    )
+    figures = {
+        "I-AUROC": result.image_auroc,
+        "AUPRO@30%": result.aupro_30,
+        "AUPRO@1%": result.aupro_1,
+    }
+    table("Metrics", ("metric", "value"), [(k, f"{v:.4f}") for k, v in figures.items()])
+    typer.echo(
+        f"at threshold {result.threshold:.4g} (false-reject rate "
+        f"{demonstration.FALSE_REJECT_RATE:g}): false rejects {result.false_rejects} of "
+        f"{result.good} good, missed {result.missed} of {result.defective} defective"
+    )
+    stages = [(k, f"{v:.1f}") for k, v in result.seconds.items()]
+    total = f"{sum(result.seconds.values()):.1f}"
+    table("Time", ("stage", "seconds"), [*stages, ("together", total)])
+    typer.echo(f"look at {result.files['picture']}")
+    typer.echo(
+        f"then try  cmad score {result.files['model']} {result.files['parts']} "
+        f"--out {out / 'scores'}"
+    )

@@ -1,0 +1,125 @@
+"""`cmad score`: apply a model to parts; files are written as results come."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, cast
+
+import numpy as np
+import torch
+import typer
+
+from cmad.cli._common import EXPECTED, command, complain, note_random, said
+from cmad.cli._results import Result, Results
+from cmad.cli._tally import Tally
+from cmad.datasets import Folder, Pairs
+from cmad.datasets.files import LazySamples
+from cmad.detectors import CFM, load
+from cmad.preprocess import square, to_input, to_metres
+from cmad.progress import bar
+from cmad.types import Prediction, Sample
+
+
+@command
+def score(
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL.cmad", help="From `cmad fit`.", show_default=False),
+    ],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH...",
+            help="The parts: image and points files in turn (a.png a.tiff b.png b.tiff), folders "
+            "with the pairs rgb/NAME.png and xyz/NAME.tiff at any depth, or both.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.")
+    ] = Path("scores"),
+    unit: Annotated[str, typer.Option(help="Of the points: m or mm.")] = "m",
+    maps: Annotated[bool, typer.Option(help="Write maps/NAME.tiff.")] = True,
+    overlays: Annotated[bool, typer.Option(help="Write overlays/NAME.png.")] = True,
+) -> None:
+    """Score parts with a model.
+
+    Writes to DIR, as results come, over files of an earlier run:
+
+      scores.csv, scores.jsonl  a line per part: name, score, threshold, rejected, defect and label
+      where the data set knows them, seconds it took, and error where it could not be scored
+
+      maps/NAME.tiff  the anomaly map, float32, on the image's own pixels
+
+      overlays/NAME.png  the map over the image, its caption below. With a threshold colours run
+      from half of it to twice of it, and a white line surrounds what is above it
+
+    A part that cannot be scored is named, the others go on, and the exit code is 1 at the end.
+    Where the truth is known (folders named good/ or after the defect, masks in gt/) a table says
+    how well the model did.
+    """
+    to_metres(np.zeros(0), unit)  # a wrong unit is no fault of any part
+    sources = _sources(paths)
+    total = sum(len(samples) for _, samples in sources)
+    detector = load(model)
+    tally = Tally(detector.pipeline.preprocessing, detector.threshold)
+    failed = 0
+    with Results(out, maps=maps, overlays=overlays) as results, bar("scoring", total) as step:
+        for name, sample in _read(sources):
+            result = Result(results.unique(name), threshold=detector.threshold)
+            try:
+                if not isinstance(sample, Sample):
+                    raise sample
+                result.defect, result.label = sample.defect, sample.label
+                begin = perf_counter()
+                full, grid = _predict(detector, sample, unit)
+                result.seconds = perf_counter() - begin
+            except EXPECTED as error:
+                failed += 1
+                result.error = said(error)
+                complain(f"{result.name}: {result.error}")
+            else:
+                result.score, result.rejected = full.score, full.rejected
+                results.draw(result.name, np.asarray(sample.rgb), full)
+                tally.add(sample, grid)
+            results.add(result)
+            step(result.name)
+    typer.echo(f"scored {total - failed} of {total} parts, results in {out}")
+    note_random(detector.pipeline.rgb.describe(), detector.pipeline.xyz.describe())
+    tally.show()
+    if failed:
+        raise RuntimeError(f"{failed} of {total} parts could not be scored, see {out}/scores.csv")
+
+
+def _sources(paths: list[Path]) -> list[tuple[str, LazySamples]]:
+    """List what to score: a prefix for the names, needed where there are several, and the parts."""
+    folders = [path for path in paths if path.is_dir()]
+    files = [path for path in paths if not path.is_dir()]
+    sources: list[tuple[str, LazySamples]] = [("", Pairs(files))] if files else []
+    several = len(folders) + len(sources) > 1
+    for folder in folders:
+        sources.append((f"{folder.absolute().name}/" if several else "", Folder(folder)))
+    return sources
+
+
+def _read(sources: list[tuple[str, LazySamples]]) -> Iterator[tuple[str, Sample | Exception]]:
+    """Read one part after the other; one that cannot be read comes as the error."""
+    for prefix, samples in sources:
+        for i in range(len(samples)):
+            try:
+                sample = samples[i]
+            except EXPECTED as error:
+                yield f"{prefix}part-{i + 1}", error
+            else:
+                yield f"{prefix}{sample.name}", sample
+
+
+def _predict(detector: CFM, sample: Sample, unit: str) -> tuple[Prediction, Prediction]:
+    """Predict once; return it on the input's pixels and on the grid, where metrics are cheap."""
+    options = {"unit": unit, "resolution": "grid"}
+    grid = cast(Prediction, detector.predict(sample.rgb, sample.xyz, **options))
+    height, width = sample.rgb.shape[:2]
+    window = square(height, width, detector.preset)
+    map_ = to_input(torch.from_numpy(grid.map)[None], window)[0].numpy()
+    return replace(grid, map=map_, maps={}), grid

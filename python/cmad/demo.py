@@ -1,0 +1,217 @@
+"""The whole job on synthetic parts: fit, calibrate, score, judge. No download, no data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from PIL import Image
+
+from cmad.datasets import Synthetic
+from cmad.detectors import CFM
+from cmad.extractors import PointMAE, ViT
+from cmad.metrics import aupro, image_auroc
+from cmad.progress import bar
+from cmad.report import depth, outline, sheet, verdict
+from cmad.types import Prediction, Sample
+
+TRAIN, CALIBRATE, GOOD, DEFECTIVE = 24, 20, 20, 20
+"""Parts of each purpose."""
+EPOCHS, PIXELS = 50, 500
+FALSE_REJECT_RATE = 0.05
+RGB, RGB_BLOCK = "vit_small_patch8_224", 1
+WEIGHTS_SEED = 0
+"""Of the extractors' random weights, the same for all parts' seeds."""
+MARGIN = 12
+"""Pixels around the part in the picture."""
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What came out of the demo."""
+
+    seed: int
+    extractors: tuple[str, str]
+    """Descriptions of the 2D and the 3D extractor, with where their weights come from."""
+    image_auroc: float
+    aupro_30: float
+    aupro_1: float
+    threshold: float
+    false_rejects: int
+    """Good test parts above the threshold."""
+    good: int
+    missed: int
+    """Defective test parts that are not."""
+    defective: int
+    detected: dict[str, tuple[int, int, float]]
+    """By kind of defect: rejected parts, all parts, and AUROC against the good ones."""
+    seconds: dict[str, float]
+    """By stage."""
+    files: dict[str, Path]
+    """Written, by what they are: picture, model, parts."""
+
+
+def run(out: Path, seed: int = 0) -> DemoResult:
+    """Fit CFM on good synthetic parts, calibrate it on others, and score good and defective ones.
+
+    Args:
+        out: folder for the picture, the model and a few parts as files; made where it is missing.
+        seed: of the parts and the training. The extractors' random weights have a seed of their
+            own.
+
+    Returns:
+        Figures, times and files.
+
+    Raises:
+        OSError: the files cannot be written.
+
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    clock = _Clock()
+    train = _made("making parts to fit", Synthetic("train", good=TRAIN, seed=seed))
+    held_out = _made(
+        "making parts to calibrate", Synthetic("validation", good=CALIBRATE, seed=seed)
+    )
+    test = _made(
+        "making parts to score", Synthetic("test", good=GOOD, defective=DEFECTIVE, seed=seed)
+    )
+    clock.lap("make the parts")
+    detector = make_detector(seed)
+    detector.fit(train, epochs=EPOCHS, pixels_per_image=PIXELS)
+    clock.lap("fit")
+    threshold = detector.calibrate(held_out, FALSE_REJECT_RATE)
+    clock.lap("calibrate")
+    predictions = []
+    with bar("scoring", len(test)) as step:
+        for sample in test:
+            predictions.append(cast(Prediction, detector.predict(sample.rgb, sample.xyz)))
+            step()
+    clock.lap("score")
+    scores = np.array([p.score for p in predictions])
+    kinds = np.array([sample.defect for sample in test])
+    bad, rejected = kinds != "good", scores > threshold
+    areas = aupro([p.map for p in predictions], [_mask(s) for s in test], (0.3, 0.01))
+    clock.lap("metrics")
+    files = {"picture": out / "picture.png", "model": out / "demo.cmad", "parts": out / "parts"}
+    chosen = [int(np.flatnonzero(kinds == kind)[0]) for kind in dict.fromkeys(kinds)]
+    shown = [test[i] for i in chosen]
+    described = detector.pipeline.rgb.describe(), detector.pipeline.xyz.describe()
+    foot = (
+        f"Synthetic parts, seed {seed}; the first of each kind. CFM with {' and '.join(described)}."
+    )
+    picture(shown, [predictions[i] for i in chosen], foot).save(files["picture"])
+    detector.save(files["model"])
+    for sample in shown:
+        _write(sample, files["parts"])
+    clock.lap("picture and files")
+    return DemoResult(
+        seed=seed,
+        extractors=described,
+        image_auroc=image_auroc(scores, bad),
+        aupro_30=areas[0],
+        aupro_1=areas[1],
+        threshold=threshold,
+        false_rejects=int(rejected[~bad].sum()),
+        good=int((~bad).sum()),
+        missed=int((~rejected[bad]).sum()),
+        defective=int(bad.sum()),
+        detected={
+            kind: (
+                int(rejected[kinds == kind].sum()),
+                int((kinds == kind).sum()),
+                image_auroc(scores[~bad | (kinds == kind)], bad[~bad | (kinds == kind)]),
+            )
+            for kind in dict.fromkeys(kinds[bad].tolist())
+        },
+        seconds=clock.laps,
+        files=files,
+    )
+
+
+def make_detector(seed: int) -> CFM:
+    """Return the demo's untrained detector: small extractors with random weights, no download."""
+    rgb = ViT(RGB, block=RGB_BLOCK, weights="random", seed=WEIGHTS_SEED)
+    xyz = PointMAE(
+        groups=512, group_size=16, dim=192, heads=3, blocks=1, weights="random", seed=WEIGHTS_SEED
+    )
+    return CFM(rgb=rgb, xyz=xyz, seed=seed)
+
+
+def picture(samples: Sequence[Sample], predictions: Sequence[Prediction], foot: str) -> Image.Image:
+    """Show parts as rows: colours, depth, the map over the part, and the truth.
+
+    Args:
+        samples: with masks.
+        predictions: of the samples.
+        foot: a line below.
+
+    Returns:
+        RGB.
+
+    """
+    rows, captions = [], []
+    for sample, prediction in zip(samples, predictions, strict=True):
+        rgb = np.asarray(sample.rgb)
+        columns = [
+            Image.fromarray(rgb),
+            depth(np.asarray(sample.xyz)),
+            verdict.draw(rgb, prediction),
+            outline(rgb, _mask(sample)),
+        ]
+        box = _part(prediction)
+        rows.append([image.crop(box) for image in columns])
+        captions.append(f"{sample.name}  {verdict.caption(prediction)}")
+    return sheet(rows, ["RGB", "depth", "anomaly map", "truth"], captions, foot=foot)
+
+
+def _part(prediction: Prediction) -> tuple[int, int, int, int]:
+    """Return the box of the part, the foreground of the maps: left, top, right, bottom."""
+    row, column = np.nonzero(prediction.maps["2d"])
+    height, width = prediction.map.shape
+    return (
+        max(int(column.min()) - MARGIN, 0),
+        max(int(row.min()) - MARGIN, 0),
+        min(int(column.max()) + MARGIN, width),
+        min(int(row.max()) + MARGIN, height),
+    )
+
+
+def _made(what: str, samples: Synthetic) -> list[Sample]:
+    made = []
+    with bar(what, len(samples)) as step:
+        for sample in samples:
+            made.append(sample)
+            step()
+    return made
+
+
+def _mask(sample: Sample) -> npt.NDArray[np.bool_]:
+    """Return the truth, which synthetic parts always have."""
+    return cast("npt.NDArray[np.bool_]", sample.mask)
+
+
+def _write(sample: Sample, folder: Path) -> None:
+    """Write a part as files, in the layout that `cmad score` reads."""
+    _, kind, number = sample.name.split("/")
+    for name in ("rgb", "xyz", "gt"):
+        (folder / kind / name).mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(sample.rgb)).save(folder / kind / "rgb" / f"{number}.png")
+    points = np.asarray(sample.xyz)
+    tifffile.imwrite(folder / kind / "xyz" / f"{number}.tiff", points, photometric="rgb")
+    mask = Image.fromarray(255 * _mask(sample).astype(np.uint8))
+    mask.save(folder / kind / "gt" / f"{number}.png")
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """Note the time since the last stage."""
+        now = perf_counter()
+        self.laps[stage], self._last = now - self._last, now

@@ -1,0 +1,155 @@
+import re
+import shutil
+
+import pytest
+
+import cmad
+from cmad import model_file
+from cmad.datasets import MVTec3D
+
+QUICK = ["--weights", "random", "--rgb", "vit_tiny_patch16_224", "--variant", "tiny"]
+QUICK += ["--image-size", "64", "--epochs", "1", "--pixels-per-image", "20", "--seed", "3"]
+
+
+@pytest.fixture(scope="module")
+def fitted(run, data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("fitted") / "cover.cmad"
+    with pytest.MonkeyPatch.context() as patch:
+        few_groups(patch)
+        result = run("fit", data, "--category", "cover", "--out", out, "-r", "0.3", *QUICK)
+    assert result.code == 0, result.err
+    return out, result
+
+
+def few_groups(patch):
+    """Small parts have fewer points than the 1024 groups that the command line asks for."""
+    made = cmad.detectors.cfm.PointMAE
+    patch.setattr(cmad.detectors.cfm, "PointMAE", lambda **k: made(**(k | {"groups": 16})))
+
+
+def test_fit_writes_the_model_that_the_same_calls_give(fitted, data):
+    out, _ = fitted
+    with pytest.MonkeyPatch.context() as patch:
+        few_groups(patch)
+        want = cmad.CFM(
+            variant="tiny", rgb="vit_tiny_patch16_224", image_size=64, weights="random", seed=3
+        )
+    want.fit(MVTec3D(data, "cover", "train"), epochs=1, pixels_per_image=20)
+    want.calibrate(MVTec3D(data, "cover", "validation"), false_reject_rate=0.3)
+    got = cmad.load(out)
+    sample = MVTec3D(data, "cover", "test")[0]
+    prediction = got.predict(sample.rgb, sample.xyz)
+    assert prediction.score == want.predict(sample.rgb, sample.xyz).score
+    assert prediction.threshold == want.threshold
+
+
+def test_fit_says_what_it_did(fitted):
+    out, result = fitted
+    assert "fitted 2 good parts, 1 epochs" in result.out
+    assert "at most 0.3 of good parts rejected, from 3 held-out good parts" in result.out
+    assert f"saved {out}, {out.stat().st_size / 1e6:.1f} MB" in result.out
+    assert "random weights" in result.out
+    assert result.err == ""
+
+
+def test_info_says_what_is_in_the_file(fitted, run):
+    out, _ = fitted
+    result = run("info", out)
+    assert result.code == 0
+    said = dict(re.split(r":\s+", line, maxsplit=1) for line in result.out.splitlines())
+    header, _ = model_file.read(out)
+    assert said["method"] == "CFM, variant tiny, preset paper"
+    assert "vit_tiny_patch16_224" in said["2D extractor"]
+    for name, key in (("2D extractor", "rgb"), ("3D extractor", "xyz")):
+        assert "random weights (seed 3)" in said[name]
+        assert header[key]["sha256"][:12] in said[name]
+    assert said["map grid"] == "64 x 64 pixels"
+    assert said["threshold"] == (
+        f"{header['threshold']:.6g}, for at most 0.3 of good parts rejected"
+    )
+    assert f"torch {header['versions']['torch']}" in said["made with"]
+    assert f"{out.stat().st_size / 1e6:.1f} MB" in said["file"]
+    assert said["note"].startswith("random weights")
+
+
+def test_own_folders_are_fitted_and_calibrated_and_extractors_stored(run, data, tmp_path):
+    out = tmp_path / "own.cmad"
+    good, held_out = data / "cover" / "train" / "good", data / "cover" / "validation"
+    with pytest.MonkeyPatch.context() as patch:
+        few_groups(patch)
+        result = run(
+            "fit", good, "--calibrate", held_out, "-r", "0.3", "-o", out, *QUICK,
+            "--include-extractors",
+        )  # fmt: skip
+    assert result.code == 0, result.err
+    _, tensors = model_file.read(out)
+    assert model_file.prefixed(tensors, "rgb.")
+    assert "stored in the file" in run("info", out).out
+    assert cmad.load(out).threshold is not None
+
+
+def test_without_a_rate_there_is_no_threshold(run, data, tmp_path):
+    out = tmp_path / "plain.cmad"
+    with pytest.MonkeyPatch.context() as patch:
+        few_groups(patch)
+        result = run("fit", data, "--category", "cover", "--out", out, *QUICK)
+    assert result.code == 0, result.err
+    assert "threshold" not in result.out
+    assert cmad.load(out).threshold is None
+    assert "not calibrated" in run("info", out).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{data}", "-o", "{tmp}/m"], r"holds several categories; add --category with one of "),
+        (["{data}/cover", "-o", "{tmp}/m"], r"pass .*/cover/train, or its parent folder"),
+        (["{tmp}", "-o", "{tmp}/m"], r"holds no pairs"),
+        (["{data}", "--category", "cap", "-o", "{tmp}/m"], r"category must be one of cover"),
+        (["{tmp}/none", "-o", "{tmp}/m"], r"must be a folder, got .*/none"),
+        (["{good}", "-o", "{tmp}/m", "-r", "0.1"], r"name their folder with --calibrate"),
+        (["{good}", "-o", "{tmp}/m", "--calibrate", "{good}"], r"needs --false-reject-rate"),
+        (["{good}", "-o", "{tmp}/m", "--calibrate", "{good}", "-r", "2"], r"in \(0, 1\), got 2"),
+        (["{good}", "-o", "{tmp}"], r"--out must name a file, .* is a folder"),
+        (["{good}", "-o", "{tmp}/none/m"], r"--out: there is no folder .*/none"),
+        (["{good}", "-o", "{tmp}/m", "--variant", "huge"], r"variant must be one of 'full', "),
+        (["{good}", "-o", "{tmp}/m", "--weights", "none"], r"weights must be one of None, "),
+        (
+            ["{good}", "-o", "{tmp}/m", "--weights", "random", "--rgb", "nothing"],
+            r"must be the name of a timm model, got 'nothing'",
+        ),
+    ],
+)
+def test_arguments_that_do_not_fit_stop_with_one_line(run, data, tmp_path, arguments, message):
+    places = {"data": data, "tmp": tmp_path, "good": data / "cover" / "train" / "good"}
+    result = run("fit", *[a.format(**places) for a in arguments])
+    assert result.code == 1
+    assert re.match(rf"error: .*{message}", result.err)
+    assert len(result.err.splitlines()) == 1
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_defective_part_among_the_good_ones_is_named(run, data, tmp_path):
+    shutil.copytree(data / "cover" / "test", tmp_path / "parts")
+    with pytest.MonkeyPatch.context() as patch:
+        few_groups(patch)
+        result = run("fit", tmp_path / "parts", "-o", tmp_path / "m.cmad", *QUICK)
+    assert result.code == 1
+    assert result.err.startswith("error: fit: only good parts may be used, bump/000 is labelled")
+    assert not (tmp_path / "m.cmad").exists()
+
+
+def test_traceback_shows_where_an_error_came_from(run, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such model file"):
+        run("info", tmp_path / "gone.cmad", "--traceback")
+    result = run("info", tmp_path / "gone.cmad")
+    assert result.code == 1
+    assert result.err == f"error: {tmp_path / 'gone.cmad'}: no such model file\n"
+
+
+def test_version_and_help_name_every_command(run):
+    assert run("--version").out == f"cmad {cmad.__version__}\n"
+    said = run("--help").out
+    assert all(name in said for name in ("demo", "fit", "score", "info"))
+    for command in ("demo", "fit", "score", "info"):
+        assert run(command, "--help").code == 0

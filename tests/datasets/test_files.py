@@ -1,0 +1,269 @@
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from cmad.datasets.files import LazySamples, find_parts, read_mask, read_rgb, read_sample, read_xyz
+
+COLOURS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+POINTS = np.random.default_rng(1).normal(size=(5, 7, 3)).astype(np.float32)
+
+
+def write_png(path, header, rows):
+    """Write a PNG by hand: Pillow cannot write 16 bits per colour."""
+
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    data = b"".join(b"\0" + row for row in rows)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(data)), chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "PNG", "tif"])
+def test_lossless_images_are_read_exactly(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(COLOURS).save(path)
+    got = read_rgb(path)
+    assert got.dtype == np.uint8
+    assert got.flags.writeable
+    np.testing.assert_array_equal(got, COLOURS)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "JPEG"])
+def test_jpeg_images_are_read_approximately(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.full((16, 24, 3), (200, 90, 30), np.uint8)).save(path, quality=95)
+    got = read_rgb(str(path))
+    assert got.shape == (16, 24, 3)
+    assert abs(got.astype(int) - (200, 90, 30)).max() <= 4  # JPEG is lossy
+
+
+@pytest.mark.parametrize(
+    ("image", "got"),
+    [
+        (Image.new("L", (7, 5)), r"\(5, 7\) uint8"),
+        (Image.new("RGBA", (7, 5)), r"\(5, 7, 4\) uint8"),
+        (Image.new("P", (7, 5)), r"\(5, 7, 4\) uint8"),
+        (Image.new("I;16", (7, 5)), r"\(5, 7\) uint16"),
+        (Image.new("1", (7, 5)), r"\(5, 7\) bool"),
+    ],
+    ids=["grey", "alpha", "palette", "grey16", "bilevel"],
+)
+def test_an_image_that_is_not_rgb_is_refused(tmp_path, image, got):
+    path = tmp_path / "a.png"
+    image.save(path)
+    with pytest.raises(ValueError, match=rf"a\.png: rgb must be an 8-bit RGB image.*got {got}"):
+        read_rgb(path)
+
+
+def test_colours_of_16_bits_are_refused_and_not_cut_to_8(tmp_path):
+    path = tmp_path / "a.png"
+    write_png(path, struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0), [bytes(12)])
+    with pytest.raises(ValueError, match=r"a\.png: cannot be read: 16 bits per channel"):
+        read_rgb(path)
+    tifffile.imwrite(tmp_path / "b.tiff", COLOURS.astype(np.uint16), photometric="rgb")
+    with pytest.raises(ValueError, match=r"b\.tiff: rgb must be.*got \(5, 7, 3\) uint16"):
+        read_rgb(tmp_path / "b.tiff")
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8"])
+@pytest.mark.parametrize("photometric", ["rgb", "minisblack"])
+@pytest.mark.parametrize("compression", [None, "zlib", "lzma"])
+def test_points_are_read_exactly(tmp_path, dtype, photometric, compression):
+    path = tmp_path / "a.tiff"
+    how = {"byteorder": dtype[0], "photometric": photometric, "compression": compression}
+    tifffile.imwrite(path, POINTS.astype(dtype), **how)
+    got = read_xyz(path)
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, POINTS)
+
+
+def test_points_beyond_float32_become_infinite(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.full((2, 2, 3), 1e300), photometric="rgb")
+    assert np.isposinf(read_xyz(path)).all()
+
+
+@pytest.mark.parametrize(
+    ("points", "got"),
+    [
+        (POINTS[:, :, 0], r"\(5, 7\) float32"),
+        (POINTS[:, :, :2], r"\(5, 7, 2\) float32"),
+        (np.moveaxis(POINTS, -1, 0), r"\(3, 5, 7\) float32"),
+        (POINTS.astype(np.float16), r"\(5, 7, 3\) float16"),
+        (POINTS.astype(np.int16), r"\(5, 7, 3\) int16"),
+    ],
+    ids=["depth", "two", "planes", "half", "integer"],
+)
+def test_points_of_another_shape_or_type_are_refused(tmp_path, points, got):
+    path = tmp_path / "a.tiff"
+    tifffile.imwrite(path, points, photometric="minisblack")
+    with pytest.raises(ValueError, match=rf"a\.tiff: xyz must be organised points.*got {got}"):
+        read_xyz(path)
+
+
+def test_points_in_a_file_that_is_not_tiff_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.ply: xyz must be a TIFF file"):
+        read_xyz(tmp_path / "a.ply")
+
+
+@pytest.mark.parametrize("read", [read_rgb, read_xyz, read_mask])
+def test_a_missing_file_is_named(tmp_path, read):
+    with pytest.raises(FileNotFoundError, match=r"none\.tiff"):
+        read(tmp_path / "none.tiff")
+
+
+def test_a_missing_image_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.png"):
+        read_rgb(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("keep", [0, 3, 20, 0.5, 0.9])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tiff"])
+def test_a_truncated_image_is_named(tmp_path, suffix, keep):
+    path = tmp_path / f"a.{suffix}"
+    noise = np.random.default_rng(2).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: keep if isinstance(keep, int) else int(keep * len(whole))])
+    with pytest.raises(ValueError, match=rf"a\.{suffix}: cannot be read"):
+        read_rgb(path)
+
+
+@pytest.mark.parametrize("keep", [0, 3, 20, 0.5, 0.9])
+@pytest.mark.parametrize("compression", [None, "zlib", "lzma"])
+def test_truncated_points_are_named(tmp_path, compression, keep):
+    path = tmp_path / "a.tiff"
+    points = np.random.default_rng(2).normal(size=(40, 50, 3)).astype(np.float32)
+    tifffile.imwrite(path, points, photometric="rgb", compression=compression)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: keep if isinstance(keep, int) else int(keep * len(whole))])
+    with pytest.raises(ValueError, match=r"a\.tiff: cannot be read"):
+        read_xyz(path)
+
+
+def test_a_foreign_file_is_named(tmp_path):
+    for name, read in (("a.png", read_rgb), ("a.tiff", read_xyz), ("b.png", read_mask)):
+        (tmp_path / name).write_text("not an image")
+        with pytest.raises(ValueError, match=rf"{name}: cannot be read"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "I;16", "1", "P"])
+def test_any_value_but_zero_in_a_mask_is_a_defect(tmp_path, mode):
+    path = tmp_path / "a.png"
+    image = Image.new(mode, (3, 2))
+    if mode in ("RGBA", "LA"):
+        image.putalpha(255)  # says nothing about defects
+    if mode == "P":
+        image.putpalette([0, 0, 0, 0, 0, 9])
+    dot = {"RGB": (0, 0, 1), "RGBA": (0, 0, 1, 255), "LA": (1, 255)}.get(mode, 1)
+    image.putpixel((1, 0), dot)
+    image.save(path)
+    got = read_mask(path)
+    assert got.dtype == np.bool_
+    np.testing.assert_array_equal(got, [[False, True, False], [False, False, False]])
+
+
+def test_a_mask_that_is_no_image_is_refused(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tiff", np.zeros((2, 5, 4, 6), np.uint8), photometric="minisblack"
+    )
+    with pytest.raises(ValueError, match=r"a\.tiff: a mask must be an image"):
+        read_mask(tmp_path / "a.tiff")
+
+
+def test_a_part_is_read_with_its_mask(tmp_path, write_part):
+    write_part(tmp_path, value=9, gt=True, mask=np.eye(4, 6, dtype=np.uint8))
+    stem, rgb, xyz, mask = find_parts(tmp_path)[0]
+    sample = read_sample(rgb, xyz, mask, "bent", "b/000")
+    assert (stem, sample.name, sample.defect, sample.label) == ("000", "b/000", "bent", 1)
+    assert (sample.rgb == 9).all()
+    assert (sample.xyz == np.float32(0.009)).all()
+    np.testing.assert_array_equal(sample.mask, np.eye(4, 6, dtype=bool))
+
+
+def test_without_a_mask_file_the_mask_is_zeros_for_good_parts_only(tmp_path, write_part):
+    write_part(tmp_path)
+    _, rgb, xyz, _ = find_parts(tmp_path)[0]
+    good = read_sample(rgb, xyz, defect="good").mask
+    assert good.shape == (4, 6)
+    assert not good.any()
+    assert read_sample(rgb, xyz, defect="bent").mask is None
+    assert read_sample(rgb, xyz).mask is None
+
+
+def test_files_of_different_size_are_named_with_their_sizes(tmp_path, write_part):
+    write_part(tmp_path, gt=True)
+    _, rgb, xyz, mask = find_parts(tmp_path)[0]
+    tifffile.imwrite(xyz, np.zeros((4, 5, 3), np.float32), photometric="rgb")
+    with pytest.raises(
+        ValueError, match=r"xyz .*000\.tiff must be as high and wide as rgb .*000\.png.*4x5 and 4x6"
+    ):
+        read_sample(rgb, xyz, mask)
+    tifffile.imwrite(xyz, np.zeros((4, 6, 3), np.float32), photometric="rgb")
+    Image.new("L", (6, 3)).save(mask)
+    with pytest.raises(ValueError, match=r"mask .*gt.*000\.png must be .* got 3x6 and 4x6"):
+        read_sample(rgb, xyz, mask)
+
+
+def test_a_good_part_with_a_marked_defect_is_refused(tmp_path, write_part):
+    write_part(tmp_path, gt=True, mask=np.eye(4, 6, dtype=np.uint8))
+    _, rgb, xyz, mask = find_parts(tmp_path)[0]
+    with pytest.raises(ValueError, match=r"gt.000\.png: the mask of a good part.*got 4 defect"):
+        read_sample(rgb, xyz, mask, "good")
+
+
+def test_parts_are_found_in_order_and_other_files_passed_over(tmp_path, write_part):
+    for stem in ("10", "02", "1", "1-b"):
+        write_part(tmp_path, stem)
+    (tmp_path / "rgb" / "notes.txt").touch()
+    (tmp_path / "rgb" / ".hidden.png").touch()
+    assert [stem for stem, *_ in find_parts(tmp_path)] == ["02", "1", "1-b", "10"]
+
+
+def test_an_image_without_points_and_points_without_image_are_named(tmp_path, write_part):
+    write_part(tmp_path)
+    (tmp_path / "xyz" / "000.tiff").rename(tmp_path / "xyz" / "001.tiff")
+    with pytest.raises(
+        ValueError, match=r"rgb.000\.png: has no points, .*xyz.000\.tiff is missing"
+    ):
+        find_parts(tmp_path)
+    (tmp_path / "rgb" / "000.png").unlink()
+    with pytest.raises(ValueError, match=r"xyz.001\.tiff: has no image, .*rgb.001\.png is missing"):
+        find_parts(tmp_path)
+
+
+def test_two_images_of_one_part_are_named(tmp_path, write_part):
+    write_part(tmp_path)
+    (tmp_path / "rgb" / "000.jpg").touch()
+    with pytest.raises(ValueError, match=r"000\.png: the same part has 000\.jpg beside it"):
+        find_parts(tmp_path)
+
+
+def test_samples_are_read_when_asked_for_and_slices_read_nothing(tmp_path, write_part):
+    write_part(tmp_path)
+    _, rgb, xyz, _ = find_parts(tmp_path)[0]
+    asked = []
+
+    def source(i):
+        def read():
+            asked.append(i)
+            return read_sample(rgb, xyz, name=str(i))
+
+        return read
+
+    samples = LazySamples([source(i) for i in range(5)])
+    tail = samples[1:][::-2]
+    assert (len(samples), len(tail), asked) == (5, 2, [])
+    assert (samples[-1].name, samples[np.int64(1)].name) == ("4", "1")
+    assert [sample.name for sample in tail] == ["4", "2"]
+    assert asked == [4, 1, 4, 2]
+    with pytest.raises(IndexError):
+        samples[5]

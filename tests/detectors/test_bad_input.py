@@ -1,0 +1,144 @@
+"""Wrong use gets a clear error; odd but usable input gets a warning and a result."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import cmad
+
+
+def test_an_empty_training_set_is_refused(untrained):
+    with pytest.raises(ValueError, match="fit: the training set is empty"):
+        untrained().fit([])
+
+
+def test_a_defective_training_part_is_named(untrained, make):
+    with pytest.raises(ValueError, match="fit: only good parts may be used, part3 is labelled 'd"):
+        untrained().fit([make["part"](1), make["part"](3, "dent")])
+
+
+def test_something_else_than_samples_is_refused(untrained, parts):
+    with pytest.raises(TypeError, match=r"fit: samples must yield cmad\.Sample, got tuple"):
+        untrained().fit([(parts[0].rgb, parts[0].xyz)])
+
+
+def test_a_training_part_without_points_is_named(untrained, parts):
+    empty = cmad.Sample(parts[0].rgb, np.zeros_like(parts[0].xyz), name="train/007")
+    with pytest.raises(ValueError, match="train/007: xyz has no valid point"):
+        untrained().fit([parts[0], empty])
+
+
+def test_a_failed_fit_leaves_the_trained_detector_as_it_was(untrained, parts):
+    detector = untrained().fit(parts[:2], epochs=1, pixels_per_image=10)
+    before = float(detector.predict(parts[0].rgb, parts[0].xyz))
+    with pytest.raises(ValueError, match="empty"):
+        detector.fit([])
+    assert float(detector.predict(parts[0].rgb, parts[0].xyz)) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"pixels_per_image": 0}, "pixels_per_image must be at least 1, got 0"),
+    ],
+)
+def test_training_options_out_of_range_are_refused(options, message, untrained, parts):
+    with pytest.raises(ValueError, match=message):
+        untrained().fit(parts, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"variant": "huge"},
+            "variant must be one of 'full', 'medium', 'small', 'tiny', got 'huge'",
+        ),
+        ({"preset": "mine"}, "preset must be one of 'paper', 'official', got 'mine'"),
+        ({"precision": "int8"}, "precision must be one of 'auto', 'fp32', 'fp16', 'bf16'"),
+        ({"device": "tpu"}, "device must be one of 'auto', 'cpu', 'cuda', got 'tpu'"),
+        ({"weights": "imagenet"}, "weights must be one of None, 'random', got 'imagenet'"),
+        ({"variant": "tiny"}, "an extractor object is pruned where it is made"),
+    ],
+)
+def test_options_that_do_not_exist_are_refused(options, message, untrained):
+    with pytest.raises(ValueError, match=message):
+        untrained(**options)
+
+
+def test_an_unknown_3d_extractor_is_refused(make):
+    with pytest.raises(ValueError, match="xyz must be one of 'point_mae', 'fpfh', got 'pointnet'"):
+        cmad.CFM(rgb=make["vit"](), xyz="pointnet")
+
+
+def test_predicting_and_saving_before_training_is_refused(untrained, parts, tmp_path):
+    with pytest.raises(RuntimeError, match="CFM: not trained yet"):
+        untrained().predict(parts[0].rgb, parts[0].xyz)
+    with pytest.raises(RuntimeError, match="CFM: not trained yet"):
+        untrained().save(tmp_path / "m.cmad")
+
+
+def test_batches_must_match(trained, parts):
+    with pytest.raises(ValueError, match="as many frames, got 2 and 1"):
+        trained.predict([parts[0].rgb] * 2, [parts[0].xyz])
+    with pytest.raises(ValueError, match="both be single frames or both batches"):
+        trained.predict([parts[0].rgb], parts[0].xyz)
+    assert trained.predict([], []) == []
+
+
+def test_a_bad_frame_of_a_batch_is_numbered(trained, parts):
+    with pytest.raises(ValueError, match="frame 1: xyz has no valid point"):
+        trained.predict([parts[0].rgb] * 2, [parts[0].xyz, np.zeros_like(parts[0].xyz)])
+
+
+def test_wrong_arrays_are_refused_by_predict(trained, parts):
+    rgb, xyz = parts[0].rgb, parts[0].xyz
+    with pytest.raises(ValueError, match=r"rgb must be \(H, W, 3\), got \(48, 48\)"):
+        trained.predict(rgb[..., 0], xyz)
+    with pytest.raises(ValueError, match="same height and width, got 48x48 and 40x48"):
+        trained.predict(rgb, xyz[:40])
+    with pytest.raises(ValueError, match='for millimetres pass unit="mm"'):
+        trained.predict(rgb, xyz * 1000)
+    with pytest.raises(ValueError, match="unit must be 'm' or 'mm', got 'in'"):
+        trained.predict(rgb, xyz, unit="in")
+    with pytest.raises(ValueError, match="resolution must be one of 'input', 'grid'"):
+        trained.predict(rgb, xyz, resolution="half")
+    with pytest.raises(TypeError, match="rgb must be uint8, or float"):
+        trained.predict(rgb.astype(np.int32), xyz)
+
+
+@pytest.mark.parametrize("side", [1, 2, 5])
+def test_fewer_points_than_groups_warn_and_give_a_score(side, trained, parts):
+    xyz = np.zeros_like(parts[0].xyz)
+    xyz[20 : 20 + side, 20 : 20 + side] = parts[0].xyz[20 : 20 + side, 20 : 20 + side]
+    with pytest.warns(UserWarning, match=f"the cloud has {side * side} points, too few for 64"):
+        prediction = trained.predict(parts[0].rgb, xyz)
+    assert np.isfinite(prediction.score)
+    assert np.isfinite(prediction.map).all()
+
+
+def test_nan_and_infinite_points_count_as_missing(trained, parts):
+    zero, nan = parts[0].xyz.copy(), parts[0].xyz.copy()
+    zero[15:18, 15:30] = 0
+    nan[15:17, 15:30] = np.nan
+    nan[17, 15:30, 1] = -np.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = [float(trained.predict(parts[0].rgb, x)) for x in (zero, nan)]
+    assert scores[0] == scores[1]
+
+
+def test_calibration_says_how_many_parts_it_needs(trained, parts):
+    with pytest.raises(ValueError, match=r"rate of 0\.01 needs at least 99 good parts, got 6"):
+        trained.calibrate(parts)
+    with pytest.raises(ValueError, match=r"false_reject_rate must be in \(0, 1\), got 1.5"):
+        trained.calibrate(parts, 1.5)
+    assert trained.threshold is None
+
+
+def test_cuda_without_cuda_ops_is_refused(untrained):
+    with pytest.raises(RuntimeError, match="no native ops for 'cuda'"):
+        untrained(device="cuda")

@@ -1,0 +1,164 @@
+"""CFM on tiny parts: what it learns, what it returns, and that results are repeatable."""
+
+import numpy as np
+import pytest
+import torch
+
+import cmad
+from cmad.pipeline import rgb_rows, xyz_rows
+from cmad.store import FeatureStore
+
+
+def test_training_lowers_the_loss_and_a_planted_dent_scores_highest(trained, make):
+    first, last = sum(trained.losses[0]), sum(trained.losses[-1])
+    assert last < 0.3 * first
+    good = [float(trained.predict(p.rgb, p.xyz)) for p in (make["part"](s) for s in range(20, 26))]
+    dented = [make["part"](s, "dent") for s in range(30, 34)]
+    scores = [float(trained.predict(p.rgb, p.xyz)) for p in dented]
+    assert min(scores) > max(good)
+
+
+def test_the_map_lights_up_at_the_defect(trained, make):
+    p = make["part"](31, "dent")
+    map_ = trained.predict(p.rgb, p.xyz).map
+    peak = np.unravel_index(map_.argmax(), map_.shape)
+    rows, columns = np.nonzero(p.mask)
+    assert np.hypot(rows - peak[0], columns - peak[1]).min() < 4
+    assert map_[p.mask].mean() > 1.5 * map_[12:36, 12:36][~p.mask[12:36, 12:36]].mean()
+
+
+def test_a_prediction_has_float32_maps_of_the_inputs_size(trained, parts):
+    prediction = trained.predict(parts[0].rgb[:, :40], parts[0].xyz[:, :40])
+    for map_ in (prediction.map, prediction.maps["2d"], prediction.maps["3d"]):
+        assert map_.shape == (48, 40)
+        assert map_.dtype == np.float32
+    assert float(prediction) == prediction.score
+    assert prediction.rejected is None
+    assert 0 <= prediction.maps["2d"].min() <= prediction.maps["2d"].max() <= 2
+
+
+def test_the_score_is_the_maximum_of_the_smoothed_product(trained, parts):
+    p = trained.predict(parts[0].rgb, parts[0].xyz, resolution="grid")
+    product = torch.from_numpy(p.maps["2d"] * p.maps["3d"])
+    smoothed = cmad.ops.smooth(product[None])[0].numpy()
+    np.testing.assert_allclose(p.map, smoothed, rtol=1e-6, atol=1e-9)
+    assert p.score == pytest.approx(float(smoothed.max()))
+
+
+def test_beside_the_part_the_discrepancy_is_zero(trained, parts):
+    p = trained.predict(parts[0].rgb, parts[0].xyz, resolution="grid")
+    assert not p.maps["2d"][:10].any()
+    assert p.maps["2d"][14:34, 14:34].all()
+
+
+def test_lists_stacks_tensors_and_millimetres_give_the_same_scores(trained, parts):
+    want = [float(trained.predict(p.rgb, p.xyz)) for p in parts[:3]]
+    rgb, xyz = [p.rgb for p in parts[:3]], [p.xyz for p in parts[:3]]
+    stacked = trained.predict(np.stack(rgb), torch.from_numpy(np.stack(xyz)))
+    assert [float(p) for p in stacked] == want
+    in_mm = [x * 1000 for x in xyz]
+    converted = [x * 1e-3 for x in in_mm]  # not quite xyz: the conversion rounds
+    listed = trained.predict(rgb, in_mm, unit="mm")
+    assert [float(p) for p in listed] == [float(p) for p in trained.predict(rgb, converted)]
+
+
+def test_training_twice_gives_the_same_detector_and_another_seed_another(untrained, parts):
+    def score(seed):
+        d = untrained(seed=seed).fit(parts[:2], epochs=3, pixels_per_image=50)
+        return float(d.predict(parts[2].rgb, parts[2].xyz))
+
+    assert score(0) == score(0)
+    assert score(0) != score(1)
+
+
+def test_training_leaves_the_global_random_state_alone(untrained, parts):
+    state = torch.random.get_rng_state()
+    np_state = np.random.get_state()[1].copy()  # noqa: NPY002 - it is the state that is tested
+    untrained().fit(parts[:1], epochs=1, pixels_per_image=10)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert (np.random.get_state()[1] == np_state).all()  # noqa: NPY002
+
+
+def test_features_extracted_once_equal_features_extracted_every_epoch(untrained, parts):
+    detector = untrained(precision="fp32")
+    detector.fit(parts[:2], epochs=1, pixels_per_image=10)
+    features = detector.features(detector.pipeline.frame(parts[0]))
+    with FeatureStore(torch.float32) as store:
+        store.append(features)
+        assert torch.equal(xyz_rows(store[0]), xyz_rows(features))
+        assert torch.equal(rgb_rows(store[0]), rgb_rows(features))
+
+
+def test_features_beyond_the_memory_limit_train_to_the_same_detector(untrained, parts):
+    in_memory = untrained().fit(parts[:3], epochs=2)
+    on_disk = untrained().fit(parts[:3], epochs=2, memory_limit=1)
+    assert in_memory.losses == on_disk.losses
+
+
+def test_rows_of_some_pixels_are_those_of_all(trained, parts):
+    features = trained.features(trained.pipeline.frame(parts[0]))
+    row = torch.tensor([5, 0, 17, 5])
+    assert torch.equal(xyz_rows(features, row), xyz_rows(features)[row])
+    assert torch.equal(rgb_rows(features, row), rgb_rows(features)[row])
+
+
+def test_bilinear_rows_are_those_of_torch(trained, parts):
+    features = trained.features(trained.pipeline.frame(parts[0]))
+    full = torch.nn.functional.interpolate(
+        features.tokens.permute(2, 0, 1)[None], size=(48, 48), mode="bilinear", align_corners=False
+    )
+    want = full[0].flatten(1).T[features.weights.pixel]
+    torch.testing.assert_close(rgb_rows(features), want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_half_precision_is_close_to_full(precision, untrained, parts):
+    full = untrained(precision="fp32").fit(parts[:2], epochs=5)
+    half = untrained(precision=precision)
+    half.load_mappings(full.mappings.CFM_2Dto3D.state_dict(), full.mappings.CFM_3Dto2D.state_dict())
+    half.pipeline.xyz.load_statistics(full.pipeline.xyz.statistics)
+    a, b = (d.predict(parts[3].rgb, parts[3].xyz) for d in (full, half))
+    assert float(b) != float(a)
+    assert float(b) == pytest.approx(float(a), rel=0.05)
+
+
+def test_official_scores_are_scaled_and_have_the_auroc_map(untrained, parts):
+    detector = untrained(preset="official").fit(parts[:2], epochs=3)
+    p = detector.predict(parts[2].rgb, parts[2].xyz, resolution="grid")
+    assert p.map[p.map != 0].mean() == pytest.approx(1, rel=1e-4)
+    assert p.maps["pixel_auroc"].shape == p.map.shape
+    paper = untrained().fit(parts[:2], epochs=3)
+    rows = [d.features(d.pipeline.frame(parts[2])).weights.pixel for d in (detector, paper)]
+    assert len(rows[0]) > 0
+    assert len(rows[1]) > 0
+
+
+def test_variants_prune_both_extractors():
+    sizes = {}
+    for variant in ("small", "tiny"):
+        d = cmad.CFM(variant, rgb="vit_tiny_patch16_224", weights="random")
+        sizes[variant] = (d.pipeline.rgb.dim, d.pipeline.xyz.dim)
+    assert sizes == {"small": (192, 1152), "tiny": (192, 384)}
+
+
+def test_calibration_rejects_what_scores_above_the_good_parts(trained, parts, make, tmp_path):
+    trained.save(tmp_path / "m.cmad")
+    detector = cmad.load(tmp_path / "m.cmad", rgb=trained.pipeline.rgb, xyz=trained.pipeline.xyz)
+    good = [make["part"](s) for s in range(40, 49)]
+    threshold = detector.calibrate(good, false_reject_rate=0.1)
+    assert threshold == max(float(detector.predict(p.rgb, p.xyz)) for p in good)
+    dent = make["part"](50, "dent")
+    assert detector.predict(dent.rgb, dent.xyz).rejected is True
+    assert detector.predict(good[0].rgb, good[0].xyz).rejected is False
+
+
+def test_training_does_not_change_an_extractor_that_was_passed_in(make, parts):
+    mine = make["point_mae"]()
+    before = {k: v.clone() for k, v in mine.statistics.items()}
+    first = cmad.CFM(rgb=make["vit"](), xyz=mine, image_size=48)
+    first.fit(parts[:2], epochs=1, pixels_per_image=10)
+    score = float(first.predict(parts[0].rgb, parts[0].xyz))
+    second = cmad.CFM(rgb=make["vit"](), xyz=mine, image_size=48)
+    second.fit([make["part"](9)], epochs=1, pixels_per_image=10)
+    assert all(torch.equal(before[k], v) for k, v in mine.statistics.items())
+    assert float(first.predict(parts[0].rgb, parts[0].xyz)) == score

@@ -1,0 +1,181 @@
+"""`.cmad` files: what comes back is what was saved, and nothing is lost on the way."""
+
+import json
+import os
+import pickle
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+import cmad
+from cmad import model_file
+
+
+@pytest.fixture
+def saved(trained, tmp_path):
+    """A file with the extractors in it."""
+    path = tmp_path / "part.cmad"
+    trained.save(path, include_extractors=True)
+    return path
+
+
+def header_of(path):
+    with safe_open(path, framework="pt") as file:
+        return json.loads(file.metadata()["cmad"])
+
+
+def test_a_loaded_detector_predicts_the_same(trained, parts, tmp_path):
+    path = tmp_path / "part.cmad"
+    trained.save(path)
+    loaded = cmad.load(path, rgb=trained.pipeline.rgb, xyz=trained.pipeline.xyz)
+    a, b = (d.predict(parts[0].rgb, parts[0].xyz) for d in (trained, loaded))
+    assert a.score == b.score
+    assert (a.map == b.map).all()
+
+
+def test_a_file_with_extractors_needs_nothing_else(trained, parts, make, tmp_path):
+    detector = cmad.CFM(
+        rgb=cmad.extractors.ViT("vit_tiny_patch16_224", block=1, weights="random"),
+        xyz=make["point_mae"](),
+    ).fit(parts[:2], epochs=2, pixels_per_image=50)
+    detector.threshold, detector.false_reject_rate = 0.25, 0.05
+    detector.save(tmp_path / "part.cmad", include_extractors=True)
+    loaded = cmad.load(tmp_path / "part.cmad")
+    assert (loaded.threshold, loaded.false_reject_rate) == (0.25, 0.05)
+    assert float(loaded.predict(parts[3].rgb, parts[3].xyz)) == float(
+        detector.predict(parts[3].rgb, parts[3].xyz)
+    )
+
+
+def test_random_extractors_are_rebuilt_from_their_seed(parts, make, tmp_path):
+    detector = cmad.CFM(
+        rgb=cmad.extractors.ViT("vit_tiny_patch16_224", block=1, weights="random", seed=3),
+        xyz=make["point_mae"](seed=4),
+    ).fit(parts[:2], epochs=2, pixels_per_image=50)
+    detector.save(tmp_path / "part.cmad")
+    loaded = cmad.load(tmp_path / "part.cmad")
+    assert float(loaded.predict(parts[3].rgb, parts[3].xyz)) == float(
+        detector.predict(parts[3].rgb, parts[3].xyz)
+    )
+
+
+def test_the_header_names_configuration_versions_and_hashes(saved, trained):
+    header = header_of(saved)
+    assert header["format"] == model_file.FORMAT
+    assert header["method"] == "CFM"
+    assert header["preset"] == "paper"
+    assert header["rgb"]["sha256"] == trained.pipeline.rgb.fingerprint()
+    assert header["versions"]["torch"] == torch.__version__
+
+
+def test_extractors_passed_in_and_not_saved_are_asked_for(trained, tmp_path):
+    path = tmp_path / "part.cmad"
+    trained.save(path)
+    with pytest.raises(RuntimeError, match=r"part\.cmad: .*rgb=.*include_extractors=True"):
+        cmad.load(path)
+
+
+def test_extractors_with_other_weights_are_refused(trained, make, tmp_path):
+    path = tmp_path / "part.cmad"
+    trained.save(path)
+    with pytest.raises(ValueError, match="trained with other rgb weights than those found now"):
+        cmad.load(path, rgb=make["vit"](seed=1), xyz=trained.pipeline.xyz)
+
+
+def test_extractors_that_are_not_available_are_named(parts, make, tmp_path):
+    detector = cmad.CFM(
+        rgb=cmad.extractors.ViT("vit_tiny_patch16_224", block=1, weights="random"),
+        xyz=make["point_mae"](),
+    ).fit(parts[:1], epochs=1, pixels_per_image=10)
+    path = tmp_path / "part.cmad"
+    detector.save(path)
+    header, tensors = model_file.read(path)
+    header["rgb"]["model"] = "vit_of_tomorrow"
+    model_file.write(path, header, tensors)
+    with pytest.raises((RuntimeError, ValueError), match=r"part\.cmad: .*vit_of_tomorrow"):
+        cmad.load(path, xyz=detector.pipeline.xyz)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.cmad: no such model file"):
+        cmad.load(tmp_path / "none.cmad")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
+def test_a_truncated_file_is_refused(saved, share):
+    content = saved.read_bytes()
+    saved.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ValueError, match=r"part\.cmad: not a complete \.cmad file, truncated"):
+        cmad.load(saved)
+
+
+def test_a_foreign_file_is_refused(tmp_path):
+    path = tmp_path / "foreign.cmad"
+    path.write_bytes(pickle.dumps({"weights": [1, 2, 3]}))
+    with pytest.raises(
+        ValueError, match=r"not a complete \.cmad file, truncated or of another kind"
+    ):
+        cmad.load(path)
+    save_file({"a": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match=r"a safetensors file, but not a \.cmad model"):
+        cmad.load(path)
+
+
+def test_a_file_of_a_newer_version_or_another_method_is_refused(saved):
+    header, tensors = model_file.read(saved)
+    model_file.write(saved, {**header, "format": model_file.FORMAT + 1}, tensors)
+    with pytest.raises(ValueError, match="written by a newer cmad"):
+        cmad.load(saved)
+    model_file.write(saved, {**header, "format": model_file.FORMAT, "method": "X"}, tensors)
+    with pytest.raises(ValueError, match="made by method 'X'"):
+        cmad.load(saved)
+
+
+def test_a_file_with_a_tensor_missing_is_refused(saved, trained):
+    header, tensors = model_file.read(saved)
+    del tensors["CFM_2Dto3D.input.weight"]
+    model_file.write(saved, header, tensors)
+    with pytest.raises(ValueError, match=r"incomplete \.cmad file"):
+        cmad.load(saved, rgb=trained.pipeline.rgb, xyz=trained.pipeline.xyz)
+
+
+def test_a_full_disk_while_saving_leaves_the_old_file(trained, saved, monkeypatch):
+    before = saved.read_bytes()
+
+    def full(tensors, filename, metadata=None):
+        with open(filename, "wb") as file:
+            file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(model_file, "save_file", full)
+    with pytest.raises(OSError, match=r"part\.cmad: could not be saved .*No space left.*unchanged"):
+        trained.save(saved)
+    assert saved.read_bytes() == before
+    assert os.listdir(saved.parent) == [saved.name]
+
+
+def test_a_folder_that_does_not_exist_is_named(trained, tmp_path):
+    with pytest.raises(OSError, match=r"nowhere.part\.cmad: could not be saved"):
+        trained.save(tmp_path / "nowhere" / "part.cmad")
+
+
+def test_saved_files_have_the_permissions_of_any_new_file(saved, tmp_path):
+    other = tmp_path / "other"
+    other.touch()
+    assert saved.stat().st_mode == other.stat().st_mode
+
+
+def test_published_mapping_names_are_taken(trained, untrained, parts):
+    detector = untrained()
+    detector.pipeline.xyz.load_statistics(trained.pipeline.xyz.statistics)  # its own extractor
+    detector.load_mappings(
+        trained.mappings.CFM_2Dto3D.state_dict(), trained.mappings.CFM_3Dto2D.state_dict()
+    )
+    layers = ("input", "projection", "output")
+    names = {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
+    assert set(trained.mappings.CFM_2Dto3D.state_dict()) == names
+    assert float(detector.predict(parts[0].rgb, parts[0].xyz)) == float(
+        trained.predict(parts[0].rgb, parts[0].xyz)
+    )

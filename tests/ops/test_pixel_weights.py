@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+import torch
+
+from cmad.ops import interpolate, pixel_weights
+from cmad.testing import reference
+from cmad.testing.cases import footprint
+
+
+def image(rng, side, taps, share, centres=9):
+    """Points at a share of the pixels, a random footprint, all pixels."""
+    seen = rng.random((side, side)) < share
+    weight = rng.random((int(seen.sum()), 3)) * (rng.random((int(seen.sum()), 3)) < 0.8)
+    return {
+        "neighbour": torch.from_numpy(rng.integers(0, centres, weight.shape)),
+        "neighbour_weight": torch.from_numpy(weight.astype(np.float32)),
+        "point": torch.from_numpy(np.where(seen, seen.cumsum().reshape(seen.shape) - 1, -1)),
+        "first": torch.from_numpy(rng.integers(-taps, side + 1, side)),
+        "tap": torch.from_numpy(rng.standard_normal((side, taps)).astype(np.float32)),
+        "pixel": torch.arange(side * side),
+    }
+
+
+def dense(args, feature):
+    """The smoothed feature map (S, S, D), built in full."""
+    side = len(args["tap"])
+    at_point = (args["neighbour_weight"].double()[..., None] * feature[args["neighbour"]]).sum(1)
+    full = torch.zeros(side, side, feature.shape[1], dtype=torch.float64)
+    full[args["point"] >= 0] = at_point[args["point"][args["point"] >= 0]]
+    matrix = torch.zeros(side, side, dtype=torch.float64)
+    for out, first in enumerate(args["first"].tolist()):
+        for i, weight in enumerate(args["tap"][out].tolist()):
+            if 0 <= first + i < side:
+                matrix[out, first + i] += weight
+    return torch.einsum("ry,cx,yxd->rcd", matrix, matrix, full)
+
+
+def test_two_points_in_a_row_of_three_pixels_share_their_centres():
+    start, index, weight = pixel_weights(
+        neighbour=torch.tensor([[4, 2], [2, 7]]),
+        neighbour_weight=torch.tensor([[0.75, 0.25], [0.5, 0.5]]),
+        point=torch.tensor([[0, -1, 1], [-1, -1, -1], [-1, -1, -1]]),
+        first=torch.tensor([-1, 0, 1]),
+        tap=torch.tensor([[0.25, 0.5, 0.25]] * 3),
+        pixel=torch.tensor([1, 0, 8]),
+    )
+    # Pixel (0, 1) reads both points at 0.5 * 0.25, (0, 0) the first at 0.5 * 0.5, (2, 2) none.
+    assert start.tolist() == [0, 3, 5, 5]
+    assert index.tolist() == [2, 4, 7, 2, 4]
+    np.testing.assert_allclose(weight, np.array([3, 3, 2, 2, 6]) / 32)
+
+
+def test_weights_of_zero_are_left_out():
+    start, index, _ = pixel_weights(
+        neighbour=torch.tensor([[3, 0, 0]]),
+        neighbour_weight=torch.tensor([[1.0, 0, 0]]),
+        point=torch.tensor([[0]]),
+        first=torch.tensor([0]),
+        tap=torch.tensor([[1.0, 0]]),
+        pixel=torch.tensor([0]),
+    )
+    assert (start.tolist(), index.tolist()) == ([0, 1], [3])
+
+
+def test_rows_times_features_are_the_smoothed_feature_map():
+    rng = np.random.default_rng(0)
+    args = image(rng, 13, 4, 0.6)
+    feature = torch.from_numpy(rng.standard_normal((9, 5)).astype(np.float32))
+    got = interpolate(feature, *pixel_weights(**args))
+    want = dense(args, feature.double()).reshape(-1, 5)
+    np.testing.assert_allclose(got, want, atol=1e-5)  # some 100 products of size 3
+
+
+@pytest.mark.parametrize("side", [3, 12, 17, 224])
+def test_published_footprint_is_average_pooling_and_adaptive_pooling(side):
+    pixels = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(0))
+    pooled = torch.nn.functional.avg_pool2d(pixels.double(), 3, 1)
+    want = torch.nn.functional.adaptive_avg_pool2d(pooled, side)
+    first, tap = (torch.from_numpy(a) for a in footprint(side))
+    # One point a pixel, its own centre the pixel's value.
+    weights = pixel_weights(
+        neighbour=torch.zeros(side * side, 1, dtype=torch.int64),
+        neighbour_weight=pixels.reshape(-1, 1),
+        point=torch.arange(side * side).reshape(side, side),
+        first=first,
+        tap=tap,
+        pixel=torch.arange(side * side),
+    )
+    got = interpolate(torch.ones(1, 1), *weights)
+    np.testing.assert_allclose(got.reshape(side, side), want[0, 0], atol=2e-7)
+
+
+def test_asking_for_some_pixels_gives_their_rows():
+    args = image(np.random.default_rng(1), 11, 3, 0.5)
+    start, index, weight = pixel_weights(**args)
+    some = torch.tensor([120, 3, 3, 60])
+    got = pixel_weights(**{**args, "pixel": some})
+    assert got[0].diff().tolist() == start.diff()[some].tolist()
+    rows = [slice(int(start[p]), int(start[p + 1])) for p in some]
+    assert torch.equal(got[1], torch.cat([index[row] for row in rows]))
+    assert torch.equal(got[2], torch.cat([weight[row] for row in rows]))
+
+
+def test_no_pixel_gives_no_row():
+    args = image(np.random.default_rng(2), 5, 3, 0.5)
+    start, index, weight = pixel_weights(**{**args, "pixel": torch.zeros(0, dtype=torch.int64)})
+    assert (start.tolist(), len(index), len(weight)) == ([0], 0, 0)
+
+
+def test_random_images_agree_with_the_reference():
+    rng = np.random.default_rng(3)
+    for _ in range(80):
+        side, taps = int(rng.integers(1, 9)), int(rng.integers(1, 6))
+        args = image(rng, side, taps, float(rng.random()))
+        want = reference.pixel_weights(**{k: v.numpy() for k, v in args.items()})
+        start, index, weight = pixel_weights(**args)
+        np.testing.assert_array_equal(start, want[0])
+        np.testing.assert_array_equal(index, want[1])
+        np.testing.assert_allclose(weight, want[2], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"neighbour": torch.zeros(2, 3)}, TypeError, "neighbour must be torch.int64, got"),
+        ({"neighbour_weight": torch.zeros(2, 2)}, ValueError, r"must be \(N=2, J=3\), got \(2, 2"),
+        ({"point": torch.zeros(3, 4).long()}, ValueError, r"point must be \(S, S\), got \(3, 4\)"),
+        ({"first": torch.zeros(3).long()}, ValueError, r"first must be \(S=4\), got \(3,\)"),
+        ({"tap": torch.zeros(3, 3)}, ValueError, r"tap must be \(S=4, T\), got \(3, 3\)"),
+        ({"point": torch.full((4, 4), 2)}, ValueError, r"point must be in \[-1, N=2\)"),
+        ({"point": torch.full((4, 4), -2)}, ValueError, r"point must be in \[-1, N=2\)"),
+        ({"pixel": torch.tensor([16])}, ValueError, r"pixel_weights: pixel must be in \[0, 16\)"),
+        ({"pixel": torch.tensor([-1])}, ValueError, r"pixel_weights: pixel must be in \[0, 16\)"),
+    ],
+)
+def test_wrong_arguments_are_named(change, error, message):
+    args = {
+        "neighbour": torch.zeros(2, 3, dtype=torch.int64),
+        "neighbour_weight": torch.ones(2, 3),
+        "point": torch.zeros(4, 4, dtype=torch.int64),
+        "first": torch.zeros(4, dtype=torch.int64),
+        "tap": torch.ones(4, 3),
+        "pixel": torch.arange(16),
+    }
+    with pytest.raises(error, match=message):
+        pixel_weights(**{**args, **change})

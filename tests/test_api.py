@@ -1,0 +1,86 @@
+"""`cmad.score` and `cmad.use`: how the model is named, and that it is loaded once."""
+
+import os
+
+import pytest
+
+import cmad
+from cmad import api
+
+
+class Fake:
+    """Stands for a detector: the API only loads, keeps and calls it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def predict(self, rgb, xyz, unit):
+        if isinstance(rgb, list):
+            return [self.predict(r, x, unit) for r, x in zip(rgb, xyz, strict=True)]
+        return cmad.Prediction(score=float(len(self.path.name)), map=rgb, name=unit)
+
+
+@pytest.fixture
+def loads(monkeypatch, tmp_path):
+    """Count loads; forget models before and after."""
+    seen = []
+
+    def load(path):
+        seen.append(path.name)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such model file")
+        return Fake(path)
+
+    monkeypatch.setattr(api, "load", load)
+    monkeypatch.delenv("CMAD_MODEL", raising=False)
+    api._load.cache_clear()
+    cmad.use(None)
+    yield seen
+    api._load.cache_clear()
+    cmad.use(None)
+
+
+def model(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(name)
+    return path
+
+
+def test_without_a_model_score_says_how_to_name_one(loads):
+    with pytest.raises(
+        RuntimeError, match=r"pass model=..., call cmad.use\(path\), or set CMAD_MO"
+    ):
+        cmad.score(None, None)
+
+
+def test_argument_wins_over_use_wins_over_environment(loads, tmp_path, monkeypatch):
+    a, bb, ccc = (model(tmp_path, n) for n in ("a", "bb", "ccc"))
+    monkeypatch.setenv("CMAD_MODEL", str(a))
+    assert float(cmad.score(None, None)) == 1
+    cmad.use(bb)
+    assert float(cmad.score(None, None)) == 2
+    assert float(cmad.score(None, None, model=ccc)) == 3
+    cmad.use(None)
+    assert float(cmad.score(None, None)) == 1
+
+
+def test_a_model_is_loaded_once_and_again_when_its_file_changes(loads, tmp_path):
+    path = model(tmp_path, "a")
+    cmad.score(None, None, model=path)
+    cmad.score(None, None, model=str(path), unit="mm")
+    assert loads == ["a"]
+    os.utime(path, ns=(1, 1))
+    cmad.score(None, None, model=path)
+    assert loads == ["a", "a"]
+
+
+def test_use_finds_a_missing_file_at_once(loads, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such model file"):
+        cmad.use(tmp_path / "none")
+
+
+def test_unit_is_passed_on_and_batches_are_sent_elsewhere(loads, tmp_path):
+    path = model(tmp_path, "a")
+    assert cmad.score(None, None, model=path, unit="mm").name == "mm"
+    with pytest.raises(ValueError, match=r"for a batch use cmad.load\(path\).predict"):
+        cmad.score([1], [1], model=path)
