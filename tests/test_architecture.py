@@ -14,7 +14,8 @@ ROOT = Path(next(iter(importlib.util.find_spec("cmad").submodule_search_location
 LAYERS = [
     {"cli"},
     {"cmad"},  # cmad/__init__.py
-    {"api", "demo", "evaluate", "report", "serve", "scale"},
+    {"demo"},
+    {"api", "evaluate", "report", "serve", "scale"},
     {"detectors"},
     {"nn", "bank", "maps", "pipeline", "calibrate", "regions", "store", "model_file"},
     {"preprocess", "extractors"},

@@ -9,8 +9,8 @@ namespace cmad {
 /// Plane n . p + d = 0 with most points nearer than `threshold`, by seeded RANSAC.
 ///
 /// Hypothesis t is the least-squares plane through the points
-/// hash64(hash64(seed) + t * S + s) mod N, s < S; it is skipped if they lie on a line, which is when
-/// the middle of their three variances is at most 1e-10 of the largest. A point supports it if
+/// hash64(hash64(seed) + t * S + s) mod N, s < S; it is skipped if they lie on a line, which is
+/// when the middle of their three variances is at most 1e-10 of the largest. A point supports it if
 /// |n . p + d| < threshold in float32. The earliest of the best supported wins and is refitted by
 /// least squares to the points that support it, or stays if those lie on a line. |n| = 1; the
 /// origin, where the camera is, lies on the side with d >= 0. Least squares means orthogonal

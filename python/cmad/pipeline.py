@@ -128,6 +128,27 @@ def xyz_rows(features: Features, row: Tensor | None = None) -> Tensor:
     return ops.interpolate(features.centres.float(), start, index, weight)
 
 
+def rows(
+    features: Features, row: Tensor | None = None, preset: str = "paper"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute both modalities' features of foreground pixels, and which of the pixels count.
+
+    Args:
+        features: of one frame.
+        row: (Q,) int64 rows of ``features.weights``; None for all P.
+        preset: in ``"official"`` a pixel whose 3D channels happen to add up to exactly 0 does not
+            count, as published (semantics C7).
+
+    Returns:
+        (Q, D2) and (Q, D3) float32, and (Q,) bool.
+
+    """
+    e_2d, e_3d = rgb_rows(features, row), xyz_rows(features, row)
+    if preset == "official":
+        return e_2d, e_3d, e_3d.sum(-1) != 0
+    return e_2d, e_3d, torch.ones(len(e_3d), dtype=torch.bool)
+
+
 def _linear(at: Tensor, cells: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Lower cell, upper cell and the upper one's share, pixel centres aligned at the corners."""
     position = ((at + 0.5) * (cells / size) - 0.5).clamp(min=0)

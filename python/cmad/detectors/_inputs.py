@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 
 from cmad import extractors, model_file
-from cmad.extractors import RgbExtractor, XyzExtractor
+from cmad.extractors import FPFH, PointMAE, RgbExtractor, ViT, XyzExtractor
 from cmad.preprocess import to_metres
 from cmad.types import Array, Sample
+
+VARIANTS = {"full": None, "medium": 8, "small": 4, "tiny": 1}
+"""Transformer blocks kept in both extractors (CFM, sections 3.4 and 4); None keeps all."""
 
 
 def as_samples(
@@ -69,6 +72,40 @@ def device_of(who: str, device: str) -> torch.device:
     if device == "cuda":
         raise RuntimeError(f"{who}: this build has no native ops for 'cuda'; use device='cpu'")
     return torch.device("cpu")
+
+
+def named_extractors(
+    who: str,
+    rgb: str | RgbExtractor,
+    xyz: str | XyzExtractor,
+    *,
+    variant: str,
+    official: bool,
+    image_size: int,
+    weights: str | None,
+    seed: int,
+) -> tuple[RgbExtractor, XyzExtractor]:
+    """Make the extractors that are given by name; pass objects on."""
+    block = VARIANTS[variant]
+    if block is not None and not (isinstance(rgb, str) and isinstance(xyz, str)):
+        raise ValueError(
+            f"{who}: variant {variant!r} prunes extractors given by name; an extractor object is "
+            "pruned where it is made: ViT(..., block=...), PointMAE(..., blocks=...)"
+        )
+    if isinstance(rgb, str):
+        rgb = ViT(rgb, block=block, image_size=image_size, weights=weights, seed=seed)
+    if isinstance(xyz, str):
+        one_of(who, "xyz", xyz, ("point_mae", "fpfh"))
+        if xyz == "fpfh":
+            return rgb, FPFH()
+        xyz = PointMAE(
+            group_size=128 if official else 32,
+            blocks=block,
+            weights=weights,
+            seed=seed,
+            published=official,
+        )
+    return rgb, xyz
 
 
 def restored(

@@ -10,24 +10,24 @@ from torch import Tensor
 from cmad import maps, model_file, ops
 from cmad.calibrate import conformal_threshold
 from cmad.detectors._inputs import (
+    VARIANTS,
     as_samples,
     device_of,
     good_only,
+    named_extractors,
     one_of,
     parts_of,
     restored,
 )
 from cmad.detectors._training import extract, train
-from cmad.extractors import FPFH, PointMAE, RgbExtractor, ViT, XyzExtractor
+from cmad.extractors import RgbExtractor, XyzExtractor
 from cmad.nn import Mappings
-from cmad.pipeline import Pipeline, rgb_rows, xyz_rows
+from cmad.pipeline import Pipeline, rows
 from cmad.preprocess import Preprocessing, to_input
 from cmad.progress import bar
 from cmad.store import FeatureStore
 from cmad.types import Array, Features, Frame, Prediction, Sample
 
-VARIANTS = {"full": None, "medium": 8, "small": 4, "tiny": 1}
-"""Transformer blocks kept in both extractors (CFM, sections 3.4 and 4); None keeps all."""
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 Config = dict[str, object]
 CHUNK = 8192
@@ -85,28 +85,16 @@ class CFM:
         one_of("CFM", "weights", weights, (None, "random"))
         self.variant, self.preset, self.precision, self.seed = variant, preset, precision, seed
         self.device = device_of("CFM", device)
-        block = VARIANTS[variant]
-        if block is not None and not (isinstance(rgb, str) and xyz == "point_mae"):
-            raise ValueError(
-                f"CFM: variant {variant!r} prunes a named ViT and 'point_mae'; an extractor object "
-                "is pruned where it is made: ViT(..., block=...), PointMAE(..., blocks=...)"
-            )
-        if isinstance(rgb, str):
-            rgb = ViT(rgb, block=block, image_size=image_size, weights=weights, seed=seed)
-        if isinstance(xyz, str):
-            one_of("CFM", "xyz", xyz, ("point_mae", "fpfh"))
-            official = preset == "official"
-            xyz = (
-                FPFH()
-                if xyz == "fpfh"
-                else PointMAE(
-                    group_size=128 if official else 32,
-                    blocks=block,
-                    weights=weights,
-                    seed=seed,
-                    published=official,
-                )
-            )
+        rgb, xyz = named_extractors(
+            "CFM",
+            rgb,
+            xyz,
+            variant=variant,
+            official=preset == "official",
+            image_size=image_size,
+            weights=weights,
+            seed=seed,
+        )
         self.pipeline = Pipeline(
             rgb,
             xyz,
@@ -345,7 +333,7 @@ class CFM:
         mappings, size = self._trained(), features.image_size
         psi_2d, psi_3d = [], []
         for row in torch.split(torch.arange(len(features.weights.pixel)), CHUNK):
-            e_2d, e_3d, used = self._rows(features, row)
+            e_2d, e_3d, used = rows(features, row, self.preset)
             with torch.inference_mode(), self._arithmetic():
                 predicted_2d, predicted_3d = mappings(e_2d, e_3d)
             psi_2d.append(ops.discrepancy(predicted_2d.float(), e_2d)[0] * used)
@@ -378,16 +366,8 @@ class CFM:
             name=sample.name,
         )
 
-    def _rows(self, features: Features, row: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute both modalities' features at foreground pixels, and which of them count."""
-        e_2d, e_3d = rgb_rows(features, row), xyz_rows(features, row)
-        used = torch.ones(len(e_3d), dtype=torch.bool)
-        if self.preset == "official":  # drops a pixel whose channels happen to cancel, too (C7)
-            used = e_3d.sum(-1) != 0
-        return e_2d, e_3d, used
-
     def _used_rows(self, features: Features, row: Tensor | None) -> tuple[Tensor, Tensor]:
-        e_2d, e_3d, used = self._rows(features, row)
+        e_2d, e_3d, used = rows(features, row, self.preset)
         return e_2d[used], e_3d[used]
 
     def _arithmetic(self) -> torch.autocast:
