@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from cmad.maps import fuse, official_map, on_grid, paper_map, smoothing_taps
+from cmad.maps import fuse, official_map, on_grid, paper_map
+from cmad.pipeline import smoothing_taps
 
 
 def test_values_land_on_their_pixels():

@@ -15,32 +15,35 @@ void pixel_weights<Cpu>(const PixelWeights& p, void* stream) {
       std::int64_t centre;
       double weight;
     };
-    std::vector<Entry> entries;
+    std::vector<Entry> entries;  // of one pixel, by centre; mean 5 to 7, so a search is a scan
     for (std::int64_t o = begin; o < end; ++o) {
       const std::int64_t row = p.pixel[o] / p.S, column = p.pixel[o] % p.S;
       entries.clear();
-      for (std::int64_t i = 0; i < p.T; ++i)
+      for (std::int64_t i = 0; i < p.T; ++i) {
+        const std::int64_t r = p.first[row] + i;
+        if (r < 0 || r >= p.S) continue;
         for (std::int64_t j = 0; j < p.T; ++j) {
-          const std::int64_t r = p.first[row] + i, c = p.first[column] + j;
-          if (r < 0 || r >= p.S || c < 0 || c >= p.S || p.point[r * p.S + c] < 0) continue;
+          const std::int64_t c = p.first[column] + j;
+          if (c < 0 || c >= p.S || p.point[r * p.S + c] < 0) continue;
           const double w = double(p.tap[row * p.T + i]) * double(p.tap[column * p.T + j]);
           const std::int64_t n = p.point[r * p.S + c];
-          for (std::int64_t k = n * p.J; k < (n + 1) * p.J; ++k)
-            if (w * double(p.neighbour_weight[k]) != 0)
-              entries.push_back({p.neighbour[k], w * double(p.neighbour_weight[k])});
+          for (std::int64_t k = n * p.J; k < (n + 1) * p.J; ++k) {
+            const double added = w * double(p.neighbour_weight[k]);
+            if (added == 0) continue;
+            auto at = entries.begin();
+            while (at != entries.end() && at->centre < p.neighbour[k]) ++at;
+            if (at != entries.end() && at->centre == p.neighbour[k])
+              at->weight += added;
+            else
+              entries.insert(at, {p.neighbour[k], added});
+          }
         }
-      // Stable, so that the sum of a centre's weights has one order on every machine.
-      std::stable_sort(entries.begin(), entries.end(),
-                       [](const Entry& a, const Entry& b) { return a.centre < b.centre; });
-      std::int64_t merged = 0;
-      for (std::size_t e = 0; e < entries.size(); ++merged) {
-        const std::int64_t centre = entries[e].centre;
-        double sum = 0;
-        for (; e < entries.size() && entries[e].centre == centre; ++e) sum += entries[e].weight;
-        p.index[o * room + merged] = std::int32_t(centre);
-        p.weight[o * room + merged] = float(sum);
       }
-      p.start[o + 1] = merged;
+      for (std::size_t e = 0; e < entries.size(); ++e) {
+        p.index[o * room + std::int64_t(e)] = std::int32_t(entries[e].centre);
+        p.weight[o * room + std::int64_t(e)] = float(entries[e].weight);
+      }
+      p.start[o + 1] = std::int64_t(entries.size());
     }
   });
   p.start[0] = 0;

@@ -1,6 +1,5 @@
 """From per-pixel discrepancies to the anomaly map and the score."""
 
-import torch
 from torch import Tensor
 
 from cmad import ops
@@ -60,30 +59,3 @@ def official_map(fused: Tensor) -> tuple[Tensor, Tensor, float]:
         return s, s, 0.0
     mean = nonzero.mean()
     return s / mean, s / s.mean().sqrt(), float(s.max() / mean.sqrt())
-
-
-def smoothing_taps(size: int, preset: str) -> tuple[Tensor, Tensor]:
-    """Describe the smoothing of the 3D feature map along one axis.
-
-    Args:
-        size: S, pixels along each side.
-        preset: ``"paper"``: the 3x3 mean, zeros beyond the image (CFM, section 3.1).
-            ``"official"``: the published average pooling without padding followed by an adaptive
-            one back to S, a blur of 4 pixels with a shift of half a pixel to the centre
-            (semantics C3, C4).
-
-    Returns:
-        first (S,) int64 and tap (S, T) float32 as `cmad.ops.pixel_weights` takes them.
-
-    """
-    if preset == "paper":
-        return torch.arange(size) - 1, torch.full((size, 3), 1 / 3)
-    out = torch.arange(size)
-    cells = size - 2  # of the pooled map; cell c covers pixels c to c + 2
-    begin, end = out * cells // size, -(-(out + 1) * cells // size)
-    width = int((end - begin).max())
-    tap = torch.zeros(size, width + 2, dtype=torch.float64)
-    for offset in range(width):
-        share = torch.where(begin + offset < end, 1 / (3.0 * (end - begin)), 0.0)
-        tap[:, offset : offset + 3] += share[:, None]
-    return begin, tap.float()

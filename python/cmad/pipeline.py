@@ -8,7 +8,6 @@ from torch import Tensor
 
 from cmad import ops
 from cmad.extractors import RgbExtractor, XyzExtractor
-from cmad.maps import smoothing_taps
 from cmad.preprocess import Preprocessing, prepare
 from cmad.types import Features, Frame, PixelWeights, Points, Sample
 
@@ -55,7 +54,7 @@ def pixel_weights(points: Points, valid: Tensor, preset: str) -> PixelWeights:
     Args:
         points: of the N valid pixels, in row-major order.
         valid: (S, S) bool with N true.
-        preset: see `cmad.maps.smoothing_taps`; in ``"official"`` every pixel that the smoothing
+        preset: see `smoothing_taps`; in ``"official"`` every pixel that the smoothing
             reaches has a row, in ``"paper"`` the valid ones.
 
     Returns:
@@ -80,6 +79,33 @@ def pixel_weights(points: Points, valid: Tensor, preset: str) -> PixelWeights:
         index=index,
         weight=weight,
     )
+
+
+def smoothing_taps(size: int, preset: str) -> tuple[Tensor, Tensor]:
+    """Describe the smoothing of the 3D feature map along one axis.
+
+    Args:
+        size: S, pixels along each side.
+        preset: ``"paper"``: the 3x3 mean, zeros beyond the image (CFM, section 3.1).
+            ``"official"``: the published average pooling without padding followed by an adaptive
+            one back to S, a blur of 4 pixels with a shift of half a pixel to the centre
+            (semantics C3, C4).
+
+    Returns:
+        first (S,) int64 and tap (S, T) float32 as `cmad.ops.pixel_weights` takes them.
+
+    """
+    if preset == "paper":
+        return torch.arange(size) - 1, torch.full((size, 3), 1 / 3)
+    out = torch.arange(size)
+    cells = size - 2  # of the pooled map; cell c covers pixels c to c + 2
+    begin, end = out * cells // size, -(-(out + 1) * cells // size)
+    width = int((end - begin).max())
+    tap = torch.zeros(size, width + 2, dtype=torch.float64)
+    for offset in range(width):
+        share = torch.where(begin + offset < end, 1 / (3.0 * (end - begin)), 0.0)
+        tap[:, offset : offset + 3] += share[:, None]
+    return begin, tap.float()
 
 
 def rgb_rows(features: Features, row: Tensor | None = None) -> Tensor:

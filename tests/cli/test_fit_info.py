@@ -8,32 +8,22 @@ from cmad import model_file
 from cmad.datasets import MVTec3D
 
 QUICK = ["--weights", "random", "--rgb", "vit_tiny_patch16_224", "--variant", "tiny"]
-QUICK += ["--image-size", "64", "--epochs", "1", "--pixels-per-image", "20", "--seed", "3"]
+QUICK += ["--image-size", "112", "--epochs", "1", "--pixels-per-image", "20", "--seed", "3"]
 
 
 @pytest.fixture(scope="module")
 def fitted(run, data, tmp_path_factory):
     out = tmp_path_factory.mktemp("fitted") / "cover.cmad"
-    with pytest.MonkeyPatch.context() as patch:
-        few_groups(patch)
-        result = run("fit", data, "--category", "cover", "--out", out, "-r", "0.3", *QUICK)
+    result = run("fit", data, "--category", "cover", "--out", out, "-r", "0.3", *QUICK)
     assert result.code == 0, result.err
     return out, result
 
 
-def few_groups(patch):
-    """Small parts have fewer points than the 1024 groups that the command line asks for."""
-    made = cmad.detectors.cfm.PointMAE
-    patch.setattr(cmad.detectors.cfm, "PointMAE", lambda **k: made(**(k | {"groups": 16})))
-
-
 def test_fit_writes_the_model_that_the_same_calls_give(fitted, data):
     out, _ = fitted
-    with pytest.MonkeyPatch.context() as patch:
-        few_groups(patch)
-        want = cmad.CFM(
-            variant="tiny", rgb="vit_tiny_patch16_224", image_size=64, weights="random", seed=3
-        )
+    want = cmad.CFM(
+        variant="tiny", rgb="vit_tiny_patch16_224", image_size=112, weights="random", seed=3
+    )
     want.fit(MVTec3D(data, "cover", "train"), epochs=1, pixels_per_image=20)
     want.calibrate(MVTec3D(data, "cover", "validation"), false_reject_rate=0.3)
     got = cmad.load(out)
@@ -63,7 +53,7 @@ def test_info_says_what_is_in_the_file(fitted, run):
     for name, key in (("2D extractor", "rgb"), ("3D extractor", "xyz")):
         assert "random weights (seed 3)" in said[name]
         assert header[key]["sha256"][:12] in said[name]
-    assert said["map grid"] == "64 x 64 pixels"
+    assert said["map grid"] == "112 x 112 pixels"
     assert said["threshold"] == (
         f"{header['threshold']:.6g}, for at most 0.3 of good parts rejected"
     )
@@ -75,12 +65,8 @@ def test_info_says_what_is_in_the_file(fitted, run):
 def test_own_folders_are_fitted_and_calibrated_and_extractors_stored(run, data, tmp_path):
     out = tmp_path / "own.cmad"
     good, held_out = data / "cover" / "train" / "good", data / "cover" / "validation"
-    with pytest.MonkeyPatch.context() as patch:
-        few_groups(patch)
-        result = run(
-            "fit", good, "--calibrate", held_out, "-r", "0.3", "-o", out, *QUICK,
-            "--include-extractors",
-        )  # fmt: skip
+    options = [*QUICK, "--calibrate", held_out, "-r", "0.3", "--include-extractors"]
+    result = run("fit", good, "-o", out, *options)
     assert result.code == 0, result.err
     _, tensors = model_file.read(out)
     assert model_file.prefixed(tensors, "rgb.")
@@ -90,9 +76,7 @@ def test_own_folders_are_fitted_and_calibrated_and_extractors_stored(run, data, 
 
 def test_without_a_rate_there_is_no_threshold(run, data, tmp_path):
     out = tmp_path / "plain.cmad"
-    with pytest.MonkeyPatch.context() as patch:
-        few_groups(patch)
-        result = run("fit", data, "--category", "cover", "--out", out, *QUICK)
+    result = run("fit", data, "--category", "cover", "--out", out, *QUICK)
     assert result.code == 0, result.err
     assert "threshold" not in result.out
     assert cmad.load(out).threshold is None
@@ -131,9 +115,7 @@ def test_arguments_that_do_not_fit_stop_with_one_line(run, data, tmp_path, argum
 
 def test_a_defective_part_among_the_good_ones_is_named(run, data, tmp_path):
     shutil.copytree(data / "cover" / "test", tmp_path / "parts")
-    with pytest.MonkeyPatch.context() as patch:
-        few_groups(patch)
-        result = run("fit", tmp_path / "parts", "-o", tmp_path / "m.cmad", *QUICK)
+    result = run("fit", tmp_path / "parts", "-o", tmp_path / "m.cmad", *QUICK)
     assert result.code == 1
     assert result.err.startswith("error: fit: only good parts may be used, bump/000 is labelled")
     assert not (tmp_path / "m.cmad").exists()

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from cmad import ops
-from cmad.maps import official_map, smoothing_taps
+from cmad.maps import official_map
+from cmad.pipeline import smoothing_taps
 
 
 def test_official_footprint_is_average_then_adaptive_pooling(each_fixture):
