@@ -37,7 +37,7 @@ def run():
 def data(tmp_path_factory):
     """A data set of small parts in the layout of MVTec 3D-AD; its one category is ``cover``."""
     root = tmp_path_factory.mktemp("data")
-    for split, good, defective in (("train", 2, 0), ("validation", 3, 0), ("test", 2, 2)):
+    for split, good, defective in (("train", 1, 0), ("validation", 2, 0), ("test", 2, 2)):
         parts = Synthetic(split, good=good, defective=defective, size=(72, 96), seed=1)
         for sample in parts:
             _, kind, number = sample.name.split("/")

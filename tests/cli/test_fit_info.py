@@ -14,7 +14,7 @@ QUICK += ["--image-size", "112", "--epochs", "1", "--pixels-per-image", "20", "-
 @pytest.fixture(scope="module")
 def fitted(run, data, tmp_path_factory):
     out = tmp_path_factory.mktemp("fitted") / "cover.cmad"
-    result = run("fit", data, "--category", "cover", "--out", out, "-r", "0.3", *QUICK)
+    result = run("fit", data, "--category", "cover", "--out", out, "-r", "0.4", *QUICK)
     assert result.code == 0, result.err
     return out, result
 
@@ -25,7 +25,7 @@ def test_fit_writes_the_model_that_the_same_calls_give(fitted, data):
         variant="tiny", rgb="vit_tiny_patch16_224", image_size=112, weights="random", seed=3
     )
     want.fit(MVTec3D(data, "cover", "train"), epochs=1, pixels_per_image=20)
-    want.calibrate(MVTec3D(data, "cover", "validation"), false_reject_rate=0.3)
+    want.calibrate(MVTec3D(data, "cover", "validation"), false_reject_rate=0.4)
     got = cmad.load(out)
     sample = MVTec3D(data, "cover", "test")[0]
     prediction = got.predict(sample.rgb, sample.xyz)
@@ -35,8 +35,8 @@ def test_fit_writes_the_model_that_the_same_calls_give(fitted, data):
 
 def test_fit_says_what_it_did(fitted):
     out, result = fitted
-    assert "fitted 2 good parts, 1 epochs" in result.out
-    assert "at most 0.3 of good parts rejected, from 3 held-out good parts" in result.out
+    assert "fitted 1 good parts, 1 epochs" in result.out
+    assert "at most 0.4 of good parts rejected, from 2 held-out good parts" in result.out
     assert f"saved {out}, {out.stat().st_size / 1e6:.1f} MB" in result.out
     assert "random weights" in result.out
     assert result.err == ""
@@ -55,7 +55,7 @@ def test_info_says_what_is_in_the_file(fitted, run):
         assert header[key]["sha256"][:12] in said[name]
     assert said["map grid"] == "112 x 112 pixels"
     assert said["threshold"] == (
-        f"{header['threshold']:.6g}, for at most 0.3 of good parts rejected"
+        f"{header['threshold']:.6g}, for at most 0.4 of good parts rejected"
     )
     assert f"torch {header['versions']['torch']}" in said["made with"]
     assert f"{out.stat().st_size / 1e6:.1f} MB" in said["file"]
@@ -65,7 +65,7 @@ def test_info_says_what_is_in_the_file(fitted, run):
 def test_own_folders_are_fitted_and_calibrated_and_extractors_stored(run, data, tmp_path):
     out = tmp_path / "own.cmad"
     good, held_out = data / "cover" / "train" / "good", data / "cover" / "validation"
-    options = [*QUICK, "--calibrate", held_out, "-r", "0.3", "--include-extractors"]
+    options = [*QUICK, "--calibrate", held_out, "-r", "0.4", "--include-extractors"]
     result = run("fit", good, "-o", out, *options)
     assert result.code == 0, result.err
     _, tensors = model_file.read(out)

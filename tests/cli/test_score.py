@@ -228,7 +228,7 @@ def test_a_foreign_model_file_is_refused_in_one_line(run, data, tmp_path):
 def test_too_few_points_for_the_groups_is_one_line_of_warning(run, model, tmp_path):
     sample = Synthetic("test", good=1, size=(64, 64), seed=1)[0]
     sparse = np.zeros_like(sample.xyz)  # nothing on the border, so no plane is removed
-    sparse[24:36:3, 28:40] = sample.xyz[24:36:3, 28:40]
+    sparse[24:36:6, 28:40] = sample.xyz[24:36:6, 28:40]
     Image.fromarray(sample.rgb).save(tmp_path / "few.png")
     tifffile.imwrite(tmp_path / "few.tiff", sparse, photometric="rgb")
     result = run("score", model, tmp_path / "few.png", tmp_path / "few.tiff", "-o", tmp_path / "o")

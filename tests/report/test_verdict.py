@@ -42,7 +42,7 @@ def test_a_map_scaled_apart_from_its_score_gives_the_same_picture():
 
 
 def test_with_a_threshold_the_scale_is_the_same_for_all_parts():
-    assert verdict.scale(prediction(3.0, 2.0)) == verdict.scale(prediction(9.0, 2.0)) == (1.0, 4.0)
+    assert verdict.scale(prediction(3.0, 2.0)) == verdict.scale(prediction(9.0, 2.0)) == (1.0, 3.0)
 
 
 def test_without_a_threshold_the_scale_is_the_parts_own_and_the_caption_says_so():
@@ -56,8 +56,8 @@ def test_without_a_threshold_the_scale_is_the_parts_own_and_the_caption_says_so(
 @pytest.mark.parametrize(
     ("score", "said"),
     [
-        (3.0, "rejected: score 3 > threshold 2; colours 1 (clear) to 4"),
-        (2.0, "accepted: score 2 <= threshold 2; colours 1 (clear) to 4"),
+        (3.0, "rejected: score 3 > threshold 2; colours 1 (clear) to 3"),
+        (2.0, "accepted: score 2 <= threshold 2; colours 1 (clear) to 3"),
     ],
 )
 def test_the_caption_says_the_verdict(score, said):

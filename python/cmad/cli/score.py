@@ -47,13 +47,11 @@ def score(
 
     Writes to DIR, as results come, over files of an earlier run:
 
-      scores.csv, scores.jsonl  a line per part: name, score, threshold, rejected, defect and label
-      where the data set knows them, seconds it took, and error where it could not be scored
-
-      maps/NAME.tiff  the anomaly map, float32, on the image's own pixels
-
-      overlays/NAME.png  the map over the image, its caption below. With a threshold colours run
-      from half of it to twice of it, and a white line surrounds what is above it
+    - scores.csv and scores.jsonl: a line per part with name, score, threshold, rejected, defect and
+      label where the data set knows them, the seconds it took, and error if it could not be scored
+    - maps/NAME.tiff: the anomaly map, float32, on the image's own pixels
+    - overlays/NAME.png: the map over the image, with a caption below. With a threshold, colours run
+      from half of it to one and a half of it, and a white line surrounds what is above it
 
     A part that cannot be scored is named, the others go on, and the exit code is 1 at the end.
     Where the truth is known (folders named good/ or after the defect, masks in gt/) a table says

@@ -13,15 +13,16 @@ Rgb = npt.NDArray[np.uint8]
 def scale(prediction: Prediction) -> tuple[float, float]:
     """Choose the colour scale of a part's map, in units of its score.
 
-    With a threshold it runs from half of it to twice of it, so that colours compare between the
-    parts of one model. Before calibration it runs from half the part's own score to the score.
+    With a threshold T it runs from T / 2 to 3 T / 2: the threshold is in the middle, and colours
+    compare between the parts of one model. Before calibration it runs from half the part's own
+    score to the score.
 
     Returns:
         Start and end.
 
     """
     if prediction.threshold is not None and prediction.threshold > 0:
-        return prediction.threshold / 2, prediction.threshold * 2
+        return prediction.threshold / 2, prediction.threshold * 1.5
     end = prediction.score if prediction.score > 0 else 1.0
     return end / 2, end
 
