@@ -35,7 +35,7 @@ class Pipeline:
             reaches (semantics C7).
 
         """
-        with torch.inference_mode(), _arithmetic(self.precision):
+        with torch.inference_mode(), arithmetic(self.precision):
             tokens = self.rgb.tokens(frame.rgb[None])[0].float()
         points = self.xyz.points(frame.xyz[frame.valid])
         return Features(
@@ -182,5 +182,6 @@ def _linear(at: Tensor, cells: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
     return lower, (lower + 1).clamp(max=cells - 1), position - lower
 
 
-def _arithmetic(precision: torch.dtype) -> torch.autocast:
+def arithmetic(precision: torch.dtype) -> torch.autocast:
+    """Return the context that networks run in: autocast to half precision, nothing for float32."""
     return torch.autocast("cpu", dtype=precision, enabled=precision != torch.float32)

@@ -137,7 +137,7 @@ def test_a_file_with_a_tensor_missing_is_refused(saved, trained):
     header, tensors = model_file.read(saved)
     del tensors["CFM_2Dto3D.input.weight"]
     model_file.write(saved, header, tensors)
-    with pytest.raises(ValueError, match=r"incomplete \.cmad file"):
+    with pytest.raises(ValueError, match=r"part\.cmad: .*mapping weights must fit.*Missing key"):
         cmad.load(saved, rgb=trained.pipeline.rgb, xyz=trained.pipeline.xyz)
 
 
@@ -179,3 +179,17 @@ def test_published_mapping_names_are_taken(trained, untrained, parts):
     assert float(detector.predict(parts[0].rgb, parts[0].xyz)) == float(
         trained.predict(parts[0].rgb, parts[0].xyz)
     )
+
+
+def test_published_mapping_files_are_read(trained, untrained, parts, tmp_path):
+    detector = untrained()
+    detector.pipeline.xyz.load_statistics(trained.pipeline.xyz.statistics)
+    paths = [tmp_path / f"{name}.pth" for name in ("CFM_2Dto3D_part", "CFM_3Dto2D_part")]
+    for path in paths:
+        torch.save(getattr(trained.mappings, path.stem[:10]).state_dict(), path)
+    detector.load_mappings(*paths)
+    assert float(detector.predict(parts[0].rgb, parts[0].xyz)) == float(
+        trained.predict(parts[0].rgb, parts[0].xyz)
+    )
+    with pytest.raises(ValueError, match="mapping weights must fit features 32 and 12 wide"):
+        detector.load_mappings(*paths[::-1])

@@ -101,10 +101,10 @@ def fit(
     comes from held-out good parts, where --false-reject-rate asks for it; without, `cmad score`
     gives scores but no verdict.
 
-    Examples:
-      cmad fit mvtec_3d --category bagel --out bagel.cmad -r 0.05
+    Two examples:
 
-      cmad fit parts/good --calibrate parts/more_good -r 0.02 --out part.cmad
+    - `cmad fit mvtec_3d --category bagel --out bagel.cmad -r 0.05`
+    - `cmad fit parts/good --calibrate parts/more_good -r 0.02 --out part.cmad`
     """
     _check_out(out)
     train = _good_parts(data, category, "train")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cmad.detectors._inputs import good_only, parts_of
 from cmad.nn import Mappings, cosine_losses
-from cmad.pipeline import Pipeline
+from cmad.pipeline import Pipeline, arithmetic
 from cmad.progress import Step, bar
 from cmad.store import FeatureStore
 from cmad.types import Features, Frame, Sample
@@ -63,7 +63,7 @@ def train(
     batch_size: int,
     shuffle: bool,
     seed: int,
-    arithmetic: torch.dtype = torch.float32,
+    precision: torch.dtype = torch.float32,
     step: Step,
 ) -> list[tuple[float, float]]:
     """Train both mappings together by Adam at 1e-3 on the cosine loss (CFM, section 3.2).
@@ -77,7 +77,7 @@ def train(
         batch_size: frames per optimiser step; the loss is the mean over their pixels.
         shuffle: new order of the frames in each epoch.
         seed: of the order and the draws.
-        arithmetic: float32, or the half precision to autocast to.
+        precision: of the networks' arithmetic.
         step: called after each epoch.
 
     Returns:
@@ -101,7 +101,7 @@ def train(
                     row = torch.randperm(count, generator=generator)[:pixels_per_image]
                 parts.append(rows(features, row))
             e_2d, e_3d = (torch.cat(modality) for modality in zip(*parts, strict=True))
-            with torch.autocast("cpu", dtype=arithmetic, enabled=arithmetic != torch.float32):
+            with arithmetic(precision):
                 predicted_2d, predicted_3d = mappings(e_2d, e_3d)
                 loss_2d, loss_3d = cosine_losses(predicted_2d, predicted_3d, e_2d, e_3d)
             adam.zero_grad()

@@ -1,6 +1,6 @@
 """CFM: crossmodal feature mapping (Costanzino et al., CVPR 2024)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -21,8 +21,9 @@ from cmad.detectors._inputs import (
 )
 from cmad.detectors._training import extract, train
 from cmad.extractors import RgbExtractor, XyzExtractor
+from cmad.extractors import weights as weight_files
 from cmad.nn import Mappings
-from cmad.pipeline import Pipeline, rows
+from cmad.pipeline import Pipeline, arithmetic, rows
 from cmad.preprocess import Preprocessing, to_input
 from cmad.progress import bar
 from cmad.store import FeatureStore
@@ -164,7 +165,7 @@ class CFM:
                     batch_size=batch_size,
                     shuffle=shuffle,
                     seed=self.seed,
-                    arithmetic=self.pipeline.precision,
+                    precision=self.pipeline.precision,
                     step=step,
                 )
         self.pipeline, self.mappings = pipeline, mappings
@@ -287,33 +288,50 @@ class CFM:
             seed=int(cast(int, header["seed"])),
         )
         self.variant = str(header["variant"])
-        self.threshold = cast("float | None", header["threshold"])
-        self.false_reject_rate = cast("float | None", header["false_reject_rate"])
         self.pipeline.xyz.load_statistics(model_file.prefixed(tensors, "xyz_statistics."))
         self.load_mappings(
             model_file.prefixed(tensors, "CFM_2Dto3D."), model_file.prefixed(tensors, "CFM_3Dto2D.")
         )
+        self.threshold = cast("float | None", header["threshold"])
+        self.false_reject_rate = cast("float | None", header["false_reject_rate"])
         return self
 
     def load_mappings(
-        self, cfm_2d_to_3d: dict[str, Tensor], cfm_3d_to_2d: dict[str, Tensor]
+        self,
+        cfm_2d_to_3d: Mapping[str, Tensor] | str | Path,
+        cfm_3d_to_2d: Mapping[str, Tensor] | str | Path,
     ) -> "CFM":
-        """Take mapping weights, such as the published ``CFM_2Dto3D_*.pth``, ``CFM_3Dto2D_*.pth``.
+        """Take mapping weights instead of training them.
 
         Args:
-            cfm_2d_to_3d: state dict with the published names, ``input.weight`` and so on.
-            cfm_3d_to_2d: likewise.
+            cfm_2d_to_3d: a state dict with the published names, ``input.weight`` and so on, or a
+                file of one, such as the published ``CFM_2Dto3D_*.pth``.
+            cfm_3d_to_2d: likewise, ``CFM_3Dto2D_*.pth``.
 
         Returns:
-            The detector itself, ready to predict.
+            The detector itself, ready to predict; a threshold is forgotten.
+
+        Raises:
+            ValueError: names or shapes do not fit the extractors' features.
+            RuntimeError: a file is missing or cannot be read.
 
         """
-        mappings = Mappings(
-            cfm_2d_to_3d["input.weight"].shape[1], cfm_3d_to_2d["input.weight"].shape[1], self.seed
-        )
-        mappings.CFM_2Dto3D.load_state_dict(cfm_2d_to_3d)
-        mappings.CFM_3Dto2D.load_state_dict(cfm_3d_to_2d)
+        d2, d3 = self.pipeline.rgb.dim, self.pipeline.xyz.dim
+        mappings = Mappings(d2, d3, self.seed)
+        for network, state in (
+            (mappings.CFM_2Dto3D, cfm_2d_to_3d),
+            (mappings.CFM_3Dto2D, cfm_3d_to_2d),
+        ):
+            tensors = state if isinstance(state, Mapping) else weight_files.read(state)
+            try:
+                network.load_state_dict(tensors)
+            except RuntimeError as error:
+                said = " ".join(str(error).split())
+                raise ValueError(
+                    f"CFM: mapping weights must fit features {d2} and {d3} wide: {said}"
+                ) from error
         self.mappings = mappings.eval()
+        self.threshold = self.false_reject_rate = None
         return self
 
     def features(self, frame: Frame) -> Features:
@@ -334,7 +352,7 @@ class CFM:
         psi_2d, psi_3d = [], []
         for row in torch.split(torch.arange(len(features.weights.pixel)), CHUNK):
             e_2d, e_3d, used = rows(features, row, self.preset)
-            with torch.inference_mode(), self._arithmetic():
+            with torch.inference_mode(), arithmetic(self.pipeline.precision):
                 predicted_2d, predicted_3d = mappings(e_2d, e_3d)
             psi_2d.append(ops.discrepancy(predicted_2d.float(), e_2d)[0] * used)
             psi_3d.append(ops.discrepancy(predicted_3d.float(), e_3d)[0] * used)
@@ -369,10 +387,6 @@ class CFM:
     def _used_rows(self, features: Features, row: Tensor | None) -> tuple[Tensor, Tensor]:
         e_2d, e_3d, used = rows(features, row, self.preset)
         return e_2d[used], e_3d[used]
-
-    def _arithmetic(self) -> torch.autocast:
-        dtype = self.pipeline.precision
-        return torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32)
 
     def _trained(self) -> Mappings:
         if self.mappings is None:
