@@ -1,6 +1,7 @@
 """`cmad.score` and `cmad.use`: how the model is named, and that it is loaded once."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -84,3 +85,33 @@ def test_unit_is_passed_on_and_batches_are_sent_elsewhere(loads, tmp_path):
     assert cmad.score(None, None, model=path, unit="mm").name == "mm"
     with pytest.raises(ValueError, match=r"for a batch use cmad.load\(path\).predict"):
         cmad.score([1], [1], model=path)
+
+
+def test_threads_share_one_real_model_and_relative_paths_are_kept(tmp_path, monkeypatch):
+    """With random weights, which are drawn from a generator that all threads share."""
+    monkeypatch.delenv("CMAD_MODEL", raising=False)
+    parts = cmad.datasets.Synthetic("train", good=1, size=(64, 64))
+    vit = cmad.extractors.ViT("vit_tiny_patch16_224", block=1, weights="random")
+    mae = cmad.extractors.PointMAE(groups=64, dim=48, blocks=1, weights="random")
+    detector = cmad.CFM(rgb=vit, xyz=mae).fit(parts, epochs=1, pixels_per_image=50)
+    monkeypatch.chdir(tmp_path)
+    detector.save("part.cmad")
+    rgb, xyz = parts[0].rgb, parts[0].xyz
+    with ThreadPoolExecutor(4) as pool:
+        scores = list(pool.map(lambda _: float(cmad.score(rgb, xyz, model="part.cmad")), range(4)))
+    assert scores == [float(detector.predict(rgb, xyz))] * 4
+    assert len({id(api._loaded("part.cmad")) for _ in range(2)}) == 1
+    cmad.use("part.cmad")
+    monkeypatch.chdir("/")
+    assert float(cmad.score(rgb, xyz)) == scores[0]
+    cmad.use(None)
+
+
+def test_seeded_weights_are_the_same_from_many_threads():
+    def draw(seed):
+        return cmad.nn.Mappings(8, 8, seed).CFM_2Dto3D.input.weight
+
+    with ThreadPoolExecutor(8) as pool:
+        drawn = list(pool.map(draw, [seed % 4 for seed in range(64)]))
+    for i, weight in enumerate(drawn):
+        assert (weight == draw(i % 4)).all()

@@ -27,11 +27,13 @@ BESIDE = {
     "types": set(),
     "progress": set(),
     "version": set(),
+    "seeding": set(),
+    "units": {"types"},
     "metrics": {"ops", "types"},
     "datasets": {"types", "preprocess"},
     "testing": {"ops", "types"},
 }
-FOR_ALL = {"types", "progress", "version"}
+FOR_ALL = {"types", "progress", "version", "seeding", "units"}
 FOR_THE_TOP = {"metrics", "datasets"}  # used by the rows above detectors
 UNITS = set.union(*LAYERS, BESIDE)
 

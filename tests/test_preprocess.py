@@ -13,9 +13,9 @@ from cmad.preprocess import (
     prepare,
     square,
     to_input,
-    to_metres,
 )
 from cmad.types import Sample
+from cmad.units import to_metres
 
 PRESETS = ("paper", "official")
 
@@ -38,11 +38,12 @@ def test_only_the_block_on_the_plane_is_kept():
     for preset in PRESETS:
         frame = prepare(sample, Preprocessing(60, 60, preset), keep=None)
         valid = frame.valid.numpy()
-        if preset == "paper":
-            want = np.zeros((60, 60), bool)
-            want[20:40, 15:45] = True
-            np.testing.assert_array_equal(valid, want)
-        assert valid.any()
+        want = np.zeros((60, 60), bool)
+        want[20:40, 15:45] = True
+        if preset == "official":  # padded by 20 to 100, of which row floor(i * 100 / 60) is taken
+            at = np.arange(60) * 100 // 60
+            want = np.pad(want, 20)[np.ix_(at, at)]
+        np.testing.assert_array_equal(valid, want)
         assert not frame.xyz.numpy()[~valid].any()
         torch.testing.assert_close(frame.xyz[frame.valid][:, 2], torch.full((valid.sum(),), 0.48))
 
@@ -65,6 +66,33 @@ def test_a_cloud_without_background_is_kept_whole():
     xyz[20:40, 20:40] = torch.from_numpy(scene().xyz)[20:40, 20:40]
     valid = (xyz != 0).any(-1)
     assert torch.equal(part_pixels(xyz, valid, Preprocessing(60)), valid)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("kept", [np.s_[:1, 20:40], np.s_[:1, 20:23], np.s_[20:21, :40]])
+def test_border_points_on_a_line_are_no_background(kept, preset):
+    """Background removed already, and the part touches the edge in a row of pixels."""
+    xyz = torch.zeros(60, 60, 3)
+    xyz[kept] = torch.from_numpy(scene(height=0).xyz)[kept]
+    valid = (xyz != 0).any(-1)
+    assert torch.equal(part_pixels(xyz, valid, Preprocessing(60, 60, preset)), valid)
+
+
+def test_a_flat_part_at_the_edge_is_not_taken_for_the_background():
+    xyz = torch.zeros(60, 60, 3)
+    xyz[30:, 20:40] = torch.from_numpy(scene(height=0).xyz)[30:, 20:40]
+    valid = (xyz != 0).any(-1)
+    assert torch.equal(part_pixels(xyz, valid, Preprocessing(60)), valid)
+
+
+@pytest.mark.parametrize("size", [(12, 30), (19, 19)])
+def test_frames_smaller_than_the_border_are_all_border(size):
+    """A ramp: no plane holds three tenths of such a frame's pixels, so all of it is the part."""
+    h, w = size
+    v, u = np.indices(size)
+    xyz = np.stack([u * 1e-3 + 1e-4, v * 1e-3 + 1e-4, 0.5 + 0.2 * np.sin(v + u)], -1)
+    frame = prepare(Sample(np.zeros((h, w, 3), np.uint8), xyz), Preprocessing(max(size), 32))
+    assert frame.valid.any()
 
 
 def test_scattered_points_without_a_cluster_are_kept():
@@ -202,6 +230,9 @@ def test_millimetres_are_converted_and_other_units_refused():
     assert to_metres(xyz, "m") is xyz
     with pytest.raises(ValueError, match="unit must be 'm' or 'mm', got 'inch'"):
         to_metres(xyz, "inch")
+    for wrong in (xyz.astype(np.int16), torch.zeros(2, 3, dtype=torch.int32), [[1.0]]):
+        with pytest.raises(TypeError, match="xyz must be an array of floats in mm, got"):
+            to_metres(wrong, "mm")
 
 
 def test_xyz_from_depth_is_the_pinhole_model():
@@ -213,6 +244,15 @@ def test_xyz_from_depth_is_the_pinhole_model():
     np.testing.assert_allclose(xyz[1, 2], [0.005, 0.00125, 0.5], rtol=1e-6)
     np.testing.assert_allclose(xyz[0, 0], [-0.01, -0.0025, 1.0], rtol=1e-6)
     assert not xyz[2].any()
+
+
+def test_xyz_from_depth_takes_the_intrinsics_as_a_matrix_too():
+    depth = torch.rand(3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    matrix = [[100, 0, 1.0], [0, 200, 0.5], [0, 0, 1]]
+    want = cmad.xyz_from_depth(depth, (100, 200, 1.0, 0.5))
+    np.testing.assert_array_equal(cmad.xyz_from_depth(depth, matrix), want)
+    with pytest.raises(ValueError, match=r"intrinsics must be \(fx, fy, cx, cy\) or a 3x3 matrix"):
+        cmad.xyz_from_depth(depth, [1, 2, 3])
 
 
 def test_xyz_from_depth_takes_nan_as_no_depth_and_checks_its_arguments():

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <exception>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -30,8 +31,15 @@ void parallel_for(std::int64_t n, std::int64_t grain, void* stream, F&& f) {
     }
   };
   std::vector<std::thread> threads;
-  for (std::int64_t i = 1; i < parts; ++i) threads.emplace_back(part, i);
+  threads.reserve(parts);
+  std::int64_t started = 1;
+  try {
+    for (; started < parts; ++started) threads.emplace_back(part, started);
+  } catch (const std::system_error&) {
+    // The machine gives no more threads: this one does their ranges too.
+  }
   part(0);
+  for (std::int64_t i = started; i < parts; ++i) part(i);
   for (auto& thread : threads) thread.join();
   for (auto& e : error)
     if (e) std::rethrow_exception(e);

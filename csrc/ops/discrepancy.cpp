@@ -64,10 +64,11 @@ void discrepancy<Cpu>(const Discrepancy& p, void* stream) {
       const Sums s = squares(a, b, p.D);
       const double la = std::max(std::sqrt(s.aa), 1e-12), lb = std::max(std::sqrt(s.bb), 1e-12);
       const double d2 = squared_difference(a, b, p.D, float(1 / la), float(1 / lb));
-      p.euclidean[row] = float(std::min(2.0, std::sqrt(d2)));
+      // The limit comes second, so that NaN stays NaN.
+      p.euclidean[row] = float(std::min(std::sqrt(d2), 2.0));
       // |u - v|^2 = |u|^2 + |v|^2 - 2 u.v, where |u| < 1 only if the row is shorter than 1e-12.
       const double lost = 2 - std::min(1.0, s.aa * 1e24) - std::min(1.0, s.bb * 1e24);
-      p.cosine[row] = float(std::min(2.0, 0.5 * (d2 + lost)));
+      p.cosine[row] = float(std::min(0.5 * (d2 + lost), 2.0));
     }
   });
 }

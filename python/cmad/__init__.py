@@ -10,8 +10,8 @@ cmad.score(rgb, xyz, model="part.cmad")
 from cmad import datasets, extractors, metrics
 from cmad.api import score, use
 from cmad.detectors import CFM, load
-from cmad.preprocess import xyz_from_depth
 from cmad.types import Prediction, Sample
+from cmad.units import xyz_from_depth
 from cmad.version import __version__
 
 __all__ = [

@@ -1,6 +1,7 @@
 """The one-liner for other code: `cmad.score`."""
 
 import os
+import threading
 from functools import lru_cache
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from cmad.detectors import CFM, load
 from cmad.types import Array, Prediction
 
 _used: str | None = None
+_one_at_a_time = threading.Lock()
 
 
 def use(model: str | Path | None) -> None:
@@ -20,7 +22,7 @@ def use(model: str | Path | None) -> None:
     global _used
     if model is not None:
         _loaded(model)
-    _used = None if model is None else str(model)
+    _used = None if model is None else str(Path(model).resolve())
 
 
 def score(
@@ -57,7 +59,8 @@ def score(
 def _loaded(model: str | Path) -> CFM:
     path = Path(model).resolve()
     stamp = path.stat().st_mtime_ns if path.is_file() else 0
-    return _load(path, stamp)
+    with _one_at_a_time:  # the cache alone lets several threads load the same model
+        return _load(path, stamp)
 
 
 @lru_cache(maxsize=4)

@@ -42,7 +42,7 @@ def paper_map(fused: Tensor) -> tuple[Tensor, float]:
 
 
 def official_map(fused: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Smooth and scale a fused map as the published evaluation does (semantics C10, C11).
+    """Smooth and scale a fused map as the published evaluation does.
 
     Args:
         fused: (S, S) float32.

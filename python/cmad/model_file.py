@@ -34,7 +34,7 @@ def write(path: str | Path, header: Mapping[str, object], tensors: Mapping[str, 
     meta = {"cmad": json.dumps({"format": FORMAT, **header})}
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=".cmad-", dir=path.parent)
         os.close(handle)
         save_file(plain, temporary, meta)
         with open(temporary, "rb") as file:
@@ -70,6 +70,8 @@ def read(path: str | Path) -> tuple[dict[str, object], dict[str, Tensor]]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(f"{path}: may not be read")
     try:
         with safe_open(path, framework="pt") as file:
             meta = file.metadata() or {}

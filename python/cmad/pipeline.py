@@ -20,24 +20,28 @@ class Pipeline:
     xyz: XyzExtractor
     preprocessing: Preprocessing
     precision: torch.dtype = torch.float32
-    """Of the 2D extractor's arithmetic; results are float32."""
+    """Of the 2D extractor's and the mappings' arithmetic; results are float32."""
 
     def frame(self, sample: Sample) -> Frame:
         """Prepare a sample; see `cmad.preprocess.prepare`."""
         return prepare(sample, self.preprocessing)
 
-    def features(self, frame: Frame) -> Features:
+    def features(self, frame: Frame, points: Points | None = None) -> Features:
         """Extract the features of a frame.
+
+        Args:
+            frame: see `frame`.
+            points: what the 3D extractor makes of the frame, where that is known already.
 
         Returns:
             Float32 features on the CPU. The foreground, the pixels that have a row of weights, is
             the pixels with a 3D point; in the official preset also those that only the smoothing
-            reaches (semantics C7).
+            reaches.
 
         """
         with torch.inference_mode(), arithmetic(self.precision):
             tokens = self.rgb.tokens(frame.rgb[None])[0].float()
-        points = self.xyz.points(frame.xyz[frame.valid])
+        points = points or self.xyz.points(frame.xyz[frame.valid])
         return Features(
             tokens=tokens.permute(1, 2, 0).contiguous().clone(),
             centres=points.features,
@@ -89,7 +93,7 @@ def smoothing_taps(size: int, preset: str) -> tuple[Tensor, Tensor]:
         preset: ``"paper"``: the 3x3 mean, zeros beyond the image (CFM, section 3.1).
             ``"official"``: the published average pooling without padding followed by an adaptive
             one back to S, a blur of 4 pixels with a shift of half a pixel to the centre
-            (semantics C3, C4).
+           .
 
     Returns:
         first (S,) int64 and tap (S, T) float32 as `cmad.ops.pixel_weights` takes them.
@@ -163,7 +167,7 @@ def rows(
         features: of one frame.
         row: (Q,) int64 rows of ``features.weights``; None for all P.
         preset: in ``"official"`` a pixel whose 3D channels happen to add up to exactly 0 does not
-            count, as published (semantics C7).
+            count, as published.
 
     Returns:
         (Q, D2) and (Q, D3) float32, and (Q,) bool.

@@ -2,7 +2,7 @@
 
 The working grid is the padded square, sampled to S by S pixels; rgb and xyz go through the same
 square, so they stay registered for every aspect ratio. Preset "official" follows the published
-scripts (semantics A1 to A8); docs/decisions/presets.md lists what differs.
+scripts; docs/decisions/presets.md lists what differs.
 """
 
 from dataclasses import dataclass
@@ -15,17 +15,25 @@ from PIL import Image
 from torch import Tensor
 
 from cmad import ops
-from cmad.types import Array, Frame, Sample, Window
+from cmad.types import Frame, Sample, Window
 
 PLANE_DISTANCE = 0.005
 """Metres; a point nearer to the background plane is background (CFM, section 4)."""
 BORDER = 10
 """Pixels along the image border that the background plane is fitted to."""
+BACKGROUND_SHARE = 0.3
+"""Of the border's pixels, that must lie on a plane for it to be the background (preset "paper")."""
 CLUSTER_EPS = 0.006
 """Metres between neighbours of a cluster."""
 CLUSTER_POINTS = 30
-UNITS = {"m": 1.0, "mm": 1e-3}
-"""Metres per unit of length that ``xyz`` may come in."""
+CONSTANTS = {
+    "plane_distance": PLANE_DISTANCE,
+    "border": BORDER,
+    "background_share": BACKGROUND_SHARE,
+    "cluster_eps": CLUSTER_EPS,
+    "cluster_points": CLUSTER_POINTS,
+}
+"""As stored with a model: its threshold means nothing with others."""
 
 
 @dataclass(frozen=True)
@@ -139,55 +147,12 @@ def checked(sample: Sample) -> tuple[Tensor, Tensor]:
     return rgb, xyz
 
 
-def to_metres(xyz: Array, unit: str) -> Array:
-    """Convert coordinates to metres.
-
-    Args:
-        xyz: float array in ``unit``.
-        unit: ``"m"`` or ``"mm"``.
-
-    Returns:
-        The array itself for metres, else a converted copy.
-
-    """
-    if unit not in UNITS:
-        raise ValueError(f"unit must be 'm' or 'mm', got {unit!r}")
-    return xyz if unit == "m" else xyz * UNITS[unit]  # type: ignore[operator]
-
-
-def xyz_from_depth(
-    depth: Array, intrinsics: tuple[float, float, float, float], *, unit: str = "m"
-) -> npt.NDArray[np.float32]:
-    """Turn a depth image into organised points, by the pinhole model.
-
-    Args:
-        depth: (H, W), distance along the optical axis in ``unit``; 0, negative or not finite where
-            there is none. Any real dtype.
-        intrinsics: (fx, fy, cx, cy) in pixels; pixel (0, 0) has its centre at (0, 0).
-        unit: ``"m"`` or ``"mm"``.
-
-    Returns:
-        (H, W, 3) float32 in metres, x to the right, y down, z forward; 0 where there is no depth.
-
-    """
-    if unit not in UNITS:
-        raise ValueError(f"unit must be 'm' or 'mm', got {unit!r}")
-    z = np.asarray(depth.cpu() if isinstance(depth, Tensor) else depth, np.float64) * UNITS[unit]
-    if z.ndim != 2:
-        raise ValueError(f"xyz_from_depth: depth must be (H, W), got {z.shape}")
-    fx, fy, cx, cy = (float(i) for i in intrinsics)
-    if not (fx > 0 and fy > 0):
-        raise ValueError(f"xyz_from_depth: focal lengths must be positive, got {fx}, {fy}")
-    z = np.where(np.isfinite(z) & (z > 0), z, 0.0)
-    v, u = np.indices(z.shape)
-    return np.stack([(u - cx) / fx * z, (v - cy) / fy * z, z], -1).astype(np.float32)
-
-
 def part_pixels(xyz: Tensor, valid: Tensor, how: Preprocessing) -> Tensor:
     """Find the pixels of the part: not on the background plane, and of the largest cluster.
 
-    The plane is fitted to the valid points of the image border; with fewer than 3 there (background
-    already removed) nothing counts as background. Without any cluster all points are kept.
+    The plane is fitted to the valid points of the image border. Where fewer than three tenths of
+    the border's pixels lie on it, the background has been removed already, and nothing counts as
+    background. Without any cluster all points are kept.
 
     Args:
         xyz: (H, W, 3) float32, metres, finite.
@@ -200,18 +165,12 @@ def part_pixels(xyz: Tensor, valid: Tensor, how: Preprocessing) -> Tensor:
     """
     official = how.preset == "official"
     keep = valid.clone()
-    border = _border_points(xyz, valid, corners_twice=official)
-    if len(border) >= 3:
-        # Published: hypotheses through 50 points, supporters within 4 mm (semantics A1).
-        plane, _ = (
-            ops.plane(border, 0.004, samples=50, seed=how.seed)
-            if official
-            else ops.plane(border, PLANE_DISTANCE, seed=how.seed)
-        )
+    plane = _background(xyz, valid, how)
+    if plane is not None:
         distance = (xyz.double() @ plane[:3] + plane[3]).abs()
         keep &= distance >= PLANE_DISTANCE
     label = ops.clusters(xyz[keep], CLUSTER_EPS, CLUSTER_POINTS)
-    # In the published scripts the noise label takes part in the vote (semantics A4).
+    # In the published scripts the noise label takes part in the vote.
     voters = label if official else label[label >= 0]
     if len(voters):
         keep[keep.clone()] = label == voters.mode().values
@@ -221,7 +180,7 @@ def part_pixels(xyz: Tensor, valid: Tensor, how: Preprocessing) -> Tensor:
 def square(height: int, width: int, preset: str) -> Window:
     """Place an input in its square: centred, side the longer one.
 
-    The official preset rounds both sides up to the next 100 first (semantics A3).
+    The official preset rounds both sides up to the next 100 first.
     """
     sides = (height, width)
     if preset == "official":
@@ -249,7 +208,7 @@ def to_input(maps: Tensor, window: Window) -> Tensor:
 
 
 def mask_to_grid(mask: npt.NDArray[np.bool_], how: Preprocessing) -> npt.NDArray[np.bool_]:
-    """Sample a ground-truth mask to the working grid: the nearest pixel centre (semantics A7).
+    """Sample a ground-truth mask to the working grid: the nearest pixel centre.
 
     Args:
         mask: (H, W) bool.
@@ -271,7 +230,7 @@ def _samples(window: Window, how: Preprocessing, offset: int, length: int) -> Te
     """Input row (or column) that each grid row samples for xyz, -1 in the padding."""
     if how.preset != "official":
         return _nearest(window, how.image_size, offset, length)
-    # torch's nearest: the pixel at the sample's upper left corner (semantics A7).
+    # torch's nearest: the pixel at the sample's upper left corner.
     at = torch.arange(how.image_size) * window.side // how.image_size - offset
     return torch.where((at >= 0) & (at < length), at, -1)
 
@@ -281,14 +240,30 @@ def _nearest(window: Window, size: int, offset: int, length: int) -> Tensor:
     return torch.where((at >= 0) & (at < length), at, -1)
 
 
-def _border_points(xyz: Tensor, valid: Tensor, *, corners_twice: bool) -> Tensor:
-    """Valid points of the border; with ``corners_twice`` as four strips that overlap there."""
+def _background(xyz: Tensor, valid: Tensor, how: Preprocessing) -> Tensor | None:
+    """Fit the background plane to the border; None where the border shows no such plane."""
     rows, columns = torch.zeros_like(valid), torch.zeros_like(valid)
     rows[:BORDER] = rows[-BORDER:] = True
     columns[:, :BORDER] = columns[:, -BORDER:] = True
-    if corners_twice:
-        return torch.cat([xyz[rows & valid], xyz[columns & valid]])
-    return xyz[(rows | columns) & valid]
+    official = how.preset == "official"
+    if official:  # four strips that overlap at the corners
+        points = torch.cat([xyz[rows & valid], xyz[columns & valid]])
+    else:
+        points = xyz[(rows | columns) & valid]
+    if len(points) < 3:
+        return None
+    try:
+        # Published: hypotheses through 50 points, supporters within 4 mm.
+        plane, support = (
+            ops.plane(points, 0.004, samples=50, seed=how.seed)
+            if official
+            else ops.plane(points, PLANE_DISTANCE, seed=how.seed)
+        )
+    except ValueError:  # the points lie on a line
+        return None
+    # Where the background has been removed already, a part that reaches the border is no plane.
+    enough = official or support >= BACKGROUND_SHARE * int((rows | columns).sum())
+    return plane if enough else None
 
 
 def _resize_rgb(rgb: Tensor, window: Window, size: int) -> Tensor:

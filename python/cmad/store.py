@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from cmad.types import Features, PixelWeights, Window
@@ -42,7 +43,12 @@ class FeatureStore(Sequence[Features]):
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def append(self, features: Features) -> None:
-        """Add the features of one frame."""
+        """Add the features of one frame.
+
+        Raises:
+            OSError: beyond the limit, and the temporary folder cannot be written.
+
+        """
         features = replace(
             features,
             tokens=features.tokens.to(self.dtype),
@@ -57,7 +63,13 @@ class FeatureStore(Sequence[Features]):
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="cmad-features-")
         path = Path(self._folder.name) / f"{len(self._kept):06d}.safetensors"
-        save_file(tensors, path)
+        try:
+            save_file(tensors, path)
+        except (OSError, SafetensorError) as error:
+            raise OSError(
+                f"features could not be kept in {path.parent} ({error}): free space there, name "
+                "another place in TMPDIR, or raise memory_limit"
+            ) from error
         self._kept.append(_OnDisk(path, features.image_size, features.window, features.name))
 
     def __len__(self) -> int:

@@ -4,6 +4,8 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 import cmad
 
@@ -40,9 +42,10 @@ def test_a_failed_fit_leaves_the_trained_detector_as_it_was(untrained, parts):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"pixels_per_image": 0}, "pixels_per_image must be at least 1, got 0"),
+        ({"epochs": 0}, "epochs must be a whole number from 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1, got 0"),
+        ({"epochs": 2.5}, r"epochs must be a whole number from 1, got 2\.5"),
+        ({"pixels_per_image": 0}, "pixels_per_image must be a whole number from 1, got 0"),
     ],
 )
 def test_training_options_out_of_range_are_refused(options, message, untrained, parts):
@@ -61,6 +64,8 @@ def test_training_options_out_of_range_are_refused(options, message, untrained, 
         ({"precision": "int8"}, "precision must be one of 'auto', 'fp32', 'fp16', 'bf16'"),
         ({"device": "tpu"}, "device must be one of 'auto', 'cpu', 'cuda', got 'tpu'"),
         ({"weights": "imagenet"}, "weights must be one of None, 'random', got 'imagenet'"),
+        ({"seed": -1}, "seed must be a whole number from 0, got -1"),
+        ({"weights": "random"}, "is for extractors given by name"),
         ({"variant": "tiny"}, "an extractor object is pruned where it is made"),
     ],
 )
@@ -142,3 +147,35 @@ def test_calibration_says_how_many_parts_it_needs(trained, parts):
 def test_cuda_without_cuda_ops_is_refused(untrained):
     with pytest.raises(RuntimeError, match="no native ops for 'cuda'"):
         untrained(device="cuda")
+
+
+def test_a_module_that_is_no_extractor_is_refused(make):
+    with pytest.raises(TypeError, match=r"rgb must be a name or an extractor, got Linear; wrap a"):
+        cmad.CFM(rgb=torch.nn.Linear(2, 2), xyz=make["point_mae"]())
+    with pytest.raises(TypeError, match="xyz must be a name or an extractor, got NoneType"):
+        cmad.CFM(rgb=make["vit"](), xyz=None)
+
+
+def test_pictures_and_nested_lists_are_refused(trained, parts):
+    picture = Image.fromarray(parts[0].rgb)
+    with pytest.raises(TypeError, match="rgb must be a NumPy array or torch tensor, got Image"):
+        trained.predict(picture, parts[0].xyz)
+    with pytest.raises(TypeError, match="xyz must be an array of floats in mm, got list"):
+        trained.predict([parts[0].rgb], [parts[0].xyz.tolist()], unit="mm")
+
+
+def test_features_that_are_not_finite_stop_the_training(untrained, parts, monkeypatch):
+    detector = untrained()
+    tokens = type(detector.pipeline.rgb).tokens
+    monkeypatch.setattr(
+        type(detector.pipeline.rgb), "tokens", lambda self, rgb: tokens(self, rgb) * torch.nan
+    )
+    with pytest.raises(ValueError, match="fit: the loss is nan in epoch 1: the features are not"):
+        detector.fit(parts[:1], epochs=2)
+    assert detector.mappings is None
+
+
+def test_calibration_counts_before_it_works(trained, parts, monkeypatch):
+    monkeypatch.setattr(cmad.CFM, "_predict", lambda *_: pytest.fail("scored a part"))
+    with pytest.raises(ValueError, match="needs at least 9 good parts, got 6"):
+        trained.calibrate(parts, 0.1)

@@ -127,10 +127,23 @@ def test_official_scores_are_scaled_and_have_the_auroc_map(untrained, parts):
     p = detector.predict(parts[2].rgb, parts[2].xyz, resolution="grid")
     assert p.map[p.map != 0].mean() == pytest.approx(1, rel=1e-4)
     assert p.maps["pixel_auroc"].shape == p.map.shape
-    paper = untrained().fit(parts[:2], epochs=3)
-    rows = [d.features(d.pipeline.frame(parts[2])).weights.pixel for d in (detector, paper)]
-    assert len(rows[0]) > 0
-    assert len(rows[1]) > 0
+    nonzero = p.map[p.map != 0]
+    # Undo the scaling of the map: the score is max / sqrt(mean) of what was smoothed.
+    product = torch.from_numpy(p.maps["2d"] * p.maps["3d"])
+    smoothed = cmad.ops.box_cascade(product[None])[0].numpy()
+    mean = smoothed[smoothed != 0].mean()
+    np.testing.assert_allclose(nonzero, smoothed[smoothed != 0] / mean, rtol=1e-4)
+    assert p.score == pytest.approx(smoothed.max() / mean**0.5, rel=1e-4)
+
+
+def test_official_keeps_the_rim_that_only_the_smoothing_reaches(untrained, parts):
+    frame = untrained(preset="official").pipeline.frame(parts[0])
+    pixels = [
+        set(untrained(preset=p).features(frame).weights.pixel.tolist())
+        for p in ("paper", "official")
+    ]
+    assert pixels[0] == set(frame.valid.flatten().nonzero()[:, 0].tolist())
+    assert pixels[0] < pixels[1]
 
 
 def test_variants_prune_both_extractors():
@@ -162,3 +175,27 @@ def test_training_does_not_change_an_extractor_that_was_passed_in(make, parts):
     second.fit([make["part"](9)], epochs=1, pixels_per_image=10)
     assert all(torch.equal(before[k], v) for k, v in mine.statistics.items())
     assert float(first.predict(parts[0].rgb, parts[0].xyz)) == score
+
+
+def test_training_extracts_each_frame_once(untrained, parts, make, monkeypatch):
+    seen = []
+    vit, mae = (type(e) for e in (make["vit"](), make["point_mae"]()))
+    tokens, points = vit.tokens, mae.points
+    monkeypatch.setattr(vit, "tokens", lambda self, x: seen.append("2d") or tokens(self, x))
+    monkeypatch.setattr(mae, "points", lambda self, x: seen.append("3d") or points(self, x))
+    untrained().fit(parts[:3], epochs=4, pixels_per_image=20)
+    assert sorted(seen) == ["2d"] * 3 + ["3d"] * 3
+
+
+def test_fpfh_histograms_are_computed_once_for_each_frame(make, parts, monkeypatch):
+    pytest.importorskip("open3d", reason="extra 'fpfh' is not installed", exc_type=ImportError)
+    seen = []
+    inner = cmad.extractors.FPFH.histograms
+    monkeypatch.setattr(
+        cmad.extractors.FPFH, "histograms", lambda self, x: seen.append(1) or inner(self, x)
+    )
+    detector = cmad.CFM(rgb=make["vit"](), xyz="fpfh", image_size=48)
+    detector.fit(parts[:3], epochs=2, pixels_per_image=20)
+    assert len(seen) == 3
+    direct = detector.pipeline.xyz.points(detector.pipeline.frame(parts[0]).xyz[20:24].view(-1, 3))
+    assert direct.features.shape[1] == 33

@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+import resource
+import signal
 
 import pytest
 import torch
@@ -73,7 +75,7 @@ def test_the_header_names_configuration_versions_and_hashes(saved, trained):
 def test_extractors_passed_in_and_not_saved_are_asked_for(trained, tmp_path):
     path = tmp_path / "part.cmad"
     trained.save(path)
-    with pytest.raises(RuntimeError, match=r"part\.cmad: .*rgb=.*include_extractors=True"):
+    with pytest.raises(RuntimeError, match=r"part\.cmad: the rgb .*include_extractors=True"):
         cmad.load(path)
 
 
@@ -94,8 +96,32 @@ def test_extractors_that_are_not_available_are_named(parts, make, tmp_path):
     header, tensors = model_file.read(path)
     header["rgb"]["model"] = "vit_of_tomorrow"
     model_file.write(path, header, tensors)
-    with pytest.raises((RuntimeError, ValueError), match=r"part\.cmad: .*vit_of_tomorrow"):
+    said = r"part\.cmad: the rgb extractor .* not available: .*vit_of_tomorrow.* cmad\.load as rgb="
+    with pytest.raises(RuntimeError, match=said):
         cmad.load(path, xyz=detector.pipeline.xyz)
+
+
+def test_weights_of_a_file_are_found_from_another_folder(parts, make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    random = cmad.extractors.ViT("vit_tiny_patch16_224", block=1, weights="random")
+    save_file(random.state_dict(), "vit.safetensors")
+    vit = cmad.extractors.ViT("vit_tiny_patch16_224", block=1, weights="vit.safetensors")
+    detector = cmad.CFM(rgb=vit, xyz=make["point_mae"]())
+    detector.fit(parts[:1], epochs=1, pixels_per_image=10).save("part.cmad")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    cmad.load("../part.cmad")
+    (tmp_path / "vit.safetensors").unlink()
+    with pytest.raises(RuntimeError, match=r"not available: .*vit\.safetensors.*as rgb="):
+        cmad.load("../part.cmad")
+
+
+def test_a_model_of_other_preprocessing_constants_is_refused(saved, trained):
+    header, tensors = model_file.read(saved)
+    header["preprocessing"]["cluster_eps"] = 0.01
+    model_file.write(saved, header, tensors)
+    with pytest.raises(ValueError, match=r"trained on parts prepared with .*0\.01.*train it again"):
+        cmad.load(saved)
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -141,19 +167,28 @@ def test_a_file_with_a_tensor_missing_is_refused(saved, trained):
         cmad.load(saved, rgb=trained.pipeline.rgb, xyz=trained.pipeline.xyz)
 
 
-def test_a_full_disk_while_saving_leaves_the_old_file(trained, saved, monkeypatch):
+@pytest.fixture
+def full_disk():
+    """Let this process write no file beyond 20 kB, as a disk without room would."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_while_saving_leaves_the_old_file(trained, saved, full_disk):
     before = saved.read_bytes()
-
-    def full(tensors, filename, metadata=None):
-        with open(filename, "wb") as file:
-            file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(model_file, "save_file", full)
-    with pytest.raises(OSError, match=r"part\.cmad: could not be saved .*No space left.*unchanged"):
-        trained.save(saved)
+    with pytest.raises(OSError, match=r"part\.cmad: could not be saved .*unchanged"):
+        trained.save(saved, include_extractors=True)
     assert saved.read_bytes() == before
     assert os.listdir(saved.parent) == [saved.name]
+
+
+def test_a_full_disk_while_keeping_features_is_explained(untrained, parts, full_disk):
+    with pytest.raises(OSError, match=r"features could not be kept in .*TMPDIR, or raise memory"):
+        untrained().fit(parts[:1], epochs=1, memory_limit=0)
 
 
 def test_a_folder_that_does_not_exist_is_named(trained, tmp_path):

@@ -16,9 +16,10 @@ from cmad.cli._tally import Tally
 from cmad.datasets import Folder, Pairs
 from cmad.datasets.files import LazySamples
 from cmad.detectors import CFM, load
-from cmad.preprocess import square, to_input, to_metres
+from cmad.preprocess import square, to_input
 from cmad.progress import bar
 from cmad.types import Prediction, Sample
+from cmad.units import to_metres
 
 
 @command

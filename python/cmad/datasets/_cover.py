@@ -85,11 +85,11 @@ class Defect:
         self.paint = STAINS[chance.integers(len(STAINS))]
         strength = chance.uniform()
         if kind == "scratch":
-            self.half = 5.0 + 2.0 * strength, 1.0 + 0.3 * strength
+            self.half = 5.0 + 2.0 * strength, 1.3 + 0.3 * strength
         self.rise = {
             "hole": -2.5 - 2 * strength,
-            "bump": 2.0 + 1.5 * strength,
-            "scratch": -0.8 - 0.5 * strength,
+            "bump": 2.5 + 1.5 * strength,
+            "scratch": -1.2 - 0.8 * strength,
         }.get(kind, 0.0)  # millimetres
 
     def amount(self, u: Floats, v: Floats) -> Floats:

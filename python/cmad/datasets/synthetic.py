@@ -138,13 +138,14 @@ class _Scene:
         self.x = (np.arange(size[1]) - intrinsics[0, 2]) / self.focal
         self.y = ((np.arange(size[0]) - intrinsics[1, 2]) / self.focal)[:, None]
 
-        tilt, turn = look.uniform(-0.05, 0.05, 2), look.uniform(-0.26, 0.26)
+        # As a gripper or a fixture places parts: a few degrees and millimetres apart.
+        tilt, turn = look.uniform(-0.03, 0.03, 2), look.uniform(-0.08, 0.08)
         up = np.array([*tilt, -1.0]) / np.linalg.norm([*tilt, 1.0])
         along = np.cross([np.sin(turn), -np.cos(turn), 0.0], up)
         along /= np.linalg.norm(along)
         # Rows: the directions of the part's u, v and height in camera coordinates.
         self.axes = np.stack([along, np.cross(up, along), up])
-        middle = np.array([0, 0, DISTANCE]) + look.uniform(-1, 1, 3) * [6e-3, 6e-3, 4e-3]
+        middle = np.array([0, 0, DISTANCE]) + look.uniform(-1, 1, 3) * [4e-3, 4e-3, 3e-3]
         self.origin = self.axes @ middle
         self.lamp = self.LAMP + look.uniform(-0.06, 0.06, 3)
         self.tint = look.uniform(0.96, 1.04) * look.uniform(0.985, 1.015, 3)

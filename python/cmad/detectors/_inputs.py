@@ -9,8 +9,8 @@ from torch import Tensor
 
 from cmad import extractors, model_file
 from cmad.extractors import FPFH, PointMAE, RgbExtractor, ViT, XyzExtractor
-from cmad.preprocess import to_metres
 from cmad.types import Array, Sample
+from cmad.units import to_metres
 
 VARIANTS = {"full": None, "medium": 8, "small": 4, "tiny": 1}
 """Transformer blocks kept in both extractors (CFM, sections 3.4 and 4); None keeps all."""
@@ -38,7 +38,7 @@ def _frames(value: Array | Sequence[Array]) -> list[Array] | None:
     """Return the frames of a batch, None for a single frame."""
     if isinstance(value, list | tuple):
         return list(value)
-    return list(cast("Sequence[Array]", value)) if cast(Array, value).ndim == 4 else None
+    return list(cast("Sequence[Array]", value)) if getattr(value, "ndim", 0) == 4 else None
 
 
 def parts_of(samples: Iterable[Sample]) -> int | None:
@@ -92,6 +92,16 @@ def named_extractors(
             f"{who}: variant {variant!r} prunes extractors given by name; an extractor object is "
             "pruned where it is made: ViT(..., block=...), PointMAE(..., blocks=...)"
         )
+    for name, given, has in (("rgb", rgb, "tokens"), ("xyz", xyz, "points")):
+        if not isinstance(given, str) and not hasattr(given, has):
+            raise TypeError(
+                f"{who}: {name} must be a name or an extractor, got {type(given).__name__}; wrap a "
+                "module of timm in cmad.extractors.ViT"
+            )
+    if weights is not None and not (isinstance(rgb, str) or isinstance(xyz, str)):
+        raise ValueError(
+            f"{who}: weights={weights!r} is for extractors given by name; give it to the objects"
+        )
     if isinstance(rgb, str):
         rgb = ViT(rgb, block=block, image_size=image_size, weights=weights, seed=seed)
     if isinstance(xyz, str):
@@ -125,7 +135,14 @@ def restored(
     """
     if given is None:
         state = model_file.prefixed(tensors, f"{name}.") or None
-        given = extractors.from_config({k: v for k, v in config.items() if k != "sha256"}, state)
+        try:
+            plain = {k: v for k, v in config.items() if k != "sha256"}
+            given = extractors.from_config(plain, state)
+        except (RuntimeError, ValueError) as error:
+            raise RuntimeError(
+                f"the {name} extractor that the model was trained with is not available: {error}. "
+                f"Pass it to cmad.load as {name}=, or save with include_extractors=True"
+            ) from error
     elif getattr(given, "takes_statistics", False):
         given = copy.deepcopy(given)  # its statistics are about to be replaced
     trained, found = str(config["sha256"]), given.fingerprint()

@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import torch
@@ -13,7 +13,7 @@ from cmad.nn import Mappings, cosine_losses
 from cmad.pipeline import Pipeline, arithmetic
 from cmad.progress import Step, bar
 from cmad.store import FeatureStore
-from cmad.types import Features, Frame, Sample
+from cmad.types import Features, Frame, Points, Sample
 
 STATISTICS_FRAMES = 64
 """Training frames that an extractor's statistics are taken from, at most: the first ones."""
@@ -39,16 +39,18 @@ def extract(
 
     """
     with bar("extracting features", parts_of(samples), show=progress) as step:
-        frames: Iterator[Frame] = (pipeline.frame(s) for s in good_only(samples, "fit"))
+        frames = (pipeline.frame(s) for s in good_only(samples, "fit"))
+        first: list[Frame] = []
+        known: list[Points] | None = None
         if pipeline.xyz.takes_statistics:
-            head = list(itertools.islice(frames, STATISTICS_FRAMES))
-            if head:
-                xyz = copy.deepcopy(pipeline.xyz)
-                xyz.fit([frame.xyz[frame.valid] for frame in head])
-                pipeline = replace(pipeline, xyz=xyz)
-            frames = itertools.chain(head, frames)
-        for frame in frames:
-            store.append(pipeline.features(frame))
+            first = list(itertools.islice(frames, STATISTICS_FRAMES))
+        if first:
+            xyz = copy.deepcopy(pipeline.xyz)
+            known = xyz.fit([frame.xyz[frame.valid] for frame in first])
+            pipeline = replace(pipeline, xyz=xyz)
+        for i, frame in enumerate(itertools.chain(first, frames)):
+            points = known[i] if known is not None and i < len(known) else None
+            store.append(pipeline.features(frame, points))
             step()
     return pipeline
 
@@ -88,7 +90,7 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     losses: list[tuple[float, float]] = []
     mappings.train()
-    for _ in range(epochs):
+    for epoch in range(epochs):
         order = torch.arange(len(store))
         if shuffle:
             order = torch.randperm(len(store), generator=generator)
@@ -101,13 +103,20 @@ def train(
                     row = torch.randperm(count, generator=generator)[:pixels_per_image]
                 parts.append(rows(features, row))
             e_2d, e_3d = (torch.cat(modality) for modality in zip(*parts, strict=True))
+            if len(e_2d) == 0:  # the draw hit no pixel that counts
+                continue
             with arithmetic(precision):
                 predicted_2d, predicted_3d = mappings(e_2d, e_3d)
                 loss_2d, loss_3d = cosine_losses(predicted_2d, predicted_3d, e_2d, e_3d)
+            if not (loss_2d.isfinite() and loss_3d.isfinite()):
+                raise ValueError(
+                    f"fit: the loss is {loss_2d.item() + loss_3d.item()} in epoch {epoch + 1}: the "
+                    "features are not finite, or overflow in this precision"
+                )
             adam.zero_grad()
             (loss_2d + loss_3d).backward()  # type: ignore[no-untyped-call]
             adam.step()
             losses.append((loss_2d.item(), loss_3d.item()))
-        step(f"loss {sum(losses[-1]):.4f}")
+        step(f"loss {sum(losses[-1]):.4f}" if losses else "")
     mappings.eval()
     return losses

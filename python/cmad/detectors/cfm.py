@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cmad import maps, model_file, ops
-from cmad.calibrate import conformal_threshold
+from cmad.calibrate import check_parts, conformal_threshold
 from cmad.detectors._inputs import (
     VARIANTS,
     as_samples,
@@ -24,7 +24,7 @@ from cmad.extractors import RgbExtractor, XyzExtractor
 from cmad.extractors import weights as weight_files
 from cmad.nn import Mappings
 from cmad.pipeline import Pipeline, arithmetic, rows
-from cmad.preprocess import Preprocessing, to_input
+from cmad.preprocess import CONSTANTS, Preprocessing, to_input
 from cmad.progress import bar
 from cmad.store import FeatureStore
 from cmad.types import Array, Features, Frame, Prediction, Sample
@@ -70,7 +70,7 @@ class CFM:
             weights: None loads pretrained weights (`CMAD_WEIGHTS`, else downloaded once);
                 ``"random"`` draws seeded ones, for tests and timing. For extractors given by name.
             device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-            precision: of extraction and mapping, ``"fp32"``, ``"fp16"`` or ``"bf16"``.
+            precision: of the 2D extractor and the mapping, ``"fp32"``, ``"fp16"`` or ``"bf16"``.
                 ``"auto"`` is fp32 arithmetic with training features kept in half precision.
             seed: of everything random: mapping weights, pixel and frame order, random extractor
                 weights, the background plane.
@@ -84,6 +84,8 @@ class CFM:
         one_of("CFM", "preset", preset, ("paper", "official"))
         one_of("CFM", "precision", precision, ("auto", *PRECISIONS))
         one_of("CFM", "weights", weights, (None, "random"))
+        if not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"CFM: seed must be a whole number from 0, got {seed}")
         self.variant, self.preset, self.precision, self.seed = variant, preset, precision, seed
         self.device = device_of("CFM", device)
         rgb, xyz = named_extractors(
@@ -143,11 +145,14 @@ class CFM:
             ValueError: no samples, a defective one, or one that cannot be prepared (named).
 
         """
-        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-            if value < 1:
-                raise ValueError(f"fit: {name} must be at least 1, got {value}")
-        if pixels_per_image is not None and pixels_per_image < 1:
-            raise ValueError(f"fit: pixels_per_image must be at least 1, got {pixels_per_image}")
+        pixels = 1 if pixels_per_image is None else pixels_per_image
+        for name, value in (
+            ("epochs", epochs),
+            ("batch_size", batch_size),
+            ("pixels_per_image", pixels),
+        ):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"fit: {name} must be a whole number from 1, got {value}")
         dtype = torch.float32 if self.precision == "fp32" else torch.float16
         with FeatureStore(dtype, memory_limit) as store:
             pipeline = extract(self.pipeline, samples, store, progress)
@@ -187,8 +192,11 @@ class CFM:
             The threshold, also kept as ``detector.threshold``.
 
         """
+        count = parts_of(samples)
+        if count is not None:  # before the work, not after it
+            check_parts(count, false_reject_rate)
         scores = []
-        with bar("calibrating", parts_of(samples), show=progress) as step:
+        with bar("calibrating", count, show=progress) as step:
             for sample in good_only(samples, "calibrate"):
                 scores.append(self._predict(sample, "input").score)
                 step()
@@ -256,6 +264,7 @@ class CFM:
             "precision": self.precision,
             "seed": self.seed,
             "image_size": pipeline.preprocessing.image_size,
+            "preprocessing": CONSTANTS,
             "rgb": {**pipeline.rgb.config(), "sha256": pipeline.rgb.fingerprint()},
             "xyz": {**pipeline.xyz.config(), "sha256": pipeline.xyz.fingerprint()},
             "threshold": self.threshold,
@@ -275,6 +284,11 @@ class CFM:
         device: str = "auto",
     ) -> "CFM":
         """Rebuild a detector from the contents of a `.cmad` file; `cmad.load` is the way in."""
+        if header["preprocessing"] != CONSTANTS:
+            raise ValueError(
+                f"the model was trained on parts prepared with {header['preprocessing']}, this "
+                f"version prepares them with {CONSTANTS}: train it again"
+            )
         rgb_config, xyz_config = header["rgb"], header["xyz"]
         rgb = cast(RgbExtractor, restored("rgb", rgb, cast(Config, rgb_config), tensors))
         xyz = cast(XyzExtractor, restored("xyz", xyz, cast(Config, xyz_config), tensors))

@@ -60,8 +60,11 @@ class XyzExtractor(Extractor, Protocol):
     def takes_statistics(self) -> bool:
         """Whether ``fit`` estimates anything."""
 
-    def fit(self, clouds: Iterable[Tensor]) -> None:
-        """Estimate what training clouds must tell."""
+    def fit(self, clouds: Iterable[Tensor]) -> list[Points] | None:
+        """Estimate what training clouds must tell.
+
+        Returns what ``points`` gives for each cloud where that comes for free, else None.
+        """
 
     @property
     def statistics(self) -> dict[str, Tensor]:

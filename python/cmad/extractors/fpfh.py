@@ -71,13 +71,9 @@ class FPFH:
             RuntimeError: ``fit`` has not been called, or open3d is not there.
 
         """
-        if self._mean is None or self._std is None:
+        if self._mean is None:
             raise RuntimeError("FPFH: the mean and deviation are not known: call fit first")
-        raw = self.histograms(xyz)
-        mean, std = self._mean.to(xyz.device), self._std.to(xyz.device)
-        features = ((raw - mean) / std).float()
-        own = torch.arange(len(xyz), device=xyz.device)[:, None]
-        return Points(features, own, torch.ones(len(xyz), 1, device=xyz.device))
+        return self._standardised(self.histograms(xyz))
 
     def histograms(self, xyz: Tensor) -> Tensor:
         """Compute the features before standardisation, on the CPU whatever the device.
@@ -111,26 +107,24 @@ class FPFH:
         """Whether ``fit`` estimates anything: always."""
         return True
 
-    def fit(self, clouds: Iterable[Tensor]) -> None:
+    def fit(self, clouds: Iterable[Tensor]) -> list[Points]:
         """Compute the mean and deviation per channel over all points of training clouds.
 
         Args:
-            clouds: each (N, 3) float32, metres; taken one at a time.
+            clouds: each (N, 3) float32, metres.
+
+        Returns:
+            What ``points`` gives for each cloud: the histograms are there already.
 
         """
-        count = 0
-        total = torch.zeros(_CHANNELS, dtype=torch.float64)
-        squares = torch.zeros(_CHANNELS, dtype=torch.float64)
-        for xyz in clouds:
-            raw = self.histograms(xyz).cpu()
-            count += len(raw)
-            total += raw.sum(0)
-            squares += raw.square().sum(0)
-        if count == 0:
+        raw = [self.histograms(xyz) for xyz in clouds]
+        if not raw:
             raise ValueError("FPFH: clouds must hold at least one cloud, got none")
-        self._mean = total / count
-        variance = (squares / count - self._mean.square()).clamp_min(0)
-        self._std = variance.sqrt().clamp_min(1e-6)
+        count = sum(len(r) for r in raw)
+        mean = torch.stack([r.cpu().sum(0) for r in raw]).sum(0) / count
+        squares = torch.stack([(r.cpu() - mean).square().sum(0) for r in raw]).sum(0)
+        self._mean, self._std = mean, (squares / count).sqrt().clamp_min(1e-6)
+        return [self._standardised(r) for r in raw]
 
     @property
     def statistics(self) -> dict[str, Tensor]:
@@ -149,6 +143,11 @@ class FPFH:
         self._mean, self._std = (
             statistics[k].double().cpu() if k in statistics else None for k in ("mean", "std")
         )
+
+    def _standardised(self, raw: Tensor) -> Points:
+        mean, std = (cast("Tensor", t).to(raw.device) for t in (self._mean, self._std))
+        own = torch.arange(len(raw), device=raw.device)[:, None]
+        return Points(((raw - mean) / std).float(), own, torch.ones_like(own, dtype=torch.float32))
 
     def to(self, device: torch.device | str) -> "FPFH":
         """Return the extractor; it has no weights to move."""

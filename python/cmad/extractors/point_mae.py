@@ -12,6 +12,7 @@ from cmad import ops
 from cmad.extractors import weights as stored
 from cmad.extractors.point_mae_network import Network
 from cmad.ops._call import expect
+from cmad.seeding import seeded
 from cmad.types import Points
 
 
@@ -72,7 +73,7 @@ class PointMAE:
             raise ValueError(f"PointMAE: blocks must be in [1, depth={depth}], got {used}")
         if batchnorm not in ("eval", "batch"):
             raise ValueError(f"PointMAE: batchnorm must be 'eval' or 'batch', got {batchnorm!r}")
-        origin = "given" if isinstance(weights, Mapping) else weights and str(weights)
+        origin = stored.origin(weights)
         self._config: dict[str, object] = {
             "kind": "point_mae",
             "groups": groups,
@@ -91,9 +92,7 @@ class PointMAE:
         self._fingerprint: str | None = None
         if weights == "random":
             self._source = f"random weights (seed {seed})"
-            with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-                # torch.manual_seed would also seed the generators of every GPU.
-                torch.default_generator.manual_seed(seed)
+            with seeded(seed), torch.device("cpu"):
                 self.network = Network(dim, heads, used)
         else:
             if isinstance(weights, Mapping):

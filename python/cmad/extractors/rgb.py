@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cmad.extractors import weights as stored
 from cmad.ops._call import expect
+from cmad.seeding import seeded
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
@@ -64,7 +65,7 @@ class ViT:
             raise ValueError('ViT: weights must not be "random" for a module, which brings its own')
         self._name = model if isinstance(model, str) else type(model).__name__
         self._is_module = isinstance(model, nn.Module)
-        self._weights = _origin(weights) if isinstance(model, str) else "given"
+        self._weights = stored.origin(weights) if isinstance(model, str) else "given"
         self._seed = seed
         state: Mapping[str, Tensor] | None = None
         self._source = "given weights"
@@ -219,11 +220,6 @@ class ViT:
         vit.reset_classifier(0, "")
 
 
-def _origin(weights: str | Path | Mapping[str, Tensor] | None) -> str | None:
-    """Return how a configuration records where weights come from."""
-    return "given" if isinstance(weights, Mapping) else None if weights is None else str(weights)
-
-
 def _check_name(name: str) -> None:
     if not timm.is_model(name):
         raise ValueError(f"ViT: model must be the name of a timm model, got {name!r}")
@@ -232,9 +228,7 @@ def _check_name(name: str) -> None:
 def _create(name: str, image_size: int, seed: int, *, bare: bool) -> nn.Module:
     """Create a timm model; ``bare`` leaves its weights without memory, as they are to be loaded."""
     _check_name(name)
-    with torch.random.fork_rng(devices=[]), torch.device("meta" if bare else "cpu"):
-        # torch.manual_seed would also seed the generators of every GPU.
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed), torch.device("meta" if bare else "cpu"):
         for size in ({"dynamic_img_size": True}, {"img_size": image_size}):
             try:
                 return timm.create_model(name, num_classes=0, **size)

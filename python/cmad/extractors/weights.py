@@ -21,6 +21,8 @@ from huggingface_hub import constants, try_to_load_from_cache
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from cmad.seeding import seeded
+
 POINT_MAE_URL = "https://github.com/Pang-Yatian/Point-MAE/releases/download/main/pretrain.pth"
 # None until the release has been downloaded and verified once by a maintainer. Until then the
 # hash of a user's first download is recorded beside the file and checked at every later read.
@@ -111,6 +113,13 @@ def unwrap(loaded: Mapping[str, object]) -> dict[str, Tensor]:
     return tensors
 
 
+def origin(weights: str | Path | Mapping[str, Tensor] | None) -> str | None:
+    """Return how a configuration records where weights come from; files by their absolute path."""
+    if isinstance(weights, Mapping):
+        return "given"
+    return weights if weights is None or weights == "random" else str(Path(weights).resolve())
+
+
 def load(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
     """Give a module, which may be on the meta device, a copy of the weights, in float32.
 
@@ -173,7 +182,7 @@ def vit(name: str) -> tuple[dict[str, Tensor], str]:
             overlay = {"file": files[0]}
         elif repository:
             _reach(constants.ENDPOINT)
-        with torch.random.fork_rng(devices=[]):
+        with seeded(0):
             model = timm.create_model(
                 name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay
             )

@@ -22,7 +22,7 @@ def pro_curve(maps: Images, masks: Images, thresholds: int | None = None) -> tup
         masks: (H, W) each, true on defects, sizes as the maps.
         thresholds: None takes every distinct score of a good pixel as threshold (exact). A number
             T, at least 2, takes the published grid: the scores at T evenly spaced positions of
-            the sorted scores of all good pixels (semantics D1). A pixel is marked if its score is
+            the sorted scores of all good pixels. A pixel is marked if its score is
             above the threshold; between two thresholds the curve is a straight line.
 
     Returns:

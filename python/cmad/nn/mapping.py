@@ -1,8 +1,9 @@
 """The crossmodal mapping networks of CFM and their loss."""
 
-import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
+
+from cmad.seeding import seeded
 
 
 class Mapping(nn.Module):
@@ -29,8 +30,7 @@ class Mappings(nn.Module):
     def __init__(self, dim_2d: int, dim_3d: int, seed: int) -> None:
         """Initialise both from a seed; torch's global generator is left as it was."""
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.CFM_2Dto3D = Mapping(dim_2d, dim_3d)
             self.CFM_3Dto2D = Mapping(dim_3d, dim_2d)
 

@@ -1,0 +1,70 @@
+"""What comes in: other units, and depth images instead of points."""
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from cmad.types import Array
+
+UNITS = {"m": 1.0, "mm": 1e-3}
+"""Metres per unit of length that points and depths may come in."""
+
+
+def to_metres(xyz: Array, unit: str) -> Array:
+    """Convert coordinates to metres.
+
+    Args:
+        xyz: float array in ``unit``.
+        unit: ``"m"`` or ``"mm"``.
+
+    Returns:
+        The array itself for metres, else a converted copy.
+
+    """
+    if unit not in UNITS:
+        raise ValueError(f"unit must be 'm' or 'mm', got {unit!r}")
+    if unit == "m":
+        return xyz
+    scale = UNITS[unit]
+    if isinstance(xyz, Tensor) and xyz.is_floating_point():
+        return xyz * scale
+    if isinstance(xyz, np.ndarray) and np.issubdtype(xyz.dtype, np.floating):
+        return np.asarray(xyz * np.asarray(scale, xyz.dtype))
+    kind = getattr(xyz, "dtype", type(xyz).__name__)
+    raise TypeError(f"xyz must be an array of floats in {unit}, got {kind}")
+
+
+def xyz_from_depth(
+    depth: Array, intrinsics: npt.ArrayLike, *, unit: str = "m"
+) -> npt.NDArray[np.float32]:
+    """Turn a depth image into organised points, by the pinhole model.
+
+    Args:
+        depth: (H, W), distance along the optical axis in ``unit``; 0, negative or not finite where
+            there is none. Any real dtype.
+        intrinsics: (fx, fy, cx, cy) in pixels, or the (3, 3) matrix of them; pixel (0, 0) has
+            its centre at (0, 0).
+        unit: ``"m"`` or ``"mm"``.
+
+    Returns:
+        (H, W, 3) float32 in metres, x to the right, y down, z forward; 0 where there is no depth.
+
+    """
+    if unit not in UNITS:
+        raise ValueError(f"unit must be 'm' or 'mm', got {unit!r}")
+    plain = depth.detach().cpu().numpy() if isinstance(depth, Tensor) else depth
+    z = np.asarray(plain, np.float64) * UNITS[unit]
+    if z.ndim != 2:
+        raise ValueError(f"xyz_from_depth: depth must be (H, W), got {z.shape}")
+    k = np.asarray(intrinsics, np.float64)
+    if k.shape not in ((4,), (3, 3)):
+        raise ValueError(
+            f"xyz_from_depth: intrinsics must be (fx, fy, cx, cy) or a 3x3 matrix, got {k.shape}"
+        )
+    values = k if k.ndim == 1 else [k[0, 0], k[1, 1], k[0, 2], k[1, 2]]
+    fx, fy, cx, cy = (float(i) for i in values)
+    if not (fx > 0 and fy > 0):
+        raise ValueError(f"xyz_from_depth: focal lengths must be positive, got {fx}, {fy}")
+    z = np.where(np.isfinite(z) & (z > 0), z, 0.0)
+    v, u = np.indices(z.shape)
+    return np.stack([(u - cx) / fx * z, (v - cy) / fy * z, z], -1).astype(np.float32)
