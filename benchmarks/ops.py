@@ -15,26 +15,23 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import argparse
 import importlib
 import json
-import platform
 import statistics
-import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import torch
+from _environment import environment
 
 from cmad import ops
 from cmad.testing import reference
 from cmad.testing.cases import CASES, Case, moved, to_torch
 
 Baseline = tuple[str, Callable[[], object]]
-PACKAGES = ("cmad-vision", "torch", "numpy", "scipy", "scikit-learn", "open3d")
 
 
 def optional(name: str) -> ModuleType | None:
@@ -237,32 +234,6 @@ def lines(result) -> list[str]:
     rows = rows or [f"{'none installed':24}{'':19}"]
     first = f"{result['case']:40}{ours:30}{rows[0]}{result['gb_per_s']:7.2f}  {result['checked']}"
     return [first, *(f"{'':70}{row}" for row in rows[1:])]
-
-
-def environment() -> dict[str, object]:
-    def installed(package: str) -> str:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return "not installed"
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-    cpuinfo = Path("/proc/cpuinfo")
-    names = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    model = next((n.split(":")[1].strip() for n in names if n.startswith("model name")), "")
-    commit = git("rev-parse", "--short", "HEAD") or "unknown"
-    return {
-        "commit": commit + ("-dirty" if git("status", "--porcelain") else ""),
-        "python": platform.python_version(),
-        "versions": {package: installed(package) for package in PACKAGES},
-        "cpu": model or platform.processor(),
-        "avx": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "load": os.getloadavg()[0],
-    }
 
 
 def main() -> None:

@@ -1,3 +1,4 @@
+import importlib
 import os
 from pathlib import Path
 
@@ -10,3 +11,12 @@ def fixtures_dir():
     if not os.environ.get("CMAD_FIXTURES"):
         pytest.skip("CMAD_FIXTURES names no directory of published arrays")
     return Path(os.environ["CMAD_FIXTURES"])
+
+
+@pytest.fixture(scope="session")
+def open3d():
+    """The module, an extra that also needs system libraries."""
+    try:
+        return importlib.import_module("open3d")
+    except (ImportError, OSError) as error:
+        pytest.skip(f"open3d, an extra, cannot be imported: {error}")

@@ -1,6 +1,7 @@
 """The whole job on synthetic parts: fit, calibrate, score, judge. No download, no data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -9,6 +10,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 import tifffile
+import torch
 from PIL import Image
 
 from cmad.datasets import Synthetic
@@ -23,7 +25,6 @@ TRAIN, CALIBRATE, GOOD, DEFECTIVE = 24, 20, 20, 20
 """Parts of each purpose."""
 EPOCHS, PIXELS, BATCH = 150, 300, 2
 FALSE_REJECT_RATE = 0.05
-RGB, RGB_BLOCK, RGB_SIZE = "vit_tiny_patch16_224", 1, 896
 WEIGHTS_SEED = 0
 """Of the extractors' random weights, the same for all parts' seeds."""
 MARGIN = 12
@@ -134,7 +135,9 @@ def run(out: Path, seed: int = 0) -> DemoResult:
 
 def make_detector(seed: int) -> CFM:
     """Return the demo's untrained detector: small extractors with random weights, no download."""
-    rgb = ViT(RGB, block=RGB_BLOCK, image_size=RGB_SIZE, weights="random", seed=WEIGHTS_SEED)
+    # Untrained features are local: small tokens, of 2.5 mm, tell colours apart, and large groups,
+    # 8 mm across, tell shapes apart.
+    rgb = ViT("vit_tiny_patch16_224", block=1, image_size=896, weights="random", seed=WEIGHTS_SEED)
     xyz = PointMAE(
         groups=512, group_size=128, dim=192, heads=3, blocks=1, weights="random", seed=WEIGHTS_SEED
     )
@@ -204,6 +207,20 @@ def _write(sample: Sample, folder: Path) -> None:
     tifffile.imwrite(folder / kind / "xyz" / f"{number}.tiff", points, photometric="rgb")
     mask = Image.fromarray(255 * _mask(sample).astype(np.uint8))
     mask.save(folder / kind / "gt" / f"{number}.png")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread; its products are so small here that two wait for each other.
+
+    On a free machine a second thread gains little, on a busy one it costs minutes.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Clock:

@@ -7,11 +7,6 @@ import torch
 from cmad.extractors import FPFH, from_config
 
 
-@pytest.fixture(scope="session")
-def open3d():
-    return pytest.importorskip("open3d", reason="open3d, an extra, is not installed")
-
-
 def test_fitted_features_have_mean_0_and_deviation_1(open3d, cloud):
     extractor, clouds = FPFH(), [cloud(300, s) for s in range(3)]
     assert extractor.takes_statistics

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cmad.calibrate import check_parts
 from cmad.cli._common import command, note_random
 from cmad.datasets import Folder, MVTec3D
 from cmad.datasets.files import LazySamples
@@ -84,6 +85,10 @@ def fit(
             show_default="all",
         ),
     ] = None,
+    batch_size: Annotated[
+        int,
+        typer.Option(help="Parts per training step; take more with few pixels of each."),
+    ] = 4,
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     include_extractors: Annotated[
@@ -109,6 +114,8 @@ def fit(
     _check_out(out)
     train = _good_parts(data, category, "train")
     held_out = _held_out(data, category, false_reject_rate, calibrate)
+    if held_out is not None and false_reject_rate is not None:
+        check_parts(len(held_out), false_reject_rate)  # now, not after hours of training
     detector = CFM(
         variant=variant,
         preset=preset,
@@ -123,19 +130,20 @@ def fit(
     typer.echo(f"2D  {described[0]}\n3D  {described[1]}")
     note_random(*described)
     begin = perf_counter()
-    detector.fit(train, epochs=epochs, pixels_per_image=pixels_per_image)
+    detector.fit(train, epochs=epochs, pixels_per_image=pixels_per_image, batch_size=batch_size)
     loss = sum(detector.losses[-1])
     typer.echo(
         f"fitted {len(train)} good parts, {epochs} epochs, in {perf_counter() - begin:.1f} s; "
         f"last loss {loss:.4f}"
     )
+    detector.save(out, include_extractors)  # whatever a held-out part may do
     if held_out is not None and false_reject_rate is not None:
         threshold = detector.calibrate(held_out, false_reject_rate)
         typer.echo(
             f"threshold {threshold:.6g}: at most {false_reject_rate:g} of good parts rejected, "
             f"from {len(held_out)} held-out good parts"
         )
-    detector.save(out, include_extractors)
+        detector.save(out, include_extractors)
     typer.echo(f"saved {out}, {out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -1,0 +1,39 @@
+"""What the documentation says exists, exists: links, and the README's Python example runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    text = page.read_text()
+    links = [t for t in re.findall(r"\]\(([^)#\s]+)", text) if not t.startswith("http")]
+    missing = [t for t in links if not (page.parent / t).exists()]
+    assert not missing
+
+
+def test_every_page_is_linked_from_another():
+    linked = set()
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+            if not target.startswith("http"):
+                linked.add((page.parent / target).resolve())
+    assert [p for p in PAGES[1:] if p.resolve() not in linked] == []
+
+
+@pytest.mark.slow
+def test_the_example_of_the_readme_runs(tmp_path):
+    example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S).group(1)
+    ran = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert re.fullmatch(r"\d+\.\d+ \(400, 400\)", ran.stdout.strip())
+    assert (tmp_path / "part.cmad").stat().st_size > 1000
