@@ -121,6 +121,26 @@ def test_a_defective_part_among_the_good_ones_is_named(run, data, tmp_path):
     assert not (tmp_path / "m.cmad").exists()
 
 
+def test_too_few_held_out_parts_are_counted_before_training(run, data, tmp_path):
+    out = tmp_path / "m.cmad"
+    result = run("fit", data, "--category", "cover", "-o", out, "-r", "0.1", *QUICK)
+    assert result.code == 1
+    assert "needs at least 9 good parts, got 2" in result.err
+    assert "fitted" not in result.out
+    assert not out.exists()
+
+
+def test_a_held_out_part_that_cannot_be_read_costs_the_threshold_not_the_model(run, data, tmp_path):
+    shutil.copytree(data / "cover", tmp_path / "data" / "cover")
+    bad = sorted((tmp_path / "data" / "cover" / "validation").rglob("*.tiff"))[-1]
+    bad.write_bytes(bad.read_bytes()[:100])
+    out = tmp_path / "m.cmad"
+    result = run("fit", tmp_path / "data", "--category", "cover", "-o", out, "-r", "0.4", *QUICK)
+    assert result.code == 1
+    assert bad.name in result.err
+    assert cmad.load(out).threshold is None
+
+
 def test_traceback_shows_where_an_error_came_from(run, tmp_path):
     with pytest.raises(FileNotFoundError, match="no such model file"):
         run("info", tmp_path / "gone.cmad", "--traceback")

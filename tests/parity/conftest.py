@@ -58,12 +58,12 @@ def published(detweights):
     """Make the detector of a fixture's configuration, with the generator's weights."""
     import timm
 
-    def make(config):
+    def make(config, size):
         dim, depth, heads = config.get("vit", (96, config.get("vit_depth", 4), 3))
         if config["kind"] == "full":
             dim, depth, heads = config["D2"], config["vit_depth"], 12
         vit = timm.models.VisionTransformer(
-            img_size=224, patch_size=8, embed_dim=dim, depth=depth, num_heads=heads, num_classes=0
+            img_size=size, patch_size=8, embed_dim=dim, depth=depth, num_heads=heads, num_classes=0
         )
         detweights.fill(vit, config["wseed"], "rgb.")
         width = config.get("trans_dim", 384 if config["kind"] == "full" else 48)
@@ -76,6 +76,7 @@ def published(detweights):
         xyz = cmad.extractors.PointMAE(
             weights=state, group_size=config["M"], published=True, **shape
         )
-        return cmad.CFM(preset="official", rgb=cmad.extractors.ViT(vit), xyz=xyz, precision="fp32")
+        rgb = cmad.extractors.ViT(vit)
+        return cmad.CFM(preset="official", rgb=rgb, xyz=xyz, image_size=size, precision="fp32")
 
     return make

@@ -42,7 +42,7 @@ def configuration(path, arrays):
 @pytest.mark.slow
 def test_training_and_inference_are_the_published_ones(each_fixture, synth, detweights, published):
     for path, arrays in each_fixture("cfm_e2e_*.npz"):
-        detector = published(configuration(path, arrays))
+        detector = published(configuration(path, arrays), 2 * arrays["pred_maps_stride2"].shape[-1])
         how = detector.pipeline.preprocessing
         samples = list(raw_samples(arrays, synth))
         with FeatureStore(torch.float32) as store:

@@ -1,5 +1,7 @@
 """Preprocessing against the arrays of the published scripts (semantics A)."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -41,25 +43,23 @@ def test_the_part_is_the_published_one_beside_pixels_near_the_threshold(
 
 def test_rgb_and_masks_are_resized_as_published(each_fixture, synth):
     for path, arrays in each_fixture("resize*.npz"):
-        for size in sizes(arrays, "_rgb224"):
-            h, w = map(int, size.split("x"))
-            made = (
-                synth.generate(seed, h, w, defect)
-                for seed in range(int(arrays["seed"]), int(arrays["seed"]) + 4)
-                for defect in DEFECTS
-            )
+        cases = [re.fullmatch(r"((\d+)x(\d+))_rgb(\d+)", key) for key in arrays]
+        for case in filter(None, cases):
+            size, (h, w, grid) = case[1], (int(case[i]) for i in (2, 3, 4))
+            seed = int(arrays["seed"])  # of the file; its samples have one near it
+            made = (synth.generate(s, h, w, d) for s in range(seed - 2, seed + 10) for d in DEFECTS)
             sha = str(arrays[f"{size}_rgb_sha256"])
             sample = next(s for s in made if synth.sha(s["rgb"]) == sha)
             for preset in ("paper", "official"):
                 frame = prepare(
                     Sample(sample["rgb"], sample["xyz"]),
-                    Preprocessing(224, 224, preset),
+                    Preprocessing(grid, grid, preset),
                     keep=torch.ones(h, w, dtype=torch.bool),
                 )
                 got = frame.rgb.permute(1, 2, 0).numpy()
-                np.testing.assert_array_equal(got, arrays[f"{size}_rgb224"], err_msg=str(path))
-            mask = mask_to_grid(arrays[f"{size}_gt"] > 0, Preprocessing(224))
-            np.testing.assert_array_equal(mask, arrays[f"{size}_gt224"] > 0)
+                np.testing.assert_array_equal(got, arrays[case[0]], err_msg=str(path))
+            mask = mask_to_grid(arrays[f"{size}_gt"] > 0, Preprocessing(grid))
+            np.testing.assert_array_equal(mask, arrays[f"{size}_gt{grid}"] > 0)
 
 
 def test_official_xyz_takes_the_published_rows(each_fixture):
