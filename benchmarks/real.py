@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from _environment import environment
+from PIL import Image
 
 import cmad
 from cmad.detectors import cfm
@@ -88,6 +89,7 @@ def run(kind, args):
             (Pipeline, "frame", "prepare"),
             (type(vit), "tokens", "2D extractor"),
             (type(detector.pipeline.xyz), "points", "3D extractor"),
+            (type(detector.pipeline.xyz), "fit", "3D statistics"),
             (cmad.CFM, "discrepancies", "map and compare"),
         ):
             timed.enter_context(clock.wrapped(owner, name, stage))
@@ -141,7 +143,7 @@ def sheet(samples, predictions, path):
         overlay = pictures.overlay(sample.rgb, prediction.map, 0.0, high)
         rows.append(
             [
-                sample.rgb,
+                Image.fromarray(sample.rgb),
                 pictures.depth(sample.xyz),
                 pictures.outline(overlay, sample.mask),
                 pictures.colour(prediction.map, 0.0, high),

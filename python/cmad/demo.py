@@ -82,7 +82,8 @@ def run(out: Path, seed: int = 0) -> DemoResult:
     )
     clock.lap("make the parts")
     detector = make_detector(seed)
-    detector.fit(train, epochs=EPOCHS, pixels_per_image=PIXELS, batch_size=BATCH)
+    with _one_thread():
+        detector.fit(train, epochs=EPOCHS, pixels_per_image=PIXELS, batch_size=BATCH)
     clock.lap("fit")
     threshold = detector.calibrate(held_out, FALSE_REJECT_RATE)
     clock.lap("calibrate")

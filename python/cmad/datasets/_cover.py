@@ -17,8 +17,8 @@ RECESS_AT, RECESS_RADIUS = -13.0, 4.0
 RIB_PITCH = 5.0
 
 BODY = np.array([0.70, 0.45, 0.20], np.float32)
-COATED = np.array([0.22, 0.19, 0.19], np.float32)  # the raised ring and the recess
-PAINTED = np.array([0.80, 0.77, 0.68], np.float32)  # the boss
+COATED = np.array([0.40, 0.28, 0.18], np.float32)  # the raised ring and the recess
+PAINTED = np.array([0.76, 0.62, 0.42], np.float32)  # the boss
 BELT = np.array([0.17, 0.20, 0.22], np.float32)
 BARE = np.array([0.88, 0.84, 0.78], np.float32)  # where a scratch has taken the surface off
 STAINS = np.array([[0.08, 0.07, 0.06], [0.14, 0.27, 0.45], [0.66, 0.68, 0.40]], np.float32)
