@@ -92,8 +92,7 @@ def smoothing_taps(size: int, preset: str) -> tuple[Tensor, Tensor]:
         size: S, pixels along each side.
         preset: ``"paper"``: the 3x3 mean, zeros beyond the image (CFM, section 3.1).
             ``"official"``: the published average pooling without padding followed by an adaptive
-            one back to S, a blur of 4 pixels with a shift of half a pixel to the centre
-           .
+            one back to S, a blur of 4 pixels with a shift of half a pixel to the centre.
 
     Returns:
         first (S,) int64 and tap (S, T) float32 as `cmad.ops.pixel_weights` takes them.
@@ -180,7 +179,7 @@ def rows(
 
 
 def _linear(at: Tensor, cells: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Lower cell, upper cell and the upper one's share, pixel centres aligned at the corners."""
+    """Lower cell, upper cell and the upper one's share, as torch with align_corners=False."""
     position = ((at + 0.5) * (cells / size) - 0.5).clamp(min=0)
     lower = position.long().clamp(max=cells - 1)
     return lower, (lower + 1).clamp(max=cells - 1), position - lower

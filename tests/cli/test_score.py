@@ -170,8 +170,8 @@ def test_points_in_millimetres_are_refused_by_name_and_accepted_with_the_unit(
     assert 'unit="mm"' in refused.err
     accepted = run("score", model, *files, "--out", tmp_path / "mm", "--unit", "mm")
     assert accepted.code == 0, accepted.err
-    want = detector.predict(sample.rgb, sample.xyz).score
-    assert lines(tmp_path / "mm")[0]["score"] == pytest.approx(want, rel=1e-3)
+    want = detector.predict(sample.rgb, sample.xyz * np.float32(1000), unit="mm").score
+    assert lines(tmp_path / "mm")[0]["score"] == want
 
 
 def test_a_model_without_threshold_gives_scores_without_verdict(run, detector, data, tmp_path):
