@@ -18,7 +18,7 @@ LAYERS = [
     {"api", "evaluate", "report", "serve", "scale"},
     {"detectors"},
     {"nn", "bank", "maps", "pipeline", "calibrate", "regions", "store", "model_file"},
-    {"preprocess", "extractors"},
+    {"preprocess", "extractors", "cache"},
     {"ops"},
     {"_native"},
 ]

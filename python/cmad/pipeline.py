@@ -1,30 +1,88 @@
 """Sample to features: joins preprocessing, the frozen extractors and the sparse weights."""
 
-from dataclasses import dataclass
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
 from cmad import ops
+from cmad.cache import Cache, digest, named, versions
 from cmad.extractors import RgbExtractor, XyzExtractor
-from cmad.preprocess import Preprocessing, prepare
-from cmad.types import Features, Frame, PixelWeights, Points, Sample
+from cmad.preprocess import CONSTANTS, Preprocessing, prepare
+from cmad.types import Features, Frame, PixelWeights, Points, Sample, Window
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Everything of a detector that is not learnt."""
+    """Everything of a detector that is not learnt.
+
+    With a cache, what was computed once is read again, bit for bit the same. Each stage is looked
+    up by the content of what goes into it and by everything that decides its result: constants,
+    configuration, a hash of the weights, statistics, precision, versions. So a part is found again
+    under another name, from another file, or from no file at all; an image that was saved again
+    with equal pixels, too.
+    """
 
     rgb: RgbExtractor
     xyz: XyzExtractor
     preprocessing: Preprocessing
     precision: torch.dtype = torch.float32
     """Of the 2D extractor's and the mappings' arithmetic; results are float32."""
+    cache: Cache | None = None
+    """Keeps frames, features and statistics of the 3D extractor; None computes everything."""
+
+    def extract(self, sample: Sample) -> Features:
+        """Prepare a sample and extract its features, both through the cache."""
+        return self.cached_features(self.frame(sample))
 
     def frame(self, sample: Sample) -> Frame:
-        """Prepare a sample; see `cmad.preprocess.prepare`."""
-        return prepare(sample, self.preprocessing)
+        """Prepare a sample, through the cache; see `cmad.preprocess.prepare`."""
+        arrays = sample.rgb, sample.xyz
+        if self.cache is None or not all(isinstance(a, np.ndarray | Tensor) for a in arrays):
+            return prepare(sample, self.preprocessing)
+        key = digest(*arrays, asdict(self.preprocessing), CONSTANTS, versions())
+        kept = self.cache.get("frame", key)
+        if kept is not None:
+            window = Window(*kept.pop("window").tolist())
+            return Frame(**kept, window=window, name=sample.name)
+        frame = prepare(sample, self.preprocessing)
+        self.cache.put(
+            "frame",
+            key,
+            {
+                "rgb": frame.rgb,
+                "xyz": frame.xyz,
+                "valid": frame.valid,
+                "window": torch.tensor(astuple(frame.window)),
+            },
+        )
+        return frame
+
+    def cached_features(self, frame: Frame, points: Points | None = None) -> Features:
+        """Extract the features of a frame as `features` does, through the cache.
+
+        Kept is what the extractors made, about 9 MB for 784 tokens of 768 and 1024 centres of 1152.
+        The weights composed from it are larger and cheap, so they are computed again. Frames that
+        come up only once, such as augmented ones, belong to `features`.
+        """
+        if self.cache is None:
+            return self.features(frame, points)
+        key = digest(
+            *(frame.rgb, frame.xyz, frame.valid, self.rgb.config(), self.rgb.fingerprint()),
+            *(self.xyz.config(), self.xyz.fingerprint(), *named(self.xyz.statistics)),
+            *(str(self.precision), versions()),
+        )
+        kept = self.cache.get("features", key)
+        if kept is None:
+            tokens, points = self._tokens(frame), points or self._points(frame)
+            self.cache.put("features", key, {"tokens": tokens, **vars(points)})
+        else:
+            tokens, points = kept.pop("tokens"), Points(**kept)
+        return self._joined(frame, tokens, points)
 
     def features(self, frame: Frame, points: Points | None = None) -> Features:
         """Extract the features of a frame.
@@ -39,11 +97,44 @@ class Pipeline:
             reaches.
 
         """
+        return self._joined(frame, self._tokens(frame), points or self._points(frame))
+
+    def with_statistics(self, frames: Sequence[Frame]) -> tuple["Pipeline", list[Points] | None]:
+        """Take the statistics of the 3D extractor from training frames, through the cache.
+
+        Args:
+            frames: of good parts, one or more.
+
+        Returns:
+            The pipeline with these statistics in a copy of its 3D extractor, and what that makes of
+            each frame where it came for free.
+
+        """
+        xyz = copy.deepcopy(self.xyz)
+        pipeline = replace(self, xyz=xyz)
+        clouds = [frame.xyz[frame.valid] for frame in frames]
+        if self.cache is None:
+            return pipeline, xyz.fit(clouds)
+        key = digest(*clouds, xyz.config(), xyz.fingerprint(), versions())
+        kept = self.cache.get("statistics", key)
+        if kept is not None:
+            xyz.load_statistics(kept)
+            return pipeline, None
+        points = xyz.fit(clouds)
+        self.cache.put("statistics", key, xyz.statistics)
+        return pipeline, points
+
+    def _tokens(self, frame: Frame) -> Tensor:
         with torch.inference_mode(), arithmetic(self.precision):
             tokens = self.rgb.tokens(frame.rgb[None])[0].float()
-        points = points or self.xyz.points(frame.xyz[frame.valid])
+        return tokens.permute(1, 2, 0).contiguous().clone()
+
+    def _points(self, frame: Frame) -> Points:
+        return self.xyz.points(frame.xyz[frame.valid])
+
+    def _joined(self, frame: Frame, tokens: Tensor, points: Points) -> Features:
         return Features(
-            tokens=tokens.permute(1, 2, 0).contiguous().clone(),
+            tokens=tokens,
             centres=points.features,
             weights=pixel_weights(points, frame.valid, self.preprocessing.preset),
             image_size=self.preprocessing.image_size,

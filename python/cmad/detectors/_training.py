@@ -1,9 +1,7 @@
 """Training of CFM's mappings on features that are extracted once."""
 
-import copy
 import itertools
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -45,12 +43,10 @@ def extract(
         if pipeline.xyz.takes_statistics:
             first = list(itertools.islice(frames, STATISTICS_FRAMES))
         if first:
-            xyz = copy.deepcopy(pipeline.xyz)
-            known = xyz.fit([frame.xyz[frame.valid] for frame in first])
-            pipeline = replace(pipeline, xyz=xyz)
+            pipeline, known = pipeline.with_statistics(first)
         for i, frame in enumerate(itertools.chain(first, frames)):
             points = known[i] if known is not None and i < len(known) else None
-            store.append(pipeline.features(frame, points))
+            store.append(pipeline.cached_features(frame, points))
             step()
     return pipeline
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cmad import maps, model_file, ops
+from cmad.cache import Cache
 from cmad.calibrate import check_parts, conformal_threshold
 from cmad.detectors._inputs import (
     VARIANTS,
@@ -54,6 +55,7 @@ class CFM:
         device: str = "auto",
         precision: str = "auto",
         seed: int = 0,
+        cache: str | Path | None = None,
     ) -> None:
         """Make an untrained detector.
 
@@ -74,6 +76,9 @@ class CFM:
                 ``"auto"`` is fp32 arithmetic with training features kept in half precision.
             seed: of everything random: mapping weights, pixel and frame order, random extractor
                 weights, the background plane.
+            cache: folder that prepared frames and features of every part are kept in, also those
+                of `predict`, to be read where the same part comes again: some 10 MB a part, never
+                evicted (`cmad.cache.Cache`). None keeps nothing. Not saved with the model.
 
         Raises:
             ValueError: an option is not one of the above.
@@ -103,6 +108,7 @@ class CFM:
             xyz,
             Preprocessing(image_size, rgb.image_size, preset, seed),
             PRECISIONS.get(precision, torch.float32),
+            None if cache is None else Cache(cache),
         )
         self.mappings: Mappings | None = None
         """The trained networks; None before `fit`."""
@@ -378,7 +384,7 @@ class CFM:
 
     def _predict(self, sample: Sample, resolution: str) -> Prediction:
         self._trained()
-        features = self.features(self.pipeline.frame(sample))
+        features = self.pipeline.extract(sample)
         psi_2d, psi_3d = self.discrepancies(features)
         named = {"2d": psi_2d, "3d": psi_3d}
         fused = maps.fuse(psi_2d, psi_3d)
