@@ -6,7 +6,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from cmad.datasets.files import LazySamples, find_parts, read_mask, read_rgb, read_sample, read_xyz
+from cmad.datasets.files import LazySamples, read_mask, read_rgb, read_sample, read_xyz
+from cmad.datasets.parts import find_parts
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 POINTS = np.random.default_rng(1).normal(size=(5, 7, 3)).astype(np.float32)
@@ -108,9 +109,9 @@ def test_points_of_another_shape_or_type_are_refused(tmp_path, points, got):
         read_xyz(path)
 
 
-def test_points_in_a_file_that_is_not_tiff_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"a\.ply: xyz must be a TIFF file"):
-        read_xyz(tmp_path / "a.ply")
+def test_points_in_a_file_of_another_type_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.obj: xyz must be one of \.tif, \.tiff, \.ply"):
+        read_xyz(tmp_path / "a.obj")
 
 
 @pytest.mark.parametrize("read", [read_rgb, read_xyz, read_mask])

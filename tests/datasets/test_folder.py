@@ -135,9 +135,9 @@ def test_a_missing_or_unknown_or_broken_file_is_named(pair, tmp_path):
     rgb, xyz = pair("a")
     with pytest.raises(FileNotFoundError, match=r"paths must be files, got .*none\.png"):
         Pairs([tmp_path / "none.png", xyz])
-    (tmp_path / "a.ply").touch()
-    with pytest.raises(ValueError, match=r"a\.ply must be one of \.png, .*\.tiff"):
-        Pairs([rgb, tmp_path / "a.ply"])
+    (tmp_path / "a.obj").touch()
+    with pytest.raises(ValueError, match=r"a\.obj must be one of \.png, .*\.tiff, \.ply"):
+        Pairs([rgb, tmp_path / "a.obj"])
     xyz.write_bytes(b"II*\0")
     with pytest.raises(ValueError, match=r"a\.tiff: cannot be read"):
         Pairs([rgb, xyz])

@@ -32,8 +32,9 @@ def score(
         list[Path],
         typer.Argument(
             metavar="PATH...",
-            help="The parts: image and points files in turn (a.png a.tiff b.png b.tiff), folders "
-            "with the pairs rgb/NAME.png and xyz/NAME.tiff at any depth, or both.",
+            help="The parts: image and points files in turn (a.png a.tiff b.png b.ply), folders "
+            "with the pairs rgb/NAME.png and xyz/NAME.tiff at any depth, or both. Points are TIFF, "
+            "PLY, PCD or NPZ; with --intrinsics also depth images, PNG with 16 bits.",
             show_default=False,
         ),
     ],
@@ -41,6 +42,13 @@ def score(
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.")
     ] = Path("scores"),
     unit: Annotated[str, typer.Option(help="Of the points: m or mm.")] = "m",
+    intrinsics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FX,FY,CX,CY", help="Of the depth camera, in pixels.", show_default=False
+        ),
+    ] = None,
+    depth_unit: Annotated[str, typer.Option(help="Of a depth image's steps: m or mm.")] = "mm",
     maps: Annotated[bool, typer.Option(help="Write maps/NAME.tiff.")] = True,
     overlays: Annotated[bool, typer.Option(help="Write overlays/NAME.png.")] = True,
 ) -> None:
@@ -58,8 +66,11 @@ def score(
     Where the truth is known (folders named good/ or after the defect, masks in gt/) a table says
     how well the model did.
     """
-    to_metres(np.zeros(0), unit)  # a wrong unit is no fault of any part
-    sources = _sources(paths)
+    for name in (unit, depth_unit):
+        to_metres(np.zeros(0), name)  # a wrong unit is no fault of any part
+    if intrinsics is not None and unit != "m":
+        raise ValueError("--unit is not of depth images; with --intrinsics pass --depth-unit")
+    sources = _sources(paths, _camera(intrinsics), depth_unit)
     total = sum(len(samples) for _, samples in sources)
     detector = load(model)
     tally = Tally(detector.pipeline.preprocessing, detector.threshold)
@@ -91,11 +102,30 @@ def score(
         raise RuntimeError(f"{failed} of {total} parts could not be scored, see {out}/scores.csv")
 
 
-def _sources(paths: list[Path]) -> list[tuple[str, LazySamples]]:
+def _camera(intrinsics: str | None) -> list[float] | None:
+    """Read fx, fy, cx and cy."""
+    if intrinsics is None:
+        return None
+    try:
+        camera = [float(number) for number in intrinsics.split(",")]
+    except ValueError:
+        camera = []
+    if len(camera) != 4 or not (np.isfinite(camera).all() and min(camera[:2]) > 0):
+        raise ValueError(
+            f"--intrinsics must be FX,FY,CX,CY, focal lengths above 0, got {intrinsics!r}"
+        )
+    return camera
+
+
+def _sources(
+    paths: list[Path], intrinsics: list[float] | None, depth_unit: str
+) -> list[tuple[str, LazySamples]]:
     """List what to score: a prefix for the names, needed where there are several, and the parts."""
     folders = [path for path in paths if path.is_dir()]
     files = [path for path in paths if not path.is_dir()]
-    sources: list[tuple[str, LazySamples]] = [("", Pairs(files))] if files else []
+    sources: list[tuple[str, LazySamples]] = []
+    if files:
+        sources = [("", Pairs(files, intrinsics=intrinsics, depth_unit=depth_unit))]
     several = len(folders) + len(sources) > 1
     for folder in folders:
         sources.append((f"{folder.absolute().name}/" if several else "", Folder(folder)))
@@ -105,13 +135,11 @@ def _sources(paths: list[Path]) -> list[tuple[str, LazySamples]]:
 def _read(sources: list[tuple[str, LazySamples]]) -> Iterator[tuple[str, Sample | Exception]]:
     """Read one part after the other; one that cannot be read comes as the error."""
     for prefix, samples in sources:
-        for i in range(len(samples)):
+        for i, name in enumerate(samples.names):
             try:
-                sample = samples[i]
+                yield f"{prefix}{name}", samples[i]
             except EXPECTED as error:
-                yield f"{prefix}part-{i + 1}", error
-            else:
-                yield f"{prefix}{sample.name}", sample
+                yield f"{prefix}{name}", error
 
 
 def _predict(detector: CFM, sample: Sample, unit: str) -> tuple[Prediction, Prediction]:

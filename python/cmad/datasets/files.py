@@ -1,6 +1,8 @@
-"""From files to samples: reading images, points and masks, and finding what belongs together."""
+"""From files to samples: reading images, points, depths and masks."""
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import SupportsIndex, overload
 
@@ -9,18 +11,35 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
+from cmad.datasets.points import READERS
 from cmad.types import Sample
 
 TIFF_SUFFIXES = (".tif", ".tiff")
+POINTS_SUFFIXES = (*TIFF_SUFFIXES, *READERS)
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", *TIFF_SUFFIXES)
 
 
 class LazySamples(Sequence[Sample]):
     """A sequence that reads or makes a sample each time it is asked for; a slice is lazy too."""
 
-    def __init__(self, sources: Sequence[Callable[[], Sample]]) -> None:
-        """Take one function without arguments per sample."""
+    names: tuple[str, ...]
+    """Of the samples, known without reading any."""
+
+    def __init__(
+        self, sources: Sequence[Callable[[], Sample]], names: Sequence[str] | None = None
+    ) -> None:
+        """Take one function without arguments per sample, and their names.
+
+        Without names they are called ``part-1``, ``part-2``, ...
+        """
         self._sources = list(sources)
+        numbered = [f"part-{i + 1}" for i in range(len(sources))]
+        self.names = tuple(numbered if names is None else names)
+        if len(self.names) != len(self._sources):
+            raise ValueError(
+                f"LazySamples: names must be as many as samples, got {len(self.names)} "
+                f"and {len(self._sources)}"
+            )
 
     def __len__(self) -> int:
         """Return the number of samples, without reading any."""
@@ -33,12 +52,46 @@ class LazySamples(Sequence[Sample]):
     def __getitem__(self, index: SupportsIndex | slice) -> "Sample | LazySamples":
         """Read one sample, or select several without reading them."""
         if isinstance(index, slice):
-            return LazySamples(self._sources[index])
+            return self.take(range(len(self))[index])
         return self._sources[index]()
 
     def __iter__(self) -> Iterator[Sample]:
         """Read one sample after the other."""
         return (source() for source in self._sources)
+
+    def take(self, indices: Iterable[int]) -> "LazySamples":
+        """Select samples by their positions, in this order, without reading them."""
+        chosen = list(indices)
+        return LazySamples([self._sources[i] for i in chosen], [self.names[i] for i in chosen])
+
+    def few_shot(self, count: int, seed: int = 0) -> "LazySamples":
+        """Draw samples without replacement, without reading them; the papers use 5, 10 and 50.
+
+        They are the first ``count`` of one order that depends on seed and names only, see `drawn`,
+        so the 5 of a seed are among its 10, and the choice is the same on every machine.
+
+        Args:
+            count: how many, 1 to the number of samples.
+            seed: which draw.
+
+        Returns:
+            The samples drawn, in the order they have here.
+
+        """
+        if not 1 <= count <= len(self):
+            raise ValueError(f"few_shot: count must be in [1, {len(self)}], got {count}")
+        return self.take(sorted(drawn(self.names, seed)[:count]))
+
+
+def drawn(names: Sequence[str], seed: int) -> list[int]:
+    """Return the positions of names in an order drawn by seed.
+
+    It is the order of the SHA-256 hashes of ``"seed/name"`` as hexadecimal text; equal names keep
+    theirs. Unlike a random generator's, it stays the same between versions of libraries, and a name
+    that comes or goes leaves the order of the others as it is.
+    """
+    keys = [hashlib.sha256(f"{seed}/{name}".encode()).hexdigest() for name in names]
+    return sorted(range(len(keys)), key=keys.__getitem__)
 
 
 def read_rgb(path: str | Path) -> npt.NDArray[np.uint8]:
@@ -65,30 +118,61 @@ def read_rgb(path: str | Path) -> npt.NDArray[np.uint8]:
     return image.astype(np.uint8, copy=False)
 
 
-def read_xyz(path: str | Path) -> npt.NDArray[np.float32]:
-    """Read organised points from a TIFF file.
+def read_xyz(path: str | Path, size: tuple[int, int] | None = None) -> npt.NDArray[np.float32]:
+    """Read organised points from a TIFF, PLY, PCD or NPZ file.
 
     Args:
-        path: of the file: one page, three channels, 32-bit or 64-bit floats.
+        path: of the file. TIFF: one page, three channels, 32-bit or 64-bit floats. PLY and PCD:
+            ASCII or binary, with x, y and z for each pixel, row by row. NPZ: the array ``xyz``, or
+            the only one.
+        size: (H, W) of the image that the points belong to, for PLY files that do not say theirs.
 
     Returns:
         (H, W, 3) float32, in the file's unit; 64-bit values are rounded.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not readable as TIFF, or of another shape or type.
+        ValueError: not readable, unorganised, or of another shape or type.
 
     """
     path = Path(path)
-    if path.suffix.lower() not in TIFF_SUFFIXES:
-        raise ValueError(f"{path}: xyz must be a TIFF file (.tif, .tiff)")
-    points = _read(path)
+    suffix = path.suffix.lower()
+    if suffix not in POINTS_SUFFIXES:
+        raise ValueError(f"{path}: xyz must be one of {', '.join(POINTS_SUFFIXES)}")
+    if suffix in TIFF_SUFFIXES:
+        points = _read(path)
+    else:
+        with _naming(path):
+            points = READERS[suffix](path, size)
     if points.ndim != 3 or points.shape[2] != 3 or points.dtype not in ("f4", "f8"):
         raise ValueError(
             f"{path}: xyz must be organised points, (H, W, 3) float32, got {_describe(points)}"
         )
     with np.errstate(over="ignore"):  # beyond float32 is infinite, and so an invalid point
         return points.astype(np.float32, copy=False)
+
+
+def read_depth(path: str | Path) -> npt.NDArray[np.generic]:
+    """Read a depth image: a PNG with one channel of 16 bits, or a TIFF of 16 bits or floats.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        (H, W), the numbers as stored.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not readable, or of another shape or type.
+
+    """
+    depth = _read(Path(path))
+    if depth.ndim != 2 or depth.dtype not in ("u2", "f4", "f8"):
+        raise ValueError(
+            f"{path}: depth must be an image with one channel of 16 bits, (H, W) uint16, "
+            f"got {_describe(depth)}"
+        )
+    return depth
 
 
 def read_mask(path: str | Path) -> npt.NDArray[np.bool_]:
@@ -121,7 +205,7 @@ def read_sample(
 
     Args:
         rgb: image file.
-        xyz: organised points, a TIFF file.
+        xyz: organised points, see `read_xyz`.
         mask: defect mask; without one the mask of a good part is zeros, of any other None.
         defect: kind of defect, ``"good"`` for none, None where not known.
         name: of the sample.
@@ -135,81 +219,77 @@ def read_sample(
             defect.
 
     """
-    image, points = read_rgb(rgb), read_xyz(xyz)
-    _expect_size(points, image, f"xyz {xyz}", f"rgb {rgb}")
-    truth = None
-    if mask is not None:
-        truth = read_mask(mask)
-        _expect_size(truth, image, f"mask {mask}", f"rgb {rgb}")
-        if defect == "good" and truth.any():
-            raise ValueError(
-                f"{mask}: the mask of a good part must be zero everywhere, "
-                f"got {int(truth.sum())} defect pixels"
-            )
-    elif defect == "good":
-        truth = np.zeros(image.shape[:2], np.bool_)
-    return Sample(image, points, truth, defect, name)
+    image = read_rgb(rgb)
+    points = read_xyz(xyz, image.shape[:2])
+    expect_size(points, image, f"xyz {xyz}", f"rgb {rgb}")
+    return Sample(image, points, read_truth(mask, image, rgb, defect), defect, name)
 
 
-def find_parts(folder: Path) -> list[tuple[str, Path, Path, Path | None]]:
-    """Find the files of each part in the subfolders ``rgb``, ``xyz`` and, where it is, ``gt``.
+def read_truth(
+    mask: Path | None, image: npt.NDArray[np.uint8], rgb: Path, defect: str | None
+) -> npt.NDArray[np.bool_] | None:
+    """Read the mask that belongs to an image; see `read_sample`.
 
-    Files belong together by their name without extension. Other types of file are passed over.
+    Args:
+        mask: file, or None.
+        image: (H, W, 3), what was read from ``rgb``.
+        rgb: image file, for messages.
+        defect: kind of defect.
 
     Returns:
-        Name, rgb, xyz and mask file (None where there is none) of each part, sorted by name.
-
-    Raises:
-        ValueError: an image without points, points without image, or two files for one thing.
+        (H, W) bool, or None where the truth is not known.
 
     """
-    rgb = _by_stem(folder / "rgb", IMAGE_SUFFIXES)
-    xyz = _by_stem(folder / "xyz", TIFF_SUFFIXES)
-    masks = _by_stem(folder / "gt", IMAGE_SUFFIXES)
-    for stem in sorted(rgb.keys() ^ xyz.keys()):
-        if stem in rgb:
-            raise ValueError(f"{rgb[stem]}: has no points, {folder / 'xyz' / stem}.tiff is missing")
-        raise ValueError(f"{xyz[stem]}: has no image, {folder / 'rgb' / stem}.png is missing")
-    return [(stem, rgb[stem], xyz[stem], masks.get(stem)) for stem in sorted(rgb)]
+    if mask is None:
+        return np.zeros(image.shape[:2], np.bool_) if defect == "good" else None
+    truth = read_mask(mask)
+    expect_size(truth, image, f"mask {mask}", f"rgb {rgb}")
+    if defect == "good" and truth.any():
+        raise ValueError(
+            f"{mask}: the mask of a good part must be zero everywhere, "
+            f"got {int(truth.sum())} defect pixels"
+        )
+    return truth
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn what a decoder raises into a ValueError that names the file."""
+    try:
+        yield
+    except (FileNotFoundError, MemoryError):
+        raise
+    except Exception as error:  # of many types, few of which name the file
+        raise ValueError(f"{path}: cannot be read: {error or type(error).__name__}") from error
 
 
 def _read(path: Path) -> npt.NDArray[np.generic]:
     """Decode a file as stored, (H, W) or (H, W, C), palettes as RGBA; errors name the file."""
-    try:
+    with _naming(path):
         if path.suffix.lower() in TIFF_SUFFIXES:
             with tifffile.TiffFile(path) as tiff:
                 return np.asarray(tiff.asarray())
         with path.open("rb") as file, Image.open(file) as image:
-            depth = _png_depth(path)
+            depth = png_bits(path)[0]
             if depth > 8 and not image.mode.startswith("I"):
                 raise ValueError(f"{depth} bits per channel; save it with 8")
             return np.array(image.convert("RGBA") if image.mode == "P" else image)
-    except (FileNotFoundError, MemoryError):
-        raise
-    except Exception as error:  # decoders raise errors of many types, few of which name the file
-        raise ValueError(f"{path}: cannot be read: {error or type(error).__name__}") from error
 
 
-def _png_depth(path: Path) -> int:
-    """Return the bits per channel of a PNG, which Pillow silently cuts to 8; 8 for other files."""
+def png_bits(path: Path) -> tuple[int, bool]:
+    """Return a PNG's bits per channel, and whether it is grey; 8 bits, not grey for other files.
+
+    Pillow silently cuts colours of 16 bits to 8.
+    """
     with path.open("rb") as file:
-        head = file.read(25)
-    return head[24] if head.startswith(b"\x89PNG\r\n\x1a\n") else 8
+        head = file.read(26)
+    return (head[24], head[25] == 0) if head.startswith(b"\x89PNG\r\n\x1a\n") else (8, False)
 
 
-def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
-            if path.stem in found:
-                raise ValueError(f"{path}: the same part has {found[path.stem].name} beside it")
-            found[path.stem] = path
-    return found
-
-
-def _expect_size(
+def expect_size(
     array: npt.NDArray[np.generic], image: npt.NDArray[np.generic], what: str, other: str
 ) -> None:
+    """Raise ValueError where an array has not the image's height and width."""
     if array.shape[:2] != image.shape[:2]:
         sizes = [f"{a.shape[0]}x{a.shape[1]}" for a in (array, image)]
         raise ValueError(

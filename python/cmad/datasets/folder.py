@@ -1,20 +1,12 @@
-"""Own data: folders of rgb/xyz pairs, and pairs named one by one."""
+"""Own data: folders of rgb/xyz pairs."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import tifffile
-
-from cmad.datasets.files import (
-    IMAGE_SUFFIXES,
-    TIFF_SUFFIXES,
-    LazySamples,
-    find_parts,
-    read_sample,
-)
+from cmad.datasets.files import LazySamples, read_sample
+from cmad.datasets.parts import find_parts
 from cmad.types import Sample
 
 
@@ -45,7 +37,7 @@ class Folder(LazySamples):
         root = Path(path)
         if not root.is_dir():
             raise FileNotFoundError(f"Folder: path must be a folder, got {root}")
-        sources = []
+        sources: list[partial[Sample]] = []
         for parent, folders, _ in os.walk(root, followlinks=True):
             folder = Path(parent)
             if ("rgb" in folders) != ("xyz" in folders):
@@ -58,60 +50,7 @@ class Folder(LazySamples):
             )
         if not sources:
             raise ValueError(f"Folder: {root} holds no pairs (rgb/NAME.png with xyz/NAME.tiff)")
-        super().__init__(sources)
-
-
-class Pairs(LazySamples):
-    """Parts named file by file: an image and a TIFF of points, then the next two, and so on.
-
-    The files of a pair may come in either order. Of TIFF files, floating-point ones are points,
-    others are images. Nothing is known of the truth: mask and defect are None. The name of a sample
-    is the path of its image below the folder that all images share, without extension.
-    """
-
-    def __init__(self, paths: Sequence[str | Path]) -> None:
-        """Pair the files up; of TIFF files this reads the headers.
-
-        Args:
-            paths: of the files, an even number.
-
-        Raises:
-            FileNotFoundError: a file is missing.
-            ValueError: an odd number of files, two of one kind in a pair, a type of file that is
-                neither, or two images that would have the same name.
-
-        """
-        files = [Path(path) for path in paths]
-        if not files or len(files) % 2:
-            raise ValueError(
-                "Pairs: paths must be pairs of an image and a TIFF of points, "
-                f"got {len(files)} files"
-            )
-        pairs = []
-        for first, second in zip(files[::2], files[1::2], strict=True):
-            kinds = _kind(first), _kind(second)
-            if kinds[0] == kinds[1]:
-                raise ValueError(
-                    f"Pairs: a pair must be an image and a TIFF of points, "
-                    f"got two of {kinds[0]}: {first} and {second}"
-                )
-            pairs.append((first, second) if kinds[0] == "rgb" else (second, first))
-        images = [Path(os.path.abspath(rgb)) for rgb, _ in pairs]
-        shared = os.path.commonpath([image.parent for image in images])
-        names = [image.relative_to(shared).with_suffix("").as_posix() for image in images]
-        taken: dict[str, Path] = {}
-        for (rgb, _), name in zip(pairs, names, strict=True):
-            if name in taken:
-                raise ValueError(
-                    f"Pairs: images must have names of their own, got {taken[name]} and {rgb}"
-                )
-            taken[name] = rgb
-        super().__init__(
-            [
-                partial(read_sample, rgb, xyz, name=name)
-                for (rgb, xyz), name in zip(pairs, names, strict=True)
-            ]
-        )
+        super().__init__(sources, [source.args[-1] for source in sources])
 
 
 def _sources(root: Path, folder: Path, masked: bool) -> list[partial[Sample]]:
@@ -132,18 +71,3 @@ def _read_by_mask(rgb: Path, xyz: Path, mask: Path | None, defect: str | None, n
     return replace(
         sample, defect="good" if sample.mask is None or not sample.mask.any() else "defect"
     )
-
-
-def _kind(path: Path) -> str:
-    """Tell ``"rgb"`` from ``"xyz"``."""
-    if not path.is_file():
-        raise FileNotFoundError(f"Pairs: paths must be files, got {path}")
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise ValueError(f"Pairs: {path} must be one of {', '.join(IMAGE_SUFFIXES)}")
-    if path.suffix.lower() not in TIFF_SUFFIXES:
-        return "rgb"
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            return "xyz" if tiff.series[0].dtype.kind == "f" else "rgb"
-    except Exception as error:  # as in files.py
-        raise ValueError(f"{path}: cannot be read: {error or type(error).__name__}") from error

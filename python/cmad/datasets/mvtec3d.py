@@ -3,7 +3,8 @@
 from functools import partial
 from pathlib import Path
 
-from cmad.datasets.files import LazySamples, find_parts, read_sample
+from cmad.datasets.files import LazySamples, read_sample
+from cmad.datasets.parts import find_parts
 
 SPLITS = ("train", "validation", "test")
 
@@ -39,16 +40,16 @@ class MVTec3D(LazySamples):
         folder = root / category / split
         if not folder.is_dir():
             raise FileNotFoundError(f"MVTec3D: {root / category} has no folder {split}/")
-        sources = []
+        sources, names = [], []
         for kind in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
             for stem, rgb, xyz, mask in find_parts(kind):
                 if mask is None and kind.name != "good":
                     raise ValueError(f"{rgb}: has no mask, {kind / 'gt' / stem}.png is missing")
-                name = f"{split}/{kind.name}/{stem}"
-                sources.append(partial(read_sample, rgb, xyz, mask, kind.name, name))
+                names.append(f"{split}/{kind.name}/{stem}")
+                sources.append(partial(read_sample, rgb, xyz, mask, kind.name, names[-1]))
         if not sources:
             raise ValueError(f"MVTec3D: {folder} holds no samples (<defect>/rgb and <defect>/xyz)")
-        super().__init__(sources)
+        super().__init__(sources, names)
 
 
 def _expect_category(root: Path, category: str) -> None:

@@ -68,14 +68,12 @@ class Synthetic(LazySamples):
         kinds = [(i, "good", i) for i in range(good)]
         kinds += [(i, KINDS[i % len(KINDS)], i // len(KINDS)) for i in range(defective)]
         entropy = (seed, SPLITS.index(split))
-        super().__init__(
-            [
-                partial(
-                    make, (*entropy, int(kind != "good"), i), kind, size, f"{split}/{kind}/{n:03d}"
-                )
-                for i, kind, n in kinds
-            ]
-        )
+        names = [f"{split}/{kind}/{n:03d}" for _, kind, n in kinds]
+        sources = [
+            partial(make, (*entropy, int(kind != "good"), i), kind, size, name)
+            for (i, kind, _), name in zip(kinds, names, strict=True)
+        ]
+        super().__init__(sources, names)
 
     @property
     def intrinsics(self) -> Floats:

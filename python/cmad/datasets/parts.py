@@ -1,0 +1,41 @@
+"""Which files make a part: finding what belongs together by name."""
+
+from pathlib import Path
+
+from cmad.datasets.files import IMAGE_SUFFIXES, POINTS_SUFFIXES
+
+
+def find_parts(folder: Path) -> list[tuple[str, Path, Path, Path | None]]:
+    """Find the files of each part in the subfolders ``rgb``, ``xyz`` and, where it is, ``gt``.
+
+    Files belong together by their name without extension. Other types of file are passed over.
+
+    Returns:
+        Name, rgb, xyz and mask file (None where there is none) of each part, sorted by name.
+
+    Raises:
+        ValueError: an image without points, points without image, or two files for one thing.
+
+    """
+    rgb = by_stem(folder / "rgb", IMAGE_SUFFIXES)
+    xyz = by_stem(folder / "xyz", POINTS_SUFFIXES)
+    masks = by_stem(folder / "gt", IMAGE_SUFFIXES)
+    for stem in sorted(rgb.keys() ^ xyz.keys()):
+        if stem in rgb:
+            raise ValueError(f"{rgb[stem]}: has no points, {folder / 'xyz' / stem}.tiff is missing")
+        raise ValueError(f"{xyz[stem]}: has no image, {folder / 'rgb' / stem}.png is missing")
+    return [(stem, rgb[stem], xyz[stem], masks.get(stem)) for stem in sorted(rgb)]
+
+
+def by_stem(
+    folder: Path, suffixes: tuple[str, ...], endings: tuple[str, ...] = ()
+) -> dict[str, Path]:
+    """List a folder's files by name without extension, and without any of these endings."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() in suffixes and not path.name.startswith("."):
+            stem = next((path.stem.removesuffix(e) for e in endings if path.stem.endswith(e)), "")
+            if (stem := stem or path.stem) in found:
+                raise ValueError(f"{path}: the same part has {found[stem].name} beside it")
+            found[stem] = path
+    return found
