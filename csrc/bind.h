@@ -7,6 +7,8 @@
 
 #include "core/device.h"
 #include "ops/clusters.h"
+#include "ops/components.h"
+#include "ops/count_between.h"
 #include "ops/discrepancy.h"
 #include "ops/fps.h"
 #include "ops/group.h"
@@ -41,6 +43,22 @@ std::int64_t size(const Array& array, int axis) {
 }
 
 inline void* stream_of(std::uintptr_t stream) { return reinterpret_cast<void*>(stream); }
+
+template <class D, class T>
+void bind_count_between(nb::module_& m) {
+  using I = std::int64_t;
+  m.def(
+      "count_between",
+      [](In<T, D, -1> score, In<bool, D, -1> skip, In<T, D, -1> level, Out<I, D, -1> count,
+         Out<T, D, -1> lowest, Out<I, D, -1> ties, std::uintptr_t stream) {
+        CountBetween<T> p{score.data(),  skip.data(), level.data(),   count.data(),
+                          lowest.data(), ties.data(), size(score, 0), size(level, 0)};
+        nb::gil_scoped_release nogil;
+        count_between<D, T>(p, stream_of(stream));
+      },
+      "score"_a.noconvert(), "skip"_a.noconvert(), "level"_a.noconvert(), "count"_a.noconvert(),
+      "lowest"_a.noconvert(), "ties"_a.noconvert(), "stream"_a);
+}
 
 /// Every binding, written once. Each is: unpack, release the GIL, call.
 template <class D>
@@ -157,6 +175,18 @@ void bind_ops(nb::module_& m) {
       },
       "a"_a.noconvert(), "b"_a.noconvert(), "euclidean"_a.noconvert(), "cosine"_a.noconvert(),
       "stream"_a);
+
+  m.def(
+      "components",
+      [](In<bool, D, -1, -1> mask, Out<I, D, -1> label, std::uintptr_t stream) {
+        Components p{mask.data(), label.data(), size(mask, 0), size(mask, 1), size(label, 0)};
+        nb::gil_scoped_release nogil;
+        components<D>(p, stream_of(stream));
+      },
+      "mask"_a.noconvert(), "label"_a.noconvert(), "stream"_a);
+
+  bind_count_between<D, float>(m);
+  bind_count_between<D, double>(m);
 }
 
 }  // namespace cmad

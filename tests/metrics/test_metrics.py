@@ -1,9 +1,23 @@
-"""Metrics: by hand, against scikit-learn, with ties, and where they are undefined."""
+"""Metrics: by hand, against the reference and scikit-learn, with ties, and where undefined."""
+
+import warnings
 
 import numpy as np
 import pytest
+import torch
 
-from cmad.metrics import aupro, image_auroc, pixel_auroc, pro_curve
+from cmad.metrics import (
+    LIMITS,
+    aupro,
+    image_auroc,
+    image_average_precision,
+    pixel_auroc,
+    pixel_average_precision,
+    pixels,
+    pool,
+    pro_curve,
+)
+from cmad.testing import reference
 
 
 def brute_auroc(scores, labels):
@@ -18,8 +32,15 @@ def test_auroc_of_a_hand_made_example_with_a_tie():
     assert image_auroc([1, 1, 1], [0, 1, 0]) == 0.5
 
 
+def test_average_precision_of_a_hand_made_example_with_a_tie():
+    # Above 3: one of one; above 2: two of three found with one wrong; at 1: three of five.
+    want = 1 / 3 * 1 + 1 / 3 * 2 / 3 + 1 / 3 * 3 / 5
+    assert image_average_precision([3, 2, 2, 1, 1], [1, 1, 0, 1, 0]) == pytest.approx(want)
+    assert image_average_precision([1, 2], [0, 1]) == 1
+
+
 @pytest.mark.parametrize("levels", [2, 5, 1000])
-def test_auroc_is_that_of_pairs_and_of_scikit_learn(levels):
+def test_image_metrics_are_those_of_pairs_and_of_scikit_learn(levels):
     metrics = pytest.importorskip("sklearn.metrics", reason="extra 'test' is not installed")
     rng = np.random.default_rng(levels)
     for _ in range(20):
@@ -28,6 +49,71 @@ def test_auroc_is_that_of_pairs_and_of_scikit_learn(levels):
         got = image_auroc(scores, labels)
         assert got == pytest.approx(brute_auroc(scores, labels), abs=1e-12)
         assert got == pytest.approx(metrics.roc_auc_score(labels, scores), abs=1e-12)
+        want = metrics.average_precision_score(labels, scores)
+        assert image_average_precision(scores, labels) == pytest.approx(want, abs=1e-12)
+
+
+def tie_cases():
+    """Maps and masks made to trip a wrong treatment of ties; each a name and two lists."""
+    rng = np.random.default_rng(0)
+
+    def images(make, share=0.15, sizes=((9, 17), (14, 17), (20, 5))):
+        maps = [np.asarray(make(size), float) for size in sizes]
+        masks = [rng.random(size) < share for size in sizes]
+        masks[1][:] = False
+        return maps, masks
+
+    yield "continuous", *images(lambda s: rng.normal(size=s))
+    for levels in (2, 3, 20):
+        yield f"{levels}_levels", *images(lambda s, n=levels: rng.integers(0, n, s))
+    yield "constant", *images(lambda s: np.full(s, 0.25))
+    yield "mostly_zero", *images(lambda s: rng.random(s) * (rng.random(s) < 0.2))
+    yield "one_bit_apart", *images(lambda s: 1 + rng.integers(0, 9, s) * 2.0**-52)
+    yield "subnormal", *images(lambda s: rng.integers(0, 9, s) * 5e-324)
+    yield "huge_and_tiny", *images(lambda s: np.exp(200 * rng.normal(size=s)))
+    yield "signed_zeros", *images(lambda s: np.where(rng.random(s) < 0.5, 0.0, -0.0))
+    yield "mostly_defect", *images(lambda s: rng.integers(0, 5, s), share=0.9)
+    yield "one_pixel_images", *images(lambda s: rng.integers(0, 3, s), 0.5, ((1, 1),) * 40)
+    maps, masks = images(lambda s: rng.normal(size=s))
+    yield "defects_above_all", [m + 99 * t for m, t in zip(maps, masks, strict=True)], masks
+    yield "defects_below_all", [m - 99 * t for m, t in zip(maps, masks, strict=True)], masks
+    tied = [np.where(t, np.median(m), m) for m, t in zip(maps, masks, strict=True)]
+    yield "defects_at_one_good_score", [m.round(1) for m in tied], masks
+    rounded = [m.astype(np.float32) for m in maps]
+    yield "float32", rounded, masks
+
+
+CASES = {name: (maps, masks) for name, maps, masks in tie_cases()}
+
+
+@pytest.mark.parametrize("thresholds", [None, 2, 99, 100])
+@pytest.mark.parametrize("case", CASES)
+def test_aupro_is_that_of_the_reference(case, thresholds):
+    maps, masks = CASES[case]
+    limits = (*LIMITS, 1.0, 1e-4, 1 / 3)
+    got, want = (f(maps, masks, limits, thresholds) for f in (aupro, reference.aupro))
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_exact_curve_passes_through_every_threshold_of_the_reference(case):
+    maps, masks = CASES[case]
+    fpr, pro = pro_curve(maps, masks)
+    assert (np.diff(fpr) > 0).all()
+    assert (fpr[0], fpr[-1], pro[-1]) == (0, 1, 1)
+    x, y = reference.pro_curve(maps, masks)
+    np.testing.assert_allclose(np.interp(x, fpr, pro), y, rtol=0, atol=1e-12)
+    assert np.isin(fpr.round(12), x.round(12)).all()  # and its corners are thresholds
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pixel_metrics_are_those_of_scikit_learn(case):
+    metrics = pytest.importorskip("sklearn.metrics", reason="extra 'test' is not installed")
+    maps, masks = CASES[case]
+    score, label = (np.concatenate([a.ravel() for a in arrays]) for arrays in (maps, masks))
+    want = metrics.roc_auc_score(label, score), metrics.average_precision_score(label, score)
+    got = pixel_auroc(maps, masks), pixel_average_precision(maps, masks)
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
 
 
 def test_pixel_auroc_pools_images_of_different_sizes():
@@ -60,32 +146,6 @@ def test_aupro_interpolates_at_the_limit():
     assert aupro([map_], [mask], [limit])[0] == pytest.approx((0.25 + 0.5) / 2)
 
 
-def brute_pro(maps, masks, level):
-    from scipy.ndimage import label
-
-    shares, wrong, good = [], 0, 0
-    for map_, mask in zip(maps, masks, strict=True):
-        regions, count = label(mask, np.ones((3, 3)))
-        shares += [(map_[regions == i + 1] > level).mean() for i in range(count)]
-        wrong += (map_[~mask] > level).sum()
-        good += (~mask).sum()
-    return wrong / good, np.mean(shares)
-
-
-@pytest.mark.parametrize("levels", [3, 20, 10**6])
-def test_the_curve_is_that_of_counting_at_every_threshold(levels):
-    pytest.importorskip("scipy", reason="extra 'test' is not installed")
-    rng = np.random.default_rng(levels)
-    maps = [rng.integers(0, levels, (h, 17)).astype(float) for h in (9, 14, 20)]
-    masks = [rng.random(m.shape) < 0.15 for m in maps]
-    masks[1][:] = False
-    fpr, pro = pro_curve(maps, masks)
-    good = np.unique(np.concatenate([m[~t] for m, t in zip(maps, masks, strict=True)]))
-    want = [brute_pro(maps, masks, level) for level in good[::-1]]
-    np.testing.assert_allclose(np.stack([fpr, pro], 1)[:-1], want, atol=1e-12)
-    assert (fpr[-1], pro[-1]) == (1, 1)
-
-
 def test_diagonal_neighbours_are_one_region_and_regions_of_two_images_two():
     diagonal = np.eye(2, dtype=bool)
     map_ = np.array([[1.0, 0], [0, 0]])
@@ -95,14 +155,77 @@ def test_diagonal_neighbours_are_one_region_and_regions_of_two_images_two():
     assert pro[0] == 0.25
 
 
-def test_scaling_maps_and_the_order_of_images_do_not_matter():
+@pytest.fixture
+def noise():
     rng = np.random.default_rng(0)
-    maps = [rng.random((12, 12)) for _ in range(3)]
-    masks = [rng.random((12, 12)) < 0.1 for _ in range(3)]
-    want = aupro(maps, masks)
-    np.testing.assert_allclose(aupro([4 * m + 1 for m in maps], masks), want, atol=1e-12)
-    np.testing.assert_allclose(aupro(maps[::-1], masks[::-1]), want, atol=1e-12)
-    np.testing.assert_allclose(aupro(np.stack(maps), np.stack(masks)), want, atol=1e-12)
+    return rng.random((9, 12, 13)), rng.random((9, 12, 13)) < 0.1
+
+
+def everything(maps, masks):
+    pooled = pool(maps, masks)
+    return [
+        *pooled.aupro(),
+        *pooled.aupro(thresholds=99),
+        pooled.auroc(),
+        pooled.average_precision(),
+    ]
+
+
+def test_scaling_maps_and_the_order_of_images_do_not_matter(noise):
+    maps, masks = noise
+    want = everything(maps, masks)
+    np.testing.assert_allclose(everything(4 * maps + 1, masks), want, atol=1e-12)
+    np.testing.assert_allclose(everything(maps[::-1], masks[::-1]), want, atol=1e-12)
+
+
+def test_stacks_lists_iterators_and_tensors_of_any_layout_give_the_same(noise):
+    maps, masks = noise
+    want = everything(maps, masks)
+    frozen = maps.copy()
+    frozen.flags.writeable = False
+    for other in (
+        (list(maps), list(masks)),
+        (iter(maps), iter(masks)),
+        (torch.from_numpy(maps), torch.from_numpy(masks)),
+        (list(torch.from_numpy(maps)), 255 * masks.astype(np.uint8)),
+        (frozen, masks.astype(float)),
+        (np.asfortranarray(maps), np.asfortranarray(masks)),
+        ([m.tolist() for m in maps], [m.tolist() for m in masks]),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert everything(*other) == want
+    whole = np.round(1000 * maps)
+    assert everything(whole.astype(np.int16), masks) == everything(whole, masks)
+    assert everything(whole.astype(np.float16), masks) == everything(whole, masks)
+
+
+def test_pieces_give_what_the_whole_gives(noise, monkeypatch):
+    maps, masks = noise
+    want = everything(maps, masks)
+    for piece in (1, 300):
+        monkeypatch.setattr(pixels, "PIECE", piece)
+        assert everything(maps, masks) == want
+        assert everything(list(maps), list(masks)) == want
+
+
+def test_a_sequence_that_reads_when_asked_is_held_one_image_at_a_time(noise):
+    maps, masks = noise
+
+    class Reader:
+        def __init__(self, images):
+            self.images, self.asked = images, 0
+
+        def __len__(self):
+            return len(self.images)
+
+        def __getitem__(self, i):
+            self.asked += i < len(self.images)
+            return self.images[i]  # IndexError ends the iteration
+
+    reader = Reader(maps)
+    assert everything(reader, Reader(masks)) == everything(maps, masks)
+    assert reader.asked == 2 * len(maps)
 
 
 def test_a_perfect_and_a_useless_map():
@@ -125,11 +248,17 @@ M = np.eye(4, dtype=bool)
         (lambda: image_auroc([1, 2], [1, 1]), "got 0 good and 2 defective"),
         (lambda: image_auroc([1], [0, 1]), "as many labels as scores, got 2, 1"),
         (lambda: image_auroc([1, np.nan], [0, 1]), "must not be NaN"),
+        (lambda: image_average_precision([1], [1]), "image_average_precision: needs good and"),
         (lambda: aupro([Z], [Z]), "undefined without a defect"),
+        (lambda: aupro([], []), "undefined without a defect"),
         (lambda: aupro([Z], [Z == 0]), "undefined without a good pixel"),
+        (lambda: pixel_auroc([Z], [Z]), "undefined without a defect"),
+        (lambda: pixel_average_precision([Z], [Z == 0]), "undefined without a good pixel"),
         (lambda: aupro([Z], [M[:3]]), r"map 0 is \(4, 4\), its mask \(3, 4\)"),
+        (lambda: aupro([Z, Z[0]], [M, M[0]]), r"map 1 is \(4,\), its mask \(4,\)"),
         (lambda: aupro([Z, Z], [M]), "as many masks as maps, got 1, 2"),
-        (lambda: aupro([Z + np.nan], [M]), "map 0 has values that are not finite"),
+        (lambda: aupro([Z, Z + np.nan], [M, M]), "map 1 has values that are not finite"),
+        (lambda: aupro([Z + np.inf], [M]), "map 0 has values that are not finite"),
         (lambda: aupro([Z], [M], [0]), r"limits must be in \(0, 1\]"),
         (lambda: aupro([Z], [M], thresholds=1), "thresholds must be at least 2"),
     ],

@@ -1,6 +1,24 @@
 """How good scores and maps are: arrays in, float out."""
 
-from cmad.metrics.auroc import image_auroc, pixel_auroc
-from cmad.metrics.pro import aupro, pro_curve
+from cmad.metrics.images import image_auroc, image_average_precision
+from cmad.metrics.pixels import (
+    LIMITS,
+    Pixels,
+    aupro,
+    pixel_auroc,
+    pixel_average_precision,
+    pool,
+    pro_curve,
+)
 
-__all__ = ["aupro", "image_auroc", "pixel_auroc", "pro_curve"]
+__all__ = [
+    "LIMITS",
+    "Pixels",
+    "aupro",
+    "image_auroc",
+    "image_average_precision",
+    "pixel_auroc",
+    "pixel_average_precision",
+    "pool",
+    "pro_curve",
+]

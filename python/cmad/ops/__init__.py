@@ -1,6 +1,8 @@
 """One public function per native op: its docstring says what it computes and what it takes."""
 
 from cmad.ops.clusters import clusters
+from cmad.ops.components import components
+from cmad.ops.count_between import count_between
 from cmad.ops.discrepancy import discrepancy
 from cmad.ops.fps import fps
 from cmad.ops.group import group
@@ -13,6 +15,8 @@ from cmad.ops.three_nn import three_nn
 __all__ = [
     "box_cascade",
     "clusters",
+    "components",
+    "count_between",
     "discrepancy",
     "fps",
     "group",

@@ -288,6 +288,76 @@ def _border(rng: Generator) -> Floats:
     return _sheet(rng, 16000, 5e-4, 400)
 
 
+def blobs(rng: Generator, height: int, width: int, count: int) -> npt.NDArray[np.bool_]:
+    """Draw discs of up to a tenth of the height, some of which touch."""
+    y, x = np.mgrid[:height, :width]
+    mask = np.zeros((height, width), np.bool_)
+    for _ in range(count):
+        v, u, radius = rng.uniform(0, (height, width, height / 10))
+        mask |= (y - v) ** 2 + (x - u) ** 2 <= radius**2
+    return mask
+
+
+def _noise(share: float) -> Callable[[Generator], Array]:
+    """Return a maker of a mask with so many of its pixels marked."""
+    return lambda rng: rng.random((19, 23)) < share
+
+
+def _components(name: str, mask: Callable[[Generator], Array]) -> Case:
+    return Case("components", name, lambda rng: {"mask": mask(rng)}, timed=name[0].isdigit())
+
+
+def _normal(n: int) -> Callable[[Generator], Array]:
+    return lambda rng: rng.normal(size=n)
+
+
+def _heavy(n: int) -> Callable[[Generator], Array]:
+    """Return a maker of scores as maps have them: half are 0, the others over many magnitudes."""
+    return lambda rng: np.exp(4 * rng.normal(size=n)) * (rng.random(n) < 0.5)
+
+
+def _whole(n: int) -> Callable[[Generator], Array]:
+    return lambda rng: rng.integers(-3, 4, n)
+
+
+SCORES: dict[str, tuple[Callable[[Generator], Array], Callable[[Generator], Array]]] = {
+    "normal": (_normal(999), _normal(57)),
+    "heavy_tailed": (_heavy(999), _heavy(57)),
+    "ties": (_whole(500), lambda rng: np.arange(-2, 3)),
+    "every_score_a_level": (lambda rng: np.arange(300), lambda rng: np.arange(300)),
+    "crowded_levels": (
+        lambda rng: 1 + rng.integers(-9, 99, 500) / 2**20,
+        lambda rng: 1 + np.arange(70) / 2**20,
+    ),
+    "one_level": (_whole(70), lambda rng: np.zeros(1)),
+    "all_below": (_whole(40), lambda rng: np.array([4, 9])),
+    "all_above": (_whole(40), lambda rng: np.array([-9, -4])),
+    "infinite": (lambda rng: np.array([1, np.inf, -np.inf, 0, np.inf]), lambda rng: np.arange(3)),
+    "signed_zeros": (
+        lambda rng: np.array([-0.0, 0.0, 1e-40, -1e-40]),
+        lambda rng: np.array([-0.0]),
+    ),
+    "no_score": (lambda rng: np.zeros(0), lambda rng: np.arange(3)),
+    "non_contiguous": (lambda rng: rng.normal(size=90)[::2], _normal(9)),
+}
+
+
+def _counts(
+    name: str,
+    score: Callable[[Generator], Array],
+    level: Callable[[Generator], Array],
+    dtype: str = "f4",
+) -> Case:
+    """Make a case of which a third of the scores is not counted."""
+
+    def make(rng: Generator) -> Inputs:
+        scores = np.asarray(score(rng), dtype)
+        skip = rng.random(len(scores)) < 1 / 3
+        return {"score": scores, "skip": skip, "level": np.unique(level(rng).astype(dtype))}
+
+    return Case("count_between", f"{name}_{dtype}", make, timed=name[0].isdigit())
+
+
 SIZES = (10_000, 30_000, 50_000)
 
 CASES = [
@@ -377,5 +447,21 @@ CASES = [
     _rows("no_column", lambda rng: np.zeros((5, 0)), lambda a: a),
     _rows("10000x1152", lambda rng: rng.normal(size=(10_000, 1152)), np.flipud),
     _rows("50000x768", lambda rng: rng.normal(size=(50_000, 768)), np.flipud),
+    *[_components(f"noise_{share}", _noise(share / 100)) for share in (5, 30, 50, 80)],
+    _components("diagonal", lambda rng: np.eye(9, 7, dtype=bool)),
+    _components("chessboard", lambda rng: np.indices((8, 9)).sum(0) % 2 == 0),
+    _components("rows", lambda rng: np.repeat(np.arange(9)[:, None] % 2 == 0, 11, 1)),
+    _components("comb", lambda rng: (np.arange(13) % 2 == 0) | (np.arange(8) == 7)[:, None]),
+    _components("one_pixel", lambda rng: np.ones((1, 1), bool)),
+    _components("one_column", lambda rng: rng.random((40, 1)) < 0.5),
+    _components("nothing_marked", lambda rng: np.zeros((5, 6), bool)),
+    _components("all_marked", lambda rng: np.ones((6, 5), bool)),
+    _components("no_row", lambda rng: np.zeros((0, 4), bool)),
+    _components("non_contiguous", lambda rng: (rng.random((9, 14)) < 0.4).T),
+    _components("224x224", lambda rng: blobs(rng, 224, 224, 4)),
+    _components("800x800", lambda rng: blobs(rng, 800, 800, 30)),
+    *[_counts(name, *makers, dtype) for name, makers in SCORES.items() for dtype in ("f4", "f8")],
+    _counts("5000000_normal", _normal(5_000_000), _normal(50_000)),
+    _counts("5000000_heavy_tailed", _heavy(5_000_000), _heavy(50_000)),
 ]
 """Every case of every op."""

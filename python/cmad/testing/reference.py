@@ -164,3 +164,66 @@ def discrepancy(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     v /= np.maximum(np.sqrt((v**2).sum(-1, keepdims=True)), 1e-12)
     euclidean = np.sqrt(((u - v) ** 2).sum(-1))
     return euclidean.astype(np.float32), (1 - (u * v).sum(-1)).astype(np.float32)
+
+
+def components(mask: npt.NDArray[np.bool_]) -> Ints:
+    """Flood each component from its first pixel."""
+    label = np.full(np.add(mask.shape, 2), -1, np.int64)
+    label[1:-1, 1:-1][mask] = -2  # marked, not reached yet
+    number = 0
+    for first in np.argwhere(label == -2):
+        todo = [tuple(first)]
+        while todo:
+            y, x = todo.pop()
+            if label[y, x] == -2:
+                label[y, x] = number
+                todo += [(y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        number = label.max() + 1
+    return label[1:-1, 1:-1][mask]
+
+
+def count_between(
+    score: Doubles,
+    skip: npt.NDArray[np.bool_],
+    level: Doubles,
+    so_far: tuple[Ints, Doubles, Ints] | None = None,
+) -> tuple[Ints, Doubles, Ints]:
+    """Find each score's interval, then look at the scores of one interval after the other."""
+    kept = score[~skip]
+    at = np.searchsorted(level, kept, side="right")
+    parts = [kept[at == m] for m in range(len(level) + 1)]
+    low = np.array([p.min() if len(p) else 0 for p in parts], score.dtype)
+    ties = np.array([(p == m).sum() for p, m in zip(parts, low, strict=True)], np.int64)
+    return np.array([len(p) for p in parts], np.int64), low, ties
+
+
+def pro_curve(
+    maps: list[Doubles], masks: list[npt.NDArray[np.bool_]], thresholds: int | None = None
+) -> tuple[Doubles, Doubles]:
+    """Mark the pixels above each threshold; count wrong ones, average the overlap of regions."""
+    pairs = list(zip(maps, masks, strict=True))
+    good = np.sort(np.concatenate([m[~t] for m, t in pairs]))
+    labels = [components(t) for t in masks]
+    regions = [m[t][n == i] for (m, t), n in zip(pairs, labels, strict=True) for i in np.unique(n)]
+    level, below = np.unique(good), np.searchsorted(good, np.unique(good), side="right")
+    if thresholds is not None:
+        below = 1 + np.linspace(0, len(good) - 1, thresholds, dtype=int)
+        level = good[below - 1]
+    pro = [np.mean([(region > v).mean() for region in regions]) for v in level]
+    return np.append(1 - below[::-1] / len(good), 1.0), np.append(pro[::-1], 1.0)
+
+
+def aupro(
+    maps: list[Doubles],
+    masks: list[npt.NDArray[np.bool_]],
+    limits: tuple[float, ...] = (0.3, 0.1, 0.05, 0.01),
+    thresholds: int | None = None,
+) -> list[float]:
+    """Add up the trapezoids below the curve, cut at the limit."""
+    fpr, pro = pro_curve(maps, masks, thresholds)
+    areas = []
+    for limit in limits:
+        x = np.append(fpr[fpr < limit], limit)
+        y = np.interp(x, fpr, pro)
+        areas.append(float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2 / limit))
+    return areas

@@ -1,0 +1,296 @@
+"""Pixel metrics: exact curves over all pixels of all images, from one sort of the defects' scores.
+
+A curve bends only where the threshold passes the score of a defect pixel. So only these are sorted;
+the good pixels, by far the most, are counted into the intervals between them (`ops.count_between`).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cmad import ops
+
+Float = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Images = Iterable[npt.ArrayLike]
+Pair = tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]
+
+LIMITS = (0.3, 0.1, 0.05, 0.01)
+"""Of the false-positive rate, that the papers integrate up to (CFM, section 4)."""
+PIECE = 1 << 22
+"""Pixels counted together, about; bounds the memory beside that of the defects."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What every pixel metric is computed from; made by `pool`.
+
+    With M distinct scores on defect pixels, ascending, the good pixels' scores fall into M + 1
+    intervals: below them all, from each up to but without the next, and from the highest on.
+    """
+
+    good: int
+    """Number of good pixels."""
+    count: Ints
+    """(M + 1,) good pixels in each interval."""
+    ties: Ints
+    """(M + 1,) good pixels at the interval's lowest score that occurs."""
+    tied: Ints
+    """(M,) good pixels with exactly each of the M scores."""
+    defect: Ints
+    """(M,) defect pixels with each score."""
+    share: Float
+    """(M,) what these add to the mean overlap of the regions; sums to 1."""
+
+    def pro_curve(self, thresholds: int | None = None) -> tuple[Float, Float]:
+        """Compute the PRO curve; see `cmad.metrics.pro_curve`."""
+        overlap = np.append(_from_above(self.share), 0.0)  # with a level in the interval
+        if thresholds is None:
+            filled = np.flatnonzero(self.count)[::-1]
+            # False positives at the highest level in each interval, and at the lowest.
+            lowest = np.cumsum(self.count[filled])
+            ends = np.stack([lowest - self.count[filled], lowest - self.ties[filled]], 1)
+            once = np.stack([np.full(len(filled), True), ends[:, 0] < ends[:, 1]], 1)
+            fpr, pro = ends[once] / self.good, np.repeat(overlap[filled], 2)[once.ravel()]
+        elif thresholds >= 2:
+            # Counted by position, not by value: the published grid ignores ties.
+            position = np.linspace(0, self.good - 1, thresholds, dtype=int)[::-1]
+            interval = np.searchsorted(np.cumsum(self.count), position, side="right")
+            fpr, pro = 1 - (position + 1) / self.good, overlap[interval]
+        else:
+            raise ValueError(f"pro_curve: thresholds must be at least 2, got {thresholds}")
+        return np.append(fpr, 1.0), np.append(pro, 1.0)
+
+    def aupro(self, limits: Sequence[float] = LIMITS, thresholds: int | None = None) -> list[float]:
+        """Compute areas under the PRO curve; see `cmad.metrics.aupro`."""
+        if not all(0 < limit <= 1 for limit in limits):
+            raise ValueError(f"aupro: limits must be in (0, 1], got {list(limits)}")
+        fpr, pro = self.pro_curve(thresholds)
+        return [_area(fpr, pro, limit) / limit for limit in limits]
+
+    def auroc(self) -> float:
+        """Compute the area under the ROC curve; see `cmad.metrics.pixel_auroc`."""
+        below = np.cumsum(self.count)[:-1]
+        won = float(self.defect @ (below + self.tied / 2))
+        return won / (float(self.defect.sum()) * self.good)
+
+    def average_precision(self) -> float:
+        """Compute the average precision; see `cmad.metrics.pixel_average_precision`."""
+        found, wrong = _from_above(self.defect), _from_above(self.count)[1:]
+        return float(self.defect @ (found / (found + wrong)) / self.defect.sum())
+
+
+def pool(maps: Images, masks: Images) -> Pixels:
+    """Reduce images to what their pixel metrics are computed from, once for all of them.
+
+    Exact for any number of images. Memory: some 50 bytes per defect pixel and the pixels of a few
+    images; a sequence is gone through twice, so one that reads its items from disk is never held
+    as a whole. An iterator is turned into a list.
+
+    Args:
+        maps: (H, W) each, finite, sizes may differ; a stack, a tensor, or any sequence. Floats of
+            32 or 64 bits are taken as they are, others as 64-bit ones.
+        masks: (H, W) each, nonzero on defects, sizes as the maps.
+
+    Returns:
+        The pooled pixels, with a method for each metric.
+
+    Raises:
+        ValueError: sizes differ, values are not finite, or there is no defect or no good pixel.
+
+    """
+    scores, truths = _sequence(maps), _sequence(masks)
+    if len(scores) != len(truths):
+        raise ValueError(f"metrics: needs as many masks as maps, got {len(truths)}, {len(scores)}")
+    defect, share, good = _defects(scores, truths)
+    if len(defect) == 0:
+        raise ValueError("metrics: undefined without a defect in the masks")
+    if good == 0:
+        raise ValueError("metrics: undefined without a good pixel")
+    order = np.argsort(defect)
+    defect, share = defect[order], share[order]
+    first = np.flatnonzero(np.append(True, defect[1:] != defect[:-1]))
+    level = torch.from_numpy(defect[first])
+    so_far = None
+    for score, skip in _pieces(scores, truths, defect.dtype):
+        so_far = ops.count_between(_tensor(score), _tensor(skip), level, so_far)
+    count, lowest, ties = (t.numpy() for t in so_far or ())
+    return Pixels(
+        good=good,
+        count=count,
+        ties=ties,
+        tied=np.where(lowest[1:] == level.numpy(), ties[1:], 0),
+        defect=np.diff(first, append=len(defect)),
+        share=np.add.reduceat(share, first),
+    )
+
+
+def pro_curve(maps: Images, masks: Images, thresholds: int | None = None) -> tuple[Float, Float]:
+    """Compute the mean overlap of the defect regions against the share of good pixels marked.
+
+    Regions are the 8-connected components of the masks; each counts the same (MVTec 3D-AD; CFM,
+    section 4). A pixel is marked if its score is above the threshold; between two thresholds the
+    curve is a straight line. docs/evaluation.md compares the two protocols.
+
+    Args:
+        maps: see `pool`.
+        masks: see `pool`.
+        thresholds: None takes every distinct score of a good pixel as threshold (exact). A number
+            T, at least 2, takes the published grid: the scores at T evenly spaced positions of the
+            sorted scores of all good pixels.
+
+    Returns:
+        fpr and pro, float64, ascending, from a false-positive rate of 0 to (1, 1). The exact curve
+        is given by its corners.
+
+    Raises:
+        ValueError: see `pool`.
+
+    """
+    return pool(maps, masks).pro_curve(thresholds)
+
+
+def aupro(
+    maps: Images,
+    masks: Images,
+    limits: Sequence[float] = LIMITS,
+    thresholds: int | None = None,
+) -> list[float]:
+    """Compute the area under the PRO curve up to limits of the false-positive rate.
+
+    The area is the trapezoids' up to the limit, where the curve is interpolated, divided by the
+    limit.
+
+    Args:
+        maps: see `pool`.
+        masks: see `pool`.
+        limits: in (0, 1].
+        thresholds: see `pro_curve`; None is exact, 99 is the published grid of CFM, 100 that of
+            M3DM, BTF and G2SF.
+
+    Returns:
+        One value in [0, 1] per limit.
+
+    Raises:
+        ValueError: see `pool`; or a limit is out of range.
+
+    """
+    return pool(maps, masks).aupro(limits, thresholds)
+
+
+def pixel_auroc(maps: Images, masks: Images) -> float:
+    """Compute the probability that a defect pixel scores above a good one, ties counting half.
+
+    Args:
+        maps: see `pool`.
+        masks: see `pool`.
+
+    Returns:
+        In [0, 1].
+
+    Raises:
+        ValueError: see `pool`.
+
+    """
+    return pool(maps, masks).auroc()
+
+
+def pixel_average_precision(maps: Images, masks: Images) -> float:
+    """Compute the mean precision over the recall of defect pixels, at every distinct score.
+
+    Not interpolated: the sum of (R_n - R_n-1) P_n over the distinct scores in descending order.
+
+    Args:
+        maps: see `pool`.
+        masks: see `pool`.
+
+    Returns:
+        In (0, 1].
+
+    Raises:
+        ValueError: see `pool`.
+
+    """
+    return pool(maps, masks).average_precision()
+
+
+def _defects(
+    maps: Sequence[npt.ArrayLike], masks: Sequence[npt.ArrayLike]
+) -> tuple[npt.NDArray[np.floating], Float, int]:
+    """Scores of the defect pixels, what each adds to the mean overlap, and the good pixels."""
+    scores: list[npt.NDArray[np.floating]] = [np.zeros(0, np.float32)]
+    shares: list[Float] = [np.zeros(0)]
+    good = regions = 0
+    for i, (m, t) in enumerate(zip(maps, masks, strict=True)):
+        map_, mask = _pair(m, t)
+        if map_.ndim != 2 or map_.shape != mask.shape:
+            raise ValueError(f"metrics: map {i} is {map_.shape}, its mask {mask.shape}")
+        # The least and the largest value of an array with NaN are NaN.
+        if map_.size and not np.isfinite([map_.min(), map_.max()]).all():
+            raise ValueError(f"metrics: map {i} has values that are not finite")
+        marked = int(np.count_nonzero(mask))
+        good += mask.size - marked
+        if marked:
+            label = ops.components(_tensor(mask)).numpy()
+            size = np.bincount(label)
+            regions += len(size)
+            scores.append(map_[mask])
+            shares.append((1 / size)[label])
+    return np.concatenate(scores), np.concatenate(shares) / max(regions, 1), good
+
+
+def _pieces(
+    maps: Sequence[npt.ArrayLike], masks: Sequence[npt.ArrayLike], dtype: np.dtype[np.floating]
+) -> Iterator[Pair]:
+    """Yield the pixels of some images at a time, as long rows."""
+    if isinstance(maps, np.ndarray) and isinstance(masks, np.ndarray):  # without copies
+        step = max(1, PIECE // maps[0].size)
+        for i in range(0, len(maps), step):
+            map_, mask = _pair(maps[i : i + step], masks[i : i + step])
+            yield map_.astype(dtype, copy=False).ravel(), mask.ravel()
+        return
+    held: list[Pair] = []
+    for i, (m, t) in enumerate(zip(maps, masks, strict=True)):
+        map_, mask = _pair(m, t)
+        held.append((map_.ravel(), mask.ravel()))
+        if i + 1 == len(maps) or sum(skip.size for _, skip in held) >= PIECE:
+            score, skip = (np.concatenate(parts) for parts in zip(*held, strict=True))
+            yield score.astype(dtype, copy=False), skip
+            held = []
+
+
+def _pair(map_: npt.ArrayLike, mask: npt.ArrayLike) -> Pair:
+    """Return a map as floats of 32 or 64 bits, and its mask as bool."""
+    scores, truth = np.asarray(map_), np.asarray(mask).astype(bool, copy=False)
+    return scores if scores.dtype in ("f4", "f8") else scores.astype(np.float64), truth
+
+
+def _tensor(array: npt.NDArray[np.generic]) -> torch.Tensor:
+    """Return a tensor of the same memory, unless it may not be written to or has gaps."""
+    return torch.from_numpy(np.require(array, requirements=("C", "W")))
+
+
+def _sequence(images: Images) -> Sequence[npt.ArrayLike]:
+    if isinstance(images, torch.Tensor):
+        images = images.detach().cpu().numpy()
+    sequence = hasattr(images, "__getitem__") and hasattr(images, "__len__")
+    return cast("Sequence[npt.ArrayLike]", images) if sequence else list(images)
+
+
+def _from_above(values: Float | Ints) -> Float:
+    """Sum of the values from each on."""
+    return np.cumsum(values[::-1], dtype=np.float64)[::-1]
+
+
+def _area(fpr: Float, pro: Float, limit: float) -> float:
+    """Trapezoids under the curve up to the limit, where it is interpolated."""
+    inside = int(np.searchsorted(fpr, limit, side="right"))
+    x, y = fpr[:inside], pro[:inside]
+    if x[-1] < limit:
+        slope = (pro[inside] - y[-1]) / (fpr[inside] - x[-1])
+        x, y = np.append(x, limit), np.append(y, y[-1] + slope * (limit - x[-1]))
+    return float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2))

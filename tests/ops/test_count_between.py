@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+
+from cmad.ops import count_between
+
+
+def none_of(score):
+    return torch.zeros(len(score), dtype=torch.bool)
+
+
+def test_a_hand_made_example():
+    score = torch.tensor([0.5, 1.0, 1.0, 1.5, 2.0, 7.0, 7.0, -3.0, 9.0])
+    skip = none_of(score)
+    skip[-1] = True
+    count, lowest, ties = count_between(score, skip, torch.tensor([1.0, 2.0, 5.0]))
+    assert count.tolist() == [2, 3, 1, 2]  # below 1; from 1 to 2; from 2 to 5; from 5 on
+    assert lowest.tolist() == [-3, 1, 2, 7]
+    assert ties.tolist() == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_scores_may_come_in_pieces(dtype):
+    rng = np.random.default_rng(0)
+    score = torch.from_numpy(rng.integers(0, 50, 4000) / 8).to(dtype)
+    skip = torch.from_numpy(rng.random(4000) < 0.2)
+    level = torch.from_numpy(np.unique(rng.integers(0, 50, 9) / 8)).to(dtype)
+    want = count_between(score, skip, level)
+    so_far = None
+    for piece in torch.arange(4000).split(700):
+        so_far = count_between(score[piece], skip[piece], level, so_far)
+    for w, g in zip(want, so_far, strict=True):
+        assert torch.equal(w, g)
+    assert int(want[0].sum()) == int((~skip).sum())
+
+
+def test_neighbouring_numbers_are_told_apart():
+    """No rounding anywhere: a score one bit below a level is below it."""
+    for dtype in (np.float32, np.float64):
+        level = np.array([-1e-3, 0.1, 1, 1e9], dtype)
+        below, above = np.nextafter(level, dtype(-np.inf)), np.nextafter(level, dtype(np.inf))
+        score = torch.from_numpy(np.concatenate([below, level, above]))
+        count, *_ = count_between(score, none_of(score), torch.from_numpy(level))
+        assert count.tolist() == [1, 3, 3, 3, 2]
+
+
+def test_counts_are_those_of_searchsorted_whatever_the_distribution():
+    rng = np.random.default_rng(3)
+    for score in (
+        rng.normal(size=20000),
+        np.exp(9 * rng.normal(size=20000)),
+        rng.integers(-9, 9, 20000) * 1.0,
+        1 + rng.integers(0, 5000, 20000) * 2.0**-23,
+    ):
+        score = score.astype(np.float32)
+        level = np.unique(rng.choice(score, 4000))
+        count, lowest, _ = count_between(
+            torch.from_numpy(score), none_of(score), torch.from_numpy(level)
+        )
+        at = np.searchsorted(level, score, side="right")
+        np.testing.assert_array_equal(count, np.bincount(at, minlength=len(level) + 1))
+        filled = count.numpy()[1:] > 0
+        assert (lowest.numpy()[1:][filled] >= level[filled]).all()
+
+
+S, F, L = torch.zeros(4), torch.zeros(4, dtype=torch.bool), torch.arange(3.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((S.long(), F, L), TypeError, "score must be float32 or float64, got torch.int64"),
+        ((S, F, L.double()), TypeError, "level must be torch.float32, got torch.float64"),
+        ((S, F[:3], L), ValueError, r"skip must be \(N=4\), got \(3,\)"),
+        ((S, F, L[:0]), ValueError, "level must hold at least one, got none"),
+        ((S, F, L.flip(0)), ValueError, "level must be ascending, distinct and not NaN"),
+        ((S, F, torch.zeros(2)), ValueError, "level must be ascending, distinct"),
+        ((S, F, torch.tensor([0.0, torch.nan])), ValueError, "level must be .* not NaN"),
+        ((S.numpy(), F, L), TypeError, "score must be a torch tensor, got ndarray"),
+    ],
+)
+def test_other_inputs_are_named(arguments, error, message):
+    with pytest.raises(error, match=f"count_between: {message}"):
+        count_between(*arguments)
