@@ -1,9 +1,20 @@
 """Data sets: sequences of `Sample`, each read or made when it is asked for."""
 
+from cmad.datasets.eyecandies import Eyecandies
 from cmad.datasets.files import LazySamples
 from cmad.datasets.folder import Folder
 from cmad.datasets.frames import Pairs, read_frame
+from cmad.datasets.loading import Loader
 from cmad.datasets.mvtec3d import MVTec3D
 from cmad.datasets.synthetic import Synthetic
 
-__all__ = ["Folder", "LazySamples", "MVTec3D", "Pairs", "Synthetic", "read_frame"]
+__all__ = [
+    "Eyecandies",
+    "Folder",
+    "LazySamples",
+    "Loader",
+    "MVTec3D",
+    "Pairs",
+    "Synthetic",
+    "read_frame",
+]
