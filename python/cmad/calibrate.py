@@ -1,16 +1,134 @@
-"""A threshold with a known false-reject rate, from good parts only."""
+"""Decisions with a known false-reject rate, from the scores of good parts only.
+
+Everything here rests on split-conformal quantiles: if a further good part is exchangeable with the
+n calibration parts, each rank of its score among all n + 1 is equally likely, whatever the
+distribution of scores. docs/calibration.md says what follows from that and what does not.
+"""
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+SCORES = "calibration.scores"
+"""Name of the tensor of scores in a model file."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What good parts that were not trained on say about a detector."""
+
+    false_reject_rate: float
+    """Asked for, in (0, 1)."""
+    scores: tuple[float, ...]
+    """Of the calibration parts, ascending; empty where an older model file did not keep them."""
+    threshold: float
+    """The score above which a part is rejected."""
+    pixel_threshold: float | None = None
+    """The value of the map above which a pixel is marked: at most ``false_reject_rate`` of good
+    parts get any pixel marked."""
+    map_thresholds: Mapping[str, float] = field(default_factory=dict)
+    """The same for the smoothed map of each modality."""
+
+    @classmethod
+    def of(
+        cls,
+        false_reject_rate: float,
+        scores: Sequence[float],
+        pixel_peaks: Sequence[float],
+        map_peaks: Sequence[Mapping[str, float]],
+    ) -> "Calibration":
+        """Choose all thresholds from n good parts, each by `conformal_threshold`.
+
+        Args:
+            false_reject_rate: in (0, 1).
+            scores: of the parts.
+            pixel_peaks: the largest value of each part's map, on the input's pixels.
+            map_peaks: likewise of each part's smoothed maps, by modality.
+
+        Raises:
+            ValueError: see `conformal_threshold`.
+
+        """
+        names = map_peaks[0] if map_peaks else ()
+        return cls(
+            false_reject_rate,
+            tuple(sorted(scores)),
+            conformal_threshold(scores, false_reject_rate),
+            conformal_threshold(pixel_peaks, false_reject_rate),
+            {k: conformal_threshold([p[k] for p in map_peaks], false_reject_rate) for k in names},
+        )
+
+    def p_value(self, score: float) -> float | None:
+        """Compute the share of parts at least as anomalous, the part itself counted in.
+
+        (1 + number of calibration scores >= score) / (n + 1). For a good part that is exchangeable
+        with the calibration parts, P(p <= a) <= a for every a. A part is rejected if and only if
+        its p-value is at most ``false_reject_rate``.
+
+        Args:
+            score: of the part.
+
+        Returns:
+            In [1 / (n + 1), 1]; None where the scores are not known.
+
+        """
+        if not self.scores:
+            return None
+        n = len(self.scores)
+        return (1 + n - bisect_left(self.scores, score)) / (n + 1)
+
+
+def to_file(calibration: Calibration | None) -> tuple[dict[str, object], dict[str, Tensor]]:
+    """Return what goes into the header and the tensors of a model file."""
+    if calibration is None:
+        return {"false_reject_rate": None, "threshold": None}, {}
+    header: dict[str, object] = {
+        "false_reject_rate": calibration.false_reject_rate,
+        "threshold": calibration.threshold,
+        "pixel_threshold": calibration.pixel_threshold,
+        "map_thresholds": dict(calibration.map_thresholds),
+    }
+    return header, {SCORES: torch.tensor(calibration.scores, dtype=torch.float64)}
+
+
+def from_file(header: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Calibration | None:
+    """Return the calibration in a model file; None where it has none.
+
+    Older files have the threshold only, and no p-value or regions come of them.
+    """
+    if header["threshold"] is None:
+        return None
+    pixels, maps = header.get("pixel_threshold"), header.get("map_thresholds", {})
+    if not isinstance(maps, dict):
+        raise ValueError(f"map_thresholds must be numbers by name, got {maps!r}")
+    return Calibration(
+        _number(header["false_reject_rate"]),
+        tuple(tensors[SCORES].sort().values.tolist()) if SCORES in tensors else (),
+        _number(header["threshold"]),
+        None if pixels is None else _number(pixels),
+        {k: _number(v) for k, v in maps.items()},
+    )
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float):
+        raise ValueError(f"a rate or threshold must be a number, got {value!r}")
+    return float(value)
 
 
 def conformal_threshold(scores: Sequence[float], false_reject_rate: float) -> float:
     """Choose the score above which a part is rejected, by a split-conformal quantile.
 
     With n scores of good parts that took no part in training, the threshold is their
-    ceil((n + 1) (1 - rate))-th smallest. If a further good part is exchangeable with them, it is
-    rejected (its score is above the threshold) with probability at most ``false_reject_rate``,
-    whatever the distribution of scores.
+    (n + 1 - m)-th smallest, where m is the largest whole number with m / (n + 1) at most the rate.
+    If a further good part is exchangeable with them, it is rejected (its score is above the
+    threshold) with probability at most m / (n + 1), whatever the distribution of scores; where
+    scores do not tie, with exactly that probability.
 
     Args:
         scores: of good parts, finite.
@@ -28,18 +146,27 @@ def conformal_threshold(scores: Sequence[float], false_reject_rate: float) -> fl
         raise ValueError("calibrate: scores must be finite")
     n = len(scores)
     check_parts(n, false_reject_rate)
-    # Rounded first, so that 1 - 0.05 does not turn the 19th of 19 into the 20th.
-    rank = math.ceil(round((n + 1) * (1 - false_reject_rate), 9))
-    return sorted(scores)[rank - 1]
+    # Compared as floats, as p-values are: so the 1 of 20 parts that a rate of 0.05 allows is not
+    # lost to rounding, and "rejected" and "p-value <= rate" are the same, tied scores or not.
+    near = math.floor((n + 1) * false_reject_rate)
+    m = max(i for i in (near - 1, near, near + 1) if i / (n + 1) <= false_reject_rate)
+    return sorted(scores)[n - m]
 
 
 def check_parts(n: int, false_reject_rate: float) -> None:
     """Raise where n good parts are too few for a rate; the message says how many it needs."""
     if not 0 < false_reject_rate < 1:
         raise ValueError(f"calibrate: false_reject_rate must be in (0, 1), got {false_reject_rate}")
-    needed = math.ceil(round(1 / false_reject_rate - 1, 9))
-    if n < needed:
+    if 1 / (n + 1) > false_reject_rate:
         raise ValueError(
-            f"calibrate: a false-reject rate of {false_reject_rate:g} needs at least {needed} good "
-            f"parts, got {n}; with {n} parts the lowest rate is {1 / (n + 1):.3g}"
+            f"calibrate: a false-reject rate of {false_reject_rate} needs at least "
+            f"{parts_needed(false_reject_rate)} good parts, got {n}"
+            + (f"; with {n} parts the lowest rate is 1/{n + 1}" if n else "")
         )
+
+
+def parts_needed(false_reject_rate: float) -> int:
+    """Return the least number of good parts that a false-reject rate in (0, 1) needs."""
+    exact = math.ceil(1 / Fraction(false_reject_rate))
+    least = next(i for i in (exact - 1, exact) if 1 / i <= false_reject_rate or i == exact)
+    return max(least - 1, 1)

@@ -1,4 +1,4 @@
-"""The data flow as four dataclasses: Sample, Frame, Features, Prediction."""
+"""The data flow as dataclasses: Sample, Frame, Features, Prediction with its Regions."""
 
 from dataclasses import dataclass, field
 
@@ -101,6 +101,29 @@ class Features:
 
 
 @dataclass(frozen=True)
+class Region:
+    """A connected defect: pixels above the pixel threshold that touch, diagonals included."""
+
+    box: tuple[int, int, int, int]
+    """Top, left, bottom, right in pixels of the input; bottom and right are exclusive."""
+    pixels: int
+    """Its area in pixels."""
+    area: float | None
+    """Its area on the surface in mm², see `cmad.regions.find`; None where it has no 3D surface."""
+    centroid: tuple[float, float, float] | None
+    """Mean of its valid 3D points, metres; None where it has none."""
+    peak: float
+    """Its largest value in the map."""
+    peak_pixel: tuple[int, int]
+    """Row and column of the peak."""
+    modality: str | None
+    """Which modality's map is above its own threshold here: ``"2d"``, ``"3d"`` or ``"both"``. Where
+    neither is, only their product is, the one nearer to its threshold; None without such maps."""
+    discrepancy: dict[str, float]
+    """Largest value of each modality's smoothed map in it; CFM gives ``"2d"`` and ``"3d"``."""
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What a detector says of one part. ``float(prediction)`` is the score."""
 
@@ -112,12 +135,25 @@ class Prediction:
     """(H, W) maps by name; CFM gives ``"2d"`` and ``"3d"``, before fusion and smoothing."""
     threshold: float | None = None
     """The score above which a part is rejected; None before calibration."""
+    p_value: float | None = None
+    """Share of parts at least as anomalous as this one, from calibration; small is anomalous, and
+    of good parts at most a share a gets a or less. None before calibration."""
+    pixel_threshold: float | None = None
+    """The value of ``map`` above which a pixel is marked; None before calibration, and where the
+    map is on the detector's grid."""
+    regions: tuple[Region, ...] = ()
+    """The marked pixels as connected defects, the largest peak first."""
     name: str = ""
 
     @property
     def rejected(self) -> bool | None:
         """Whether the score is above the threshold; None before calibration."""
         return None if self.threshold is None else self.score > self.threshold
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_] | None:
+        """(H, W) bool, the marked pixels; None where there is no pixel threshold."""
+        return None if self.pixel_threshold is None else self.map > self.pixel_threshold
 
     def __float__(self) -> float:
         """Return the score."""

@@ -176,12 +176,12 @@ def test_points_in_millimetres_are_refused_by_name_and_accepted_with_the_unit(
 
 def test_a_model_without_threshold_gives_scores_without_verdict(run, detector, data, tmp_path):
     model = tmp_path / "plain.cmad"
-    threshold = detector.threshold
-    detector.threshold = None
+    calibration = detector.calibration
+    detector.calibration = None
     try:
         detector.save(model)
     finally:
-        detector.threshold = threshold
+        detector.calibration = calibration
     result = run("score", model, data / "cover" / "test", "--out", tmp_path / "out")
     assert result.code == 0, result.err
     assert lines(tmp_path / "out")[0]["rejected"] is None

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 import cmad
 from cmad import model_file
+from cmad.calibrate import SCORES, Calibration
 
 
 @pytest.fixture
@@ -43,13 +44,48 @@ def test_a_file_with_extractors_needs_nothing_else(trained, parts, make, tmp_pat
         rgb=cmad.extractors.ViT("vit_tiny_patch16_224", block=1, weights="random"),
         xyz=make["point_mae"](),
     ).fit(parts[:2], epochs=2, pixels_per_image=50)
-    detector.threshold, detector.false_reject_rate = 0.25, 0.05
+    calibration = Calibration(0.05, (0.125, 0.25), 0.25, 0.1, {"2d": 0.5, "3d": 1 / 3})
+    detector.calibration = calibration
     detector.save(tmp_path / "part.cmad", include_extractors=True)
     loaded = cmad.load(tmp_path / "part.cmad")
+    assert loaded.calibration == calibration
     assert (loaded.threshold, loaded.false_reject_rate) == (0.25, 0.05)
     assert float(loaded.predict(parts[3].rgb, parts[3].xyz)) == float(
         detector.predict(parts[3].rgb, parts[3].xyz)
     )
+
+
+def test_a_file_without_the_scores_as_older_ones_gives_verdicts_but_no_regions(
+    trained, parts, tmp_path
+):
+    path = tmp_path / "old.cmad"
+    trained.save(path)
+    header, tensors = model_file.read(path)
+    model_file.write(path, {**header, "threshold": 0.0, "false_reject_rate": 0.05}, tensors)
+    loaded = cmad.load(path, rgb=trained.pipeline.rgb, xyz=trained.pipeline.xyz)
+    assert loaded.calibration == Calibration(0.05, (), 0.0)
+    got = loaded.predict(parts[0].rgb, parts[0].xyz)
+    assert got.rejected is True
+    assert (got.p_value, got.pixel_threshold, got.mask, got.regions) == (None, None, None, ())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"threshold": "high"}, "a rate or threshold must be a number, got 'high'"),
+        ({"pixel_threshold": []}, r"a rate or threshold must be a number, got \[\]"),
+        ({"map_thresholds": {"2d": None}}, "a rate or threshold must be a number, got None"),
+        ({"map_thresholds": 0.5}, "map_thresholds must be numbers by name, got 0.5"),
+    ],
+)
+def test_a_calibration_that_holds_no_numbers_is_refused(trained, tmp_path, change, message):
+    path = tmp_path / "odd.cmad"
+    trained.save(path)
+    header, tensors = model_file.read(path)
+    given = {"threshold": 0.5, "false_reject_rate": 0.05, **change}
+    model_file.write(path, {**header, **given}, {**tensors, SCORES: torch.tensor([0.5])})
+    with pytest.raises(ValueError, match=rf"odd\.cmad: {message}"):
+        cmad.load(path, rgb=trained.pipeline.rgb, xyz=trained.pipeline.xyz)
 
 
 def test_random_extractors_are_rebuilt_from_their_seed(parts, make, tmp_path):

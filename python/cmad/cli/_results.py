@@ -21,6 +21,9 @@ class Result:
     score: float | None = None
     threshold: float | None = None
     rejected: bool | None = None
+    p_value: float | None = None
+    regions: list[dict[str, object]] | None = None
+    """The fields of each `cmad.types.Region`; scores.csv has their number."""
     defect: str | None = None
     label: int | None = None
     """0 for a good part, 1 for a defective one."""
@@ -74,6 +77,8 @@ class Results:
         """Write a line to both tables."""
         line = asdict(result)
         self._jsonl.write(json.dumps(line) + "\n")
+        if result.regions is not None:
+            line["regions"] = len(result.regions)
         self._table.writerow({k: "" if v is None else v for k, v in line.items()})
         self._jsonl.flush()
         self._csv.flush()

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cmad import model_file
+from cmad.calibrate import SCORES
 from cmad.cli._common import command, note_random
 
 
@@ -20,6 +21,8 @@ def info(
     said = "none: not calibrated, scores come without a verdict"
     if isinstance(threshold, float) and isinstance(rate, float):
         said = f"{threshold:.6g}, for at most {rate:g} of good parts rejected"
+        if SCORES in tensors:
+            said += f", from {len(tensors[SCORES])} good parts"
     parameters = sum(t.numel() for t in tensors.values())
     extractors = {k: _extractor(header.get(k), tensors, k) for k in ("rgb", "xyz")}
     lines = {

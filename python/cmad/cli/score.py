@@ -1,13 +1,12 @@
 """`cmad score`: apply a model to parts; files are written as results come."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, cast
 
 import numpy as np
-import torch
 import typer
 
 from cmad.cli._common import EXPECTED, command, complain, note_random, said
@@ -15,8 +14,8 @@ from cmad.cli._results import Result, Results
 from cmad.cli._tally import Tally
 from cmad.datasets import Folder, Pairs
 from cmad.datasets.files import LazySamples
-from cmad.detectors import CFM, load
-from cmad.preprocess import square, to_input
+from cmad.detectors import CFM, load, on_input
+from cmad.preprocess import square
 from cmad.progress import bar
 from cmad.types import Prediction, Sample
 from cmad.units import to_metres
@@ -56,11 +55,14 @@ def score(
 
     Writes to DIR, as results come, over files of an earlier run:
 
-    - scores.csv and scores.jsonl: a line per part with name, score, threshold, rejected, defect and
-      label where the data set knows them, the seconds it took, and error if it could not be scored
+    - scores.csv and scores.jsonl: a line per part with name, score, threshold, rejected, p_value
+      (the share of parts at least as anomalous, from calibration), regions (in scores.csv their
+      number, in scores.jsonl each one's box, area in mm², centroid in metres, peak and modality),
+      defect and label where the data set knows them, the seconds it took, and error if it could not
+      be scored
     - maps/NAME.tiff: the anomaly map, float32, on the image's own pixels
     - overlays/NAME.png: the map over the image, with a caption below. With a threshold, colours run
-      from half of it to one and a half of it, and a white line surrounds what is above it
+      from half of it to one and a half of it, and a white line surrounds each region above it
 
     A part that cannot be scored is named, the others go on, and the exit code is 1 at the end.
     Where the truth is known (folders named good/ or after the defect, masks in gt/) a table says
@@ -91,6 +93,9 @@ def score(
                 complain(f"{result.name}: {result.error}")
             else:
                 result.score, result.rejected = full.score, full.rejected
+                result.p_value = full.p_value
+                if full.pixel_threshold is not None:
+                    result.regions = [asdict(region) for region in full.regions]
                 results.draw(result.name, np.asarray(sample.rgb), full)
                 tally.add(sample, grid)
             results.add(result)
@@ -144,9 +149,8 @@ def _read(sources: list[tuple[str, LazySamples]]) -> Iterator[tuple[str, Sample 
 
 def _predict(detector: CFM, sample: Sample, unit: str) -> tuple[Prediction, Prediction]:
     """Predict once; return it on the input's pixels and on the grid, where metrics are cheap."""
-    options = {"unit": unit, "resolution": "grid"}
-    grid = cast(Prediction, detector.predict(sample.rgb, sample.xyz, **options))
+    xyz = to_metres(sample.xyz, unit)
+    grid = cast(Prediction, detector.predict(sample.rgb, xyz, resolution="grid"))
     height, width = sample.rgb.shape[:2]
     window = square(height, width, detector.preset)
-    map_ = to_input(torch.from_numpy(grid.map)[None], window)[0].numpy()
-    return replace(grid, map=map_, maps={}), grid
+    return on_input(grid, window, xyz, detector.calibration), grid

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cmad import maps, model_file, ops
 from cmad.cache import Cache
-from cmad.calibrate import check_parts, conformal_threshold
+from cmad.calibrate import Calibration, check_parts, from_file, to_file
 from cmad.detectors._inputs import (
     VARIANTS,
     as_samples,
@@ -20,15 +20,16 @@ from cmad.detectors._inputs import (
     parts_of,
     restored,
 )
+from cmad.detectors._outputs import on_input, peaks
 from cmad.detectors._training import extract, train
 from cmad.extractors import RgbExtractor, XyzExtractor
 from cmad.extractors import weights as weight_files
 from cmad.nn import Mappings
 from cmad.pipeline import Pipeline, arithmetic, rows
-from cmad.preprocess import CONSTANTS, Preprocessing, to_input
+from cmad.preprocess import CONSTANTS, Preprocessing
 from cmad.progress import bar
 from cmad.store import FeatureStore
-from cmad.types import Array, Features, Frame, Prediction, Sample
+from cmad.types import Array, Features, Frame, Prediction, Sample, Window
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 Config = dict[str, object]
@@ -114,8 +115,18 @@ class CFM:
         """The trained networks; None before `fit`."""
         self.losses: list[tuple[float, float]] = []
         """Of each training step: 2D and 3D part of the loss (CFM, equation 2)."""
-        self.threshold: float | None = None
-        self.false_reject_rate: float | None = None
+        self.calibration: Calibration | None = None
+        """Thresholds and scores of good parts; None before `calibrate`."""
+
+    @property
+    def threshold(self) -> float | None:
+        """The score above which a part is rejected; None before `calibrate`."""
+        return None if self.calibration is None else self.calibration.threshold
+
+    @property
+    def false_reject_rate(self) -> float | None:
+        """The rate that the threshold was asked for; None before `calibrate`."""
+        return None if self.calibration is None else self.calibration.false_reject_rate
 
     def fit(
         self,
@@ -180,35 +191,44 @@ class CFM:
                     step=step,
                 )
         self.pipeline, self.mappings = pipeline, mappings
-        self.threshold = self.false_reject_rate = None
+        self.calibration = None
         return self
 
     def calibrate(
         self, samples: Iterable[Sample], false_reject_rate: float = 0.01, progress: bool = True
     ) -> float:
-        """Set the threshold from good parts that were not trained on.
+        """Set the thresholds from good parts that were not trained on.
+
+        At most the asked share of further good parts is rejected, and at most that share gets any
+        pixel marked, if they are exchangeable with these: made and seen in the same way. The share
+        is that over many calibrations; docs/calibration.md says what one of them gives.
 
         Args:
             samples: good parts.
-            false_reject_rate: share of good parts that may be rejected, in (0, 1); see
-                `cmad.calibrate.conformal_threshold` for the guarantee and the parts it needs.
+            false_reject_rate: in (0, 1); a rate of 1 / N needs at least N - 1 parts.
             progress: show a progress bar when on a terminal.
 
         Returns:
-            The threshold, also kept as ``detector.threshold``.
+            The threshold of the score; it and all others are kept as ``detector.calibration``.
+
+        Raises:
+            ValueError: a defective part, a rate out of range, or too few parts for the rate.
 
         """
         count = parts_of(samples)
         if count is not None:  # before the work, not after it
             check_parts(count, false_reject_rate)
-        scores = []
+        scores, pixels, modalities = [], [], []
         with bar("calibrating", count, show=progress) as step:
             for sample in good_only(samples, "calibrate"):
-                scores.append(self._predict(sample, "input").score)
+                grid, window = self._predict(sample)
+                highest, by_modality = peaks(grid, window)
+                scores.append(grid.score)
+                pixels.append(highest)
+                modalities.append(by_modality)
                 step()
-        self.threshold = conformal_threshold(scores, false_reject_rate)
-        self.false_reject_rate = false_reject_rate
-        return self.threshold
+        self.calibration = Calibration.of(false_reject_rate, scores, pixels, modalities)
+        return self.calibration.threshold
 
     def predict(
         self,
@@ -226,7 +246,7 @@ class CFM:
                 a 3D point has a coordinate that is not finite, or zeros.
             unit: of ``xyz``, ``"m"`` or ``"mm"``.
             resolution: of the maps, ``"input"`` for the input's own pixels, ``"grid"`` for the
-                (S, S) grid they are computed on.
+                (S, S) grid they are computed on, without mask and regions.
 
         Returns:
             One prediction, or a list for a batch. Maps are ``"2d"`` and ``"3d"``, the discrepancies
@@ -240,7 +260,12 @@ class CFM:
         """
         one_of("CFM", "resolution", resolution, ("input", "grid"))
         samples, single = as_samples(rgb, xyz, unit)
-        predictions = [self._predict(s, resolution) for s in samples]
+        predictions = []
+        for sample in samples:
+            prediction, window = self._predict(sample)
+            if resolution == "input":
+                prediction = on_input(prediction, window, sample.xyz, self.calibration)
+            predictions.append(prediction)
         return predictions[0] if single else predictions
 
     def save(self, path: str | Path, include_extractors: bool = False) -> None:
@@ -263,6 +288,8 @@ class CFM:
         if include_extractors:
             tensors |= {f"rgb.{k}": v for k, v in pipeline.rgb.state_dict().items()}
             tensors |= {f"xyz.{k}": v for k, v in pipeline.xyz.state_dict().items()}
+        calibrated, scores = to_file(self.calibration)
+        tensors |= scores
         header = {
             "method": "CFM",
             "variant": self.variant,
@@ -273,8 +300,7 @@ class CFM:
             "preprocessing": CONSTANTS,
             "rgb": {**pipeline.rgb.config(), "sha256": pipeline.rgb.fingerprint()},
             "xyz": {**pipeline.xyz.config(), "sha256": pipeline.xyz.fingerprint()},
-            "threshold": self.threshold,
-            "false_reject_rate": self.false_reject_rate,
+            **calibrated,
             "versions": model_file.versions(),
         }
         model_file.write(path, header, tensors)
@@ -312,8 +338,7 @@ class CFM:
         self.load_mappings(
             model_file.prefixed(tensors, "CFM_2Dto3D."), model_file.prefixed(tensors, "CFM_3Dto2D.")
         )
-        self.threshold = cast("float | None", header["threshold"])
-        self.false_reject_rate = cast("float | None", header["false_reject_rate"])
+        self.calibration = from_file(header, tensors)
         return self
 
     def load_mappings(
@@ -351,7 +376,7 @@ class CFM:
                     f"CFM: mapping weights must fit features {d2} and {d3} wide: {said}"
                 ) from error
         self.mappings = mappings.eval()
-        self.threshold = self.false_reject_rate = None
+        self.calibration = None
         return self
 
     def features(self, frame: Frame) -> Features:
@@ -382,7 +407,8 @@ class CFM:
             maps.on_grid(torch.cat(psi_3d), pixel, size),
         )
 
-    def _predict(self, sample: Sample, resolution: str) -> Prediction:
+    def _predict(self, sample: Sample) -> tuple[Prediction, Window]:
+        """Predict on the grid; also return where the input lies in it."""
         self._trained()
         features = self.pipeline.extract(sample)
         psi_2d, psi_3d = self.discrepancies(features)
@@ -392,17 +418,16 @@ class CFM:
             map_, named["pixel_auroc"], score = maps.official_map(fused)
         else:
             map_, score = maps.paper_map(fused)
-        stacked = torch.stack([map_, *named.values()])
-        if resolution == "input":
-            stacked = to_input(stacked, features.window)
-        first, *others = stacked.numpy()
-        return Prediction(
+        calibration = self.calibration
+        prediction = Prediction(
             score=score,
-            map=first,
-            maps=dict(zip(named, others, strict=True)),
+            map=map_.numpy(),
+            maps={k: v.numpy() for k, v in named.items()},
             threshold=self.threshold,
+            p_value=None if calibration is None else calibration.p_value(score),
             name=sample.name,
         )
+        return prediction, features.window
 
     def _used_rows(self, features: Features, row: Tensor | None) -> tuple[Tensor, Tensor]:
         e_2d, e_3d, used = rows(features, row, self.preset)

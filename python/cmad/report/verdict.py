@@ -1,26 +1,31 @@
 """The picture of a verdict: the map over the part, on the scale of its threshold."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from cmad.report.pictures import outline, overlay
-from cmad.types import Prediction
+from cmad.types import Prediction, Region
 
 Rgb = npt.NDArray[np.uint8]
 
 
 def scale(prediction: Prediction) -> tuple[float, float]:
-    """Choose the colour scale of a part's map, in units of its score.
+    """Choose the colour scale of a part's map.
 
-    With a threshold T it runs from T / 2 to 3 T / 2: the threshold is in the middle, and colours
-    compare between the parts of one model. Before calibration it runs from half the part's own
-    score to the score.
+    With a pixel threshold T it runs from T / 2 to 3 T / 2: the threshold is in the middle, and
+    colours compare between the parts of one model. Without, it is in units of the score: from T / 2
+    to 3 T / 2 of the score's threshold T, and before calibration from half the part's own score to
+    the score.
 
     Returns:
         Start and end.
 
     """
+    if prediction.pixel_threshold is not None and prediction.pixel_threshold > 0:
+        return prediction.pixel_threshold / 2, prediction.pixel_threshold * 1.5
     if prediction.threshold is not None and prediction.threshold > 0:
         return prediction.threshold / 2, prediction.threshold * 1.5
     end = prediction.score if prediction.score > 0 else 1.0
@@ -47,9 +52,13 @@ def draw(rgb: Rgb, prediction: Prediction) -> Image.Image:
         prediction: of that image, its map (H, W).
 
     Returns:
-        RGB, W x H. There is a line if and only if the part is rejected.
+        RGB, W x H, with a line around each region. Without a pixel threshold, which older models
+        do not have, there is a line if and only if the part is rejected.
 
     """
+    if prediction.mask is not None:
+        picture = overlay(rgb, prediction.map, *scale(prediction))
+        return outline(picture, prediction.mask, line=(255, 255, 255), width=1)
     map_ = in_score_units(prediction)
     picture = overlay(rgb, map_, *scale(prediction))
     if prediction.threshold is not None and prediction.rejected:
@@ -60,14 +69,28 @@ def draw(rgb: Rgb, prediction: Prediction) -> Image.Image:
 
 
 def caption(prediction: Prediction) -> str:
-    """Say score, verdict and colour scale in one line."""
+    """Say verdict, score, p-value, regions and colour scale in one line."""
     low, high = scale(prediction)
     colours = f"colours {low:.3g} (clear) to {high:.3g}"
     if prediction.threshold is None:
         return f"score {prediction.score:.4g}, no threshold; {colours}, this part's own scale"
     verdict = "rejected" if prediction.rejected else "accepted"
     compared = ">" if prediction.rejected else "<="
-    return (
-        f"{verdict}: score {prediction.score:.4g} {compared} threshold {prediction.threshold:.4g}; "
-        f"{colours}"
-    )
+    parts = [
+        f"{verdict}: score {prediction.score:.4g} {compared} threshold {prediction.threshold:.4g}"
+    ]
+    if prediction.p_value is not None:
+        parts.append(f"p-value {prediction.p_value:.3g}")
+    if prediction.pixel_threshold is not None:
+        parts.append(_regions(prediction.regions))
+    return f"{', '.join(parts)}; {colours}"
+
+
+def _regions(regions: Sequence[Region]) -> str:
+    """Count the regions, and say the size of the first and which modality disagreed."""
+    if not regions:
+        return "no region"
+    first = regions[0]
+    size = f"{first.pixels} pixels" if first.area is None else f"{first.area:.3g} mm²"
+    said = f"{size}, {first.modality}" if first.modality else size
+    return f"1 region ({said})" if len(regions) == 1 else f"{len(regions)} regions (first {said})"
