@@ -1,8 +1,9 @@
-"""Which files make a part: finding what belongs together by name."""
+"""Which files make a part, by name, and which parts make a split where no folder says so."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from cmad.datasets.files import IMAGE_SUFFIXES, POINTS_SUFFIXES
+from cmad.datasets.files import IMAGE_SUFFIXES, POINTS_SUFFIXES, drawn
 
 
 def find_parts(folder: Path) -> list[tuple[str, Path, Path, Path | None]]:
@@ -39,3 +40,33 @@ def by_stem(
                 raise ValueError(f"{path}: the same part has {found[stem].name} beside it")
             found[stem] = path
     return found
+
+
+def divide(names: Sequence[str], *, test: bool, what: str) -> dict[str, list[int]]:
+    """Divide good parts among the splits that a folder does not name, the same way each time.
+
+    In the order that `cmad.datasets.files.drawn` gives for seed 0, the first fifth, rounded, is
+    for validation, the next for the test if asked for, and the others are for training; at least
+    one for each. A part's split depends on the names only.
+
+    Args:
+        names: of the good parts.
+        test: whether parts are needed for the test.
+        what: for messages, the folder.
+
+    Returns:
+        Positions among ``names``, ascending, for ``"train"``, ``"validation"`` and ``"test"``.
+
+    Raises:
+        ValueError: too few parts.
+
+    """
+    needed = 3 if test else 2
+    if len(names) < needed:
+        into = "training, validation and test" if test else "training and validation"
+        raise ValueError(f"{what}: needs at least {needed} good parts for {into}, got {len(names)}")
+    order = drawn(names, 0)
+    fifth = max(1, round(len(names) / 5))
+    held = 2 * fifth if test else fifth
+    shares = {"train": order[held:], "validation": order[:fifth], "test": order[fifth:held]}
+    return {split: sorted(chosen) for split, chosen in shares.items()}

@@ -1,0 +1,103 @@
+"""Own data in the arrangement of anomalib's Folder3D: images, depths and masks in folders apart."""
+
+from functools import partial
+from pathlib import Path
+
+from cmad.datasets.files import IMAGE_SUFFIXES, POINTS_SUFFIXES, LazySamples, read_sample
+from cmad.datasets.parts import by_stem, divide
+from cmad.types import Sample
+
+SPLITS = ("train", "validation", "test")
+MASKS = ("ground_truth", "mask", "masks")
+"""Folders of masks that are looked for."""
+
+
+class Folder3D(LazySamples):
+    """One split of a folder as anomalib's ``Folder3D`` takes it, named by the same arguments.
+
+    Images lie in ``normal_dir``, ``abnormal_dir`` and ``normal_test_dir``, the points of each in
+    a folder of their own, by default of the same name and ``_depth``; the masks of
+    ``abnormal_dir`` in ``mask_dir``. Points are organised, (H, W, 3), as TIFF, PLY, PCD or NPZ.
+
+    Files belong together by name without extension; ``_depth`` or ``_xyz`` at the end of a points
+    file's name and ``_mask`` or ``_gt`` at the end of a mask's do not count. (anomalib pairs by
+    position in the sorted lists.) The kind of a defect is the name of ``abnormal_dir``.
+
+    With ``normal_test_dir``, a fifth of the normal parts is for validation, the others train;
+    without, a fifth is for validation and a fifth for the test, see `cmad.datasets.parts.divide`.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        *,
+        normal_dir: str = "normal",
+        abnormal_dir: str | None = "abnormal",
+        normal_test_dir: str | None = "normal_test",
+        mask_dir: str | None = None,
+        normal_depth_dir: str | None = None,
+        abnormal_depth_dir: str | None = None,
+        normal_test_depth_dir: str | None = None,
+    ) -> None:
+        """List the files of one split; reads none of them.
+
+        Args:
+            root: folder that all others are below.
+            split: ``"train"``, ``"validation"`` or ``"test"``.
+            normal_dir: images of good parts.
+            abnormal_dir: images of defective parts; need not be there.
+            normal_test_dir: images of good parts for the test; need not be there.
+            mask_dir: masks of the defective parts; None takes ``ground_truth``, ``mask`` or
+                ``masks`` if one is there.
+            normal_depth_dir: points of the good parts.
+            abnormal_depth_dir: points of the defective parts.
+            normal_test_depth_dir: points of the good parts for the test.
+
+        Raises:
+            FileNotFoundError: the folder of good parts is not there.
+            ValueError: unknown split, an image without points or points without image, some
+                masks missing, too few good parts to split, or no parts at all.
+
+        """
+        if split not in SPLITS:
+            raise ValueError(f"Folder3D: split must be one of {', '.join(SPLITS)}, got {split!r}")
+        base = Path(root)
+        if not (base / normal_dir).is_dir():
+            raise FileNotFoundError(f"Folder3D: there is no folder {base / normal_dir}")
+        if mask_dir is None:
+            mask_dir = next((name for name in MASKS if (base / name).is_dir()), None)
+        normal = _parts(base, normal_dir, normal_depth_dir, None, "good")
+        if normal_test_dir and not (base / normal_test_dir).is_dir():
+            normal_test_dir = None
+        shares = divide(
+            [part.args[-1] for part in normal], test=not normal_test_dir, what=str(root)
+        )
+        parts = [normal[i] for i in shares[split]]
+        if split == "test":
+            if normal_test_dir:
+                parts += _parts(base, normal_test_dir, normal_test_depth_dir, None, "good")
+            if abnormal_dir and (base / abnormal_dir).is_dir():
+                kind = Path(abnormal_dir).name
+                parts += _parts(base, abnormal_dir, abnormal_depth_dir, mask_dir, kind)
+        super().__init__(parts, [part.args[-1] for part in parts])
+
+
+def _parts(
+    root: Path, images: str, depths: str | None, masks: str | None, defect: str
+) -> list[partial[Sample]]:
+    """Pair the files of one folder of images with their points and masks."""
+    folder, points = root / images, root / (depths or f"{images}_depth")
+    rgb = by_stem(folder, IMAGE_SUFFIXES)
+    xyz = by_stem(points, POINTS_SUFFIXES, ("_depth", "_xyz"))
+    truth = by_stem(root / masks, IMAGE_SUFFIXES, ("_mask", "_gt")) if masks else {}
+    for stem in sorted(rgb.keys() ^ xyz.keys()):
+        if stem in rgb:
+            raise ValueError(f"{rgb[stem]}: has no points, {points / stem}.tiff is missing")
+        raise ValueError(f"{xyz[stem]}: has no image, {folder / stem}.png is missing")
+    for stem in sorted(rgb.keys() - truth.keys()) if masks else ():
+        raise ValueError(f"{rgb[stem]}: has no mask, {root / (masks or '') / stem}.png is missing")
+    return [
+        partial(read_sample, rgb[stem], xyz[stem], truth.get(stem), defect, f"{images}/{stem}")
+        for stem in sorted(rgb)
+    ]

@@ -1,0 +1,177 @@
+"""Recognises how a data set lies on disk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cmad.datasets.eyecandies import Eyecandies
+from cmad.datasets.files import LazySamples
+from cmad.datasets.folder import Folder
+from cmad.datasets.folder3d import Folder3D
+from cmad.datasets.mvtec3d import MVTec3D
+from cmad.datasets.parts import divide
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set whose layout is known; `open` makes it."""
+
+    kind: str
+    """``"MVTec 3D-AD"``, ``"Eyecandies"``, ``"folder"`` or ``"Folder3D"``."""
+    root: Path
+    """Folder that holds the categories."""
+    categories: tuple[str, ...]
+    """Their folders' names, sorted."""
+
+    def split(self, category: str, split: str) -> LazySamples:
+        """List the parts of one split of one category, without reading them.
+
+        Where the layout has no folder for validation, a fifth of the good training parts is for
+        it; plain folders are divided altogether. See `cmad.datasets.parts.divide`.
+
+        Args:
+            category: one of ``categories``.
+            split: ``"train"``, ``"validation"`` or ``"test"``.
+
+        Returns:
+            The parts; those of train and validation are good.
+
+        Raises:
+            FileNotFoundError, ValueError: unknown category or split, or see the layout's class.
+
+        """
+        if category not in self.categories:
+            raise ValueError(
+                f"category must be one of {', '.join(self.categories)}, got {category!r}"
+            )
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+        return _READERS[self.kind](self.root, category, split)
+
+
+def open(path: str | Path) -> DataSet:
+    """Recognise the layout of a data set.
+
+    Args:
+        path: folder that holds the categories, or one category itself.
+
+    Returns:
+        The data set, with all its categories, or with the one that ``path`` is.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: no layout fits, or several do; the message says what was looked for.
+
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"open: path must be a folder, got {folder}")
+    if kind := _kind(folder):
+        whole = folder.absolute()
+        return DataSet(kind, whole.parent, (whole.name,))
+    found: dict[str, list[str]] = {}
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir() and not entry.name.startswith(".") and (kind := _kind(entry)):
+            found.setdefault(kind, []).append(entry.name)
+    if len(found) == 1:
+        [(kind, names)] = found.items()
+        return DataSet(kind, folder, tuple(names))
+    if found:
+        several = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in found.items())
+        raise ValueError(f"open: {folder} holds several layouts, pass one category ({several})")
+    wanted = "; ".join(f"{kind}: {sign}" for kind, (sign, _) in _LAYOUTS.items())
+    raise ValueError(
+        f"open: no data set is recognised in {folder}; looked there and in each of its folders for "
+        f"{wanted}"
+    )
+
+
+def _is_mvtec(folder: Path) -> bool:
+    if not (folder / "test").is_dir():
+        return False
+    return any((kind / "rgb").is_dir() and (kind / "xyz").is_dir() for kind in _in(folder, "train"))
+
+
+def _is_eyecandies(folder: Path) -> bool:
+    return any((folder / "train" / "data").glob("*_image_4.png"))
+
+
+def _is_folder(folder: Path) -> bool:
+    return (folder / "good" / "rgb").is_dir() and (folder / "good" / "xyz").is_dir()
+
+
+def _is_folder3d(folder: Path) -> bool:
+    return _arrangement(folder) is not None
+
+
+_LAYOUTS: dict[str, tuple[str, Callable[[Path], bool]]] = {
+    "MVTec 3D-AD": ("train/<kind>/{rgb,xyz} and test/", _is_mvtec),
+    "Eyecandies": ("train/data/*_image_4.png", _is_eyecandies),
+    "folder": ("good/{rgb,xyz}", _is_folder),
+    "Folder3D": ("normal/ with normal_depth/, or train/good/ with train/good_depth/", _is_folder3d),
+}
+
+
+def _kind(folder: Path) -> str | None:
+    return next((kind for kind, (_, fits) in _LAYOUTS.items() if fits(folder)), None)
+
+
+def _in(folder: Path, name: str) -> list[Path]:
+    below = folder / name
+    return sorted(entry for entry in below.iterdir() if entry.is_dir()) if below.is_dir() else []
+
+
+def _mvtec(root: Path, category: str, split: str) -> LazySamples:
+    if split == "test" or (root / category / "validation").is_dir():
+        return MVTec3D(root, category, split)
+    train = MVTec3D(root, category, "train")
+    return train.take(divide(train.names, test=False, what=str(root / category))[split])
+
+
+def _folder(root: Path, category: str, split: str) -> LazySamples:
+    parts = Folder(root / category)
+    good = [i for i, name in enumerate(parts.names) if Path(name).parent.name == "good"]
+    shares = divide([parts.names[i] for i in good], test=True, what=str(root / category))
+    chosen = [good[i] for i in shares[split]]
+    if split == "test":
+        chosen += sorted(set(range(len(parts))) - set(good))
+    return parts.take(chosen)
+
+
+def _folder3d(root: Path, category: str, split: str) -> LazySamples:
+    folder = root / category
+    return Folder3D(folder, split, **(_arrangement(folder) or {}))
+
+
+def _arrangement(folder: Path) -> dict[str, str] | None:
+    """Return the folders of one of the two arrangements that anomalib's documentation shows."""
+    if (folder / "normal").is_dir() and (folder / "normal_depth").is_dir():
+        return {}
+    if not ((folder / "train" / "good").is_dir() and (folder / "train" / "good_depth").is_dir()):
+        return None
+    others = ("good", "good_depth", "ground_truth", "mask", "masks")
+    defects = [f.name for f in _in(folder, "test") if f.name not in others and not _is_depth(f)]
+    if len(defects) > 1:
+        raise ValueError(
+            f"open: {folder / 'test'} holds several kinds of defect ({', '.join(defects)}); "
+            "pass each to Folder3D as abnormal_dir"
+        )
+    names = {"normal_dir": "train/good", "normal_test_dir": "test/good"}
+    names["abnormal_dir"] = f"test/{defects[0]}" if defects else "test/abnormal"
+    masks = [f"test/{name}" for name in others[2:] if (folder / "test" / name).is_dir()]
+    return names | ({"mask_dir": masks[0]} if masks else {})
+
+
+def _is_depth(folder: Path) -> bool:
+    stem = folder.name.removesuffix("_depth")
+    return stem != folder.name and (folder.parent / stem).is_dir()
+
+
+_READERS: dict[str, Callable[[Path, str, str], LazySamples]] = {
+    "MVTec 3D-AD": _mvtec,
+    "Eyecandies": Eyecandies,
+    "folder": _folder,
+    "Folder3D": _folder3d,
+}
