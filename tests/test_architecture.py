@@ -30,7 +30,7 @@ BESIDE = {
     "seeding": set(),
     "units": {"types"},
     "metrics": {"ops", "types"},
-    "datasets": {"types", "preprocess"},
+    "datasets": {"types", "preprocess", "units"},
     "testing": {"ops", "types"},
 }
 FOR_ALL = {"types", "progress", "version", "seeding", "units"}
