@@ -1,6 +1,8 @@
 """Connected defects: where the map is above its threshold, and their size on the surface."""
 
 from collections.abc import Mapping
+from functools import reduce
+from operator import add
 
 import numpy as np
 import numpy.typing as npt
@@ -67,19 +69,12 @@ def find(
     if not mask.any():
         return ()
     points = xyz.detach().cpu().numpy() if isinstance(xyz, Tensor) else xyz
-    row, column = np.nonzero(mask)
-    label = _components(mask)
+    row, column = np.divmod(np.flatnonzero(mask), mask.shape[1])
+    label = ops.components(torch.from_numpy(mask)).numpy()
     order = np.argsort(label, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(label[order])) + 1)
     found = [_measured(row[g], column[g], map_, points, maps, map_thresholds) for g in groups]
     return tuple(sorted(found, key=lambda region: -region.peak))
-
-
-def _components(mask: Mask) -> npt.NDArray[np.int64]:
-    """Label each marked pixel, in row-major order, by its 8-connected component."""
-    pixel = np.pad(np.argwhere(mask), ((0, 0), (0, 1))).astype(np.float32)
-    label: npt.NDArray[np.int64] = ops.clusters(torch.from_numpy(pixel), 1.5, 1).numpy()
-    return label
 
 
 def _measured(
@@ -95,18 +90,19 @@ def _measured(
     values = map_[row, column]
     at = int(values.argmax())
     first = max(top - SURROUND, 0), max(left - SURROUND, 0)
-    crop = np.asarray(xyz[first[0] : bottom + SURROUND, first[1] : right + SURROUND], np.float64)
-    valid = np.isfinite(crop).all(-1) & (crop != 0).any(-1)
+    around = xyz[first[0] : bottom + SURROUND, first[1] : right + SURROUND]
+    crop: Float = np.ascontiguousarray(np.moveaxis(around, -1, 0), np.float64)
+    valid = np.isfinite(crop).all(0) & (crop != 0).any(0)
     inside = row - first[0], column - first[1]
     element = _elements(crop, valid)[inside]
     element = element[np.isfinite(element)]
-    points = crop[inside][valid[inside]]
+    points = crop[:, inside[0], inside[1]][:, valid[inside]]
     discrepancy = {name: float(m[row, column].max()) for name, m in maps.items()}
     return Region(
         box=(int(top), int(left), int(bottom), int(right)),
         pixels=len(row),
         area=float(element.mean()) * MM2 * len(row) if len(element) else None,
-        centroid=_triple(points.mean(0)) if len(points) else None,
+        centroid=_triple(points.mean(1)) if points.size else None,
         peak=float(values[at]),
         peak_pixel=(int(row[at]), int(column[at])),
         modality=_modality(discrepancy, thresholds),
@@ -128,45 +124,42 @@ def _elements(xyz: Float, valid: Mask) -> Float:
     """Compute the surface that each pixel stands for.
 
     Args:
-        xyz: (h, w, 3) metres.
+        xyz: (3, h, w) metres.
         valid: (h, w), where there is a point.
 
     Returns:
         (h, w) m², NaN where there is no point or no triangle around it.
 
     """
-    height, width = valid.shape
-    if min(height, width) < 2:
-        return np.full((height, width), np.nan)
-    points = np.where(valid[..., None], xyz, np.nan)
+    if min(valid.shape) < 2:
+        return np.full(valid.shape, np.nan)
+    points = np.where(valid, xyz, np.nan)
     # A block of 2 x 2 pixels is the triangles a b c and d c b.
-    across, down = np.diff(points, axis=1), np.diff(points, axis=0)
-    slant = points[1:, :-1] - points[:-1, 1:]
-    row_edge, column_edge, diagonal = (
-        np.sqrt(np.einsum("ijk,ijk->ij", e, e)) for e in (across, down, slant)
-    )
+    across, down = np.diff(points, axis=2), np.diff(points, axis=1)
+    slant = points[:, 1:, :-1] - points[:, :-1, 1:]
+    row_edge, column_edge, diagonal = (_length(edge) for edge in (across, down, slant))
     limit = JUMP * _median(row_edge, column_edge)
     # NaN, at a missing point, compares false.
-    row_edge, column_edge, diagonal = (e <= limit for e in (row_edge, column_edge, diagonal))
-    upper = row_edge[:-1] & column_edge[:, :-1] & diagonal
-    lower = row_edge[1:] & column_edge[:, 1:] & diagonal
-    vector = np.where(upper[..., None], np.cross(across[:-1], down[:, :-1]), 0)
-    vector += np.where(lower[..., None], np.cross(across[1:], down[:, 1:]), 0)
-    summed = _around(np.concatenate([vector / 2, (upper + lower.astype(float))[..., None]], -1))
-    count = np.where(valid & (summed[..., 3] > 0), summed[..., 3], np.nan)
-    element: Float = 2 * np.linalg.norm(summed[..., :3], axis=-1) / count
-    return element
+    beside, below, slanted = (e <= limit for e in (row_edge, column_edge, diagonal))
+    upper, lower = beside[:-1] & below[:, :-1] & slanted, beside[1:] & below[:, 1:] & slanted
+    vector = np.where(upper, np.cross(across[:, :-1], down[:, :, :-1], axis=0), 0)
+    vector += np.where(lower, np.cross(across[:, 1:], down[:, :, 1:], axis=0), 0)
+    summed = _around(np.concatenate([vector / 2, [upper.astype(np.float64) + lower]]))
+    count = np.where(valid & (summed[3] > 0), summed[3], np.nan)
+    return 2 * _length(summed[:3]) / count
+
+
+def _length(vectors: Float) -> Float:
+    length: Float = np.sqrt(np.einsum("kij,kij->ij", vectors, vectors))
+    return length
 
 
 def _around(blocks: Float) -> Float:
-    """Sum blocks (h - 1, w - 1, C) over those within REACH pixels of each pixel (h, w)."""
-    for axis in (0, 1):
-        pad = [(REACH, REACH) if i == axis else (0, 0) for i in range(3)]
-        padded = np.moveaxis(np.pad(blocks, pad), axis, 0)
-        length = len(padded) - 2 * REACH + 1
-        total = sum(padded[i : i + length] for i in range(2 * REACH))
-        blocks = np.moveaxis(np.asarray(total), 0, axis)
-    return blocks
+    """Sum blocks (C, h - 1, w - 1) over those within REACH pixels of each pixel, (C, h, w)."""
+    padded = np.pad(blocks, ((0, 0), (REACH, REACH), (REACH, REACH)))
+    height, width = blocks.shape[1] + 1, blocks.shape[2] + 1
+    rows = reduce(add, [padded[:, i : i + height] for i in range(2 * REACH)])
+    return reduce(add, [rows[:, :, i : i + width] for i in range(2 * REACH)])
 
 
 def _median(*lengths: Float) -> float:

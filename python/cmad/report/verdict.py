@@ -91,6 +91,6 @@ def _regions(regions: Sequence[Region]) -> str:
     if not regions:
         return "no region"
     first = regions[0]
-    size = f"{first.pixels} pixels" if first.area is None else f"{first.area:.3g} mm²"
+    size = f"{first.pixels} pixels" if first.area is None else f"{first.area:.3g} mm^2"
     said = f"{size}, {first.modality}" if first.modality else size
     return f"1 region ({said})" if len(regions) == 1 else f"{len(regions)} regions (first {said})"

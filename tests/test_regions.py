@@ -1,0 +1,189 @@
+"""Regions: connected pixels, their size on surfaces of known area, and which modality disagreed."""
+
+import numpy as np
+import pytest
+import torch
+
+from cmad import regions
+from cmad.types import Region
+
+PITCH = 0.5e-3  # metres between pixels
+
+
+def surface(z):
+    """Points of a camera that looks straight down, at these depths."""
+    row, column = np.indices(z.shape)
+    return np.stack([column * PITCH, row * PITCH, z], -1).astype(np.float32)
+
+
+def flat(height=40, width=60):
+    return surface(np.full((height, width), 0.5))
+
+
+def marked(shape, *places, value=2.0):
+    map_ = np.zeros(shape, np.float32)
+    for place in places:
+        map_[place] = value
+    return map_
+
+
+def only(map_, xyz, **options):
+    (region,) = regions.find(map_, 1.0, xyz, **options)
+    return region
+
+
+BLOCK = np.s_[10:20, 30:50]
+
+
+def test_a_block_on_a_plane_is_measured_exactly():
+    map_ = marked((40, 60), BLOCK)
+    map_[12, 33] = 3.0
+    region = only(map_, flat())
+    assert region.area == pytest.approx(200 * 0.25, rel=1e-5)  # mm², of points in float32
+    assert region.centroid == pytest.approx((39.5 * PITCH, 14.5 * PITCH, 0.5), rel=1e-6)
+    assert region == Region(
+        (10, 30, 20, 50), 200, region.area, region.centroid, 3.0, (12, 33), None, {}
+    )
+
+
+def test_a_plane_tilted_by_45_degrees_has_its_true_area():
+    row = np.indices((40, 60))[0]
+    region = only(marked((40, 60), BLOCK), surface(0.5 + row * PITCH))
+    assert region.area == pytest.approx(200 * 0.25 * 2**0.5, rel=1e-4)
+
+
+def test_a_cap_of_a_sphere_has_its_true_area():
+    row, column = np.indices((81, 81)) - 40
+    radius, rim = 40.0, 30.0  # pixels
+    z = 0.5 - PITCH * np.sqrt(np.maximum(radius**2 - row**2 - column**2, 0))
+    inside = row**2 + column**2 <= rim**2
+    region = only(marked((81, 81), inside), surface(z))
+    want = 2 * np.pi * radius * (radius - np.sqrt(radius**2 - rim**2)) * 0.25
+    assert want > 1.2 * inside.sum() * 0.25  # far from flat
+    assert region.area == pytest.approx(want, rel=0.02)
+
+
+def test_a_jump_in_depth_is_no_surface():
+    z = np.full((40, 60), 0.5)
+    z[:, 40:] += 6 * PITCH
+    region = only(marked((40, 60), BLOCK), surface(z))
+    assert region.area == pytest.approx(200 * 0.25, rel=1e-4)
+    z[:, 40:] -= 3 * PITCH  # a steep flank
+    assert only(marked((40, 60), BLOCK), surface(z)).area > 1.03 * 200 * 0.25
+
+
+def test_noise_in_depth_does_not_make_a_surface_larger():
+    """Triangles of single points would be 40 % too large at a noise of half a pixel's pitch."""
+    noise = np.random.default_rng(0).normal(0, PITCH / 2, (40, 60))
+    region = only(marked((40, 60), BLOCK), surface(0.5 + noise))
+    assert region.area == pytest.approx(200 * 0.25, rel=0.02)
+
+
+@pytest.mark.parametrize("missing", [0.0, np.nan, np.inf])
+def test_missing_points_do_not_make_a_region_smaller(missing):
+    xyz = flat()
+    xyz[10:15, 30:40] = missing
+    xyz[np.random.default_rng(0).random((40, 60)) < 0.2] = missing
+    region = only(marked((40, 60), BLOCK), xyz)
+    assert region.area == pytest.approx(200 * 0.25, rel=1e-4)
+    there = xyz[BLOCK][np.isfinite(xyz[BLOCK]).all(-1) & (xyz[BLOCK] != 0).any(-1)]
+    assert region.centroid == pytest.approx(tuple(there.mean(0, np.float64)), rel=1e-6)
+
+
+def test_a_region_without_points_has_no_area_and_no_centroid():
+    xyz = flat()
+    xyz[BLOCK] = 0
+    region = only(marked((40, 60), BLOCK), xyz)
+    assert (region.area, region.centroid, region.pixels) == (None, None, 200)
+
+
+def test_a_point_without_neighbours_has_a_centroid_but_no_area():
+    xyz = np.zeros((40, 60, 3), np.float32)
+    xyz[15, 40] = 0.1, 0.2, 0.5
+    region = only(marked((40, 60), BLOCK), xyz)
+    assert region.area is None
+    assert region.centroid == pytest.approx((0.1, 0.2, 0.5))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1)])
+def test_an_image_of_a_single_row_or_column_has_no_surface(size):
+    region = only(np.full(size, 2, np.float32), flat(*size) + np.float32(0.1))
+    assert (region.area, region.pixels) == (None, size[0] * size[1])
+
+
+def test_one_pixel_is_a_region():
+    region = only(marked((40, 60), np.s_[7, 9]), flat())
+    assert (region.box, region.pixels, region.peak_pixel) == ((7, 9, 8, 10), 1, (7, 9))
+    assert region.area == pytest.approx(0.25, rel=1e-4)
+
+
+def test_regions_at_the_border_and_the_whole_image_keep_their_size():
+    places = np.s_[:3, :4], np.s_[35:, 55:], np.s_[15:20, -1:]
+    found = regions.find(marked((40, 60), *places), 1.0, flat())
+    assert {r.box for r in found} == {(0, 0, 3, 4), (35, 55, 40, 60), (15, 59, 20, 60)}
+    for region in found:
+        assert region.area == pytest.approx(region.pixels * 0.25, rel=1e-4)
+    whole = only(np.full((40, 60), 2, np.float32), flat())
+    assert whole.area == pytest.approx(2400 * 0.25, rel=1e-4)
+
+
+def test_pixels_that_touch_at_a_corner_are_one_region_and_a_gap_makes_two():
+    touching = marked((40, 60), np.s_[5:8, 5:8], np.s_[8:10, 8:10])
+    assert only(touching, flat()).pixels == 13
+    apart = marked((40, 60), np.s_[5:8, 5:8], np.s_[5:8, 9:11])
+    assert sorted(r.pixels for r in regions.find(apart, 1.0, flat())) == [6, 9]
+
+
+def test_regions_come_by_their_peak_and_ties_in_reading_order():
+    map_ = marked((40, 60), np.s_[2, 2], np.s_[20, 2], np.s_[2, 50])
+    map_[30, 30] = 5.0
+    found = regions.find(map_, 1.0, flat())
+    assert [r.peak_pixel for r in found] == [(30, 30), (2, 2), (2, 50), (20, 2)]
+
+
+def test_only_values_above_the_threshold_are_marked():
+    map_ = marked((40, 60), np.s_[2, 2], value=1.0)
+    assert regions.find(map_, 1.0, flat()) == ()
+    map_[2, 2] = np.nextafter(np.float32(1), np.float32(2))
+    assert only(map_, flat()).pixels == 1
+
+
+@pytest.mark.parametrize(
+    ("peaks", "want"),
+    [
+        ((0.75, 0.5), "2d"),
+        ((0.25, 1.5), "3d"),
+        ((0.75, 1.5), "both"),
+        ((0.5, 1.0), "2d"),  # at its threshold is not above it; the first of equals
+        ((0.25, 0.75), "3d"),
+        ((0.375, 0.5), "2d"),
+    ],
+)
+def test_the_modality_is_what_is_above_its_threshold_else_the_nearer(peaks, want):
+    discrepancy = {"2d": peaks[0], "3d": peaks[1]}
+    maps = {k: marked((40, 60), np.s_[12, 35], value=v) for k, v in discrepancy.items()}
+    maps["2d"][0, 0] = maps["3d"][0, 0] = 9.0  # beside the region
+    thresholds = {"2d": 0.5, "3d": 1.0}
+    region = only(marked((40, 60), BLOCK), flat(), maps=maps, map_thresholds=thresholds)
+    assert region.modality == want
+    assert region.discrepancy == discrepancy
+
+
+def test_a_threshold_of_zero_compares_without_a_division():
+    maps = {"2d": np.zeros((40, 60), np.float32), "3d": marked((40, 60), BLOCK, value=0.5)}
+    thresholds = {"2d": 0.0, "3d": 1.0}
+    region = only(marked((40, 60), BLOCK), flat(), maps=maps, map_thresholds=thresholds)
+    assert region.modality == "3d"
+
+
+def test_tensors_and_double_precision_give_the_same():
+    map_, xyz = marked((40, 60), BLOCK), flat()
+    assert only(map_, torch.from_numpy(xyz)) == only(map_, xyz) == only(map_, xyz.astype(float))
+
+
+def test_shapes_that_differ_are_refused():
+    map_ = marked((40, 60), BLOCK)
+    with pytest.raises(ValueError, match=r"xyz \(H, W, 3\), got \(40, 60\) and \(60, 40, 3\)"):
+        regions.find(map_, 1.0, flat(60, 40))
+    with pytest.raises(ValueError, match=r"map '2d' must be \(40, 60\), got \(4, 4\)"):
+        regions.find(map_, 1.0, flat(), {"2d": np.zeros((4, 4), np.float32)})
