@@ -1,0 +1,239 @@
+"""A detector with a cache computes each part once and gives the same, bit for bit."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import cmad
+from cmad.cache import Cache
+from cmad.types import Points
+
+
+class Standardised:
+    """A 3D extractor with statistics: coordinates, standardised as the training clouds are."""
+
+    dim = 3
+    takes_statistics = True
+
+    def __init__(self):
+        self.statistics, self.calls = {}, []
+
+    def points(self, xyz):
+        self.calls.append("points")
+        own = torch.arange(len(xyz))[:, None]
+        features = (xyz - self.statistics["mean"]) / self.statistics["std"]
+        return Points(features, own, torch.ones(len(xyz), 1))
+
+    def fit(self, clouds):
+        self.calls.append("fit")
+        std, mean = torch.std_mean(torch.cat(list(clouds)), 0)
+        self.statistics = {"mean": mean, "std": std}
+        return [self.points(xyz) for xyz in clouds]
+
+    def load_statistics(self, statistics):
+        self.statistics = dict(statistics)
+
+    def config(self):
+        return {"kind": "standardised"}
+
+    def fingerprint(self):
+        return "0"
+
+    def state_dict(self):
+        return {}
+
+    def describe(self):
+        return "standardised coordinates"
+
+    def to(self, device):
+        return self
+
+
+def same(a, b):
+    assert float(a) == float(b)
+    assert a.maps.keys() == b.maps.keys()
+    for one, other in [(a.map, b.map), *((a.maps[k], b.maps[k]) for k in a.maps)]:
+        np.testing.assert_array_equal(one, other)
+
+
+def forbid(monkeypatch, *names):
+    """From here on, what these compute must come from the cache."""
+
+    def fails(*_, **__):
+        raise AssertionError("computed again")
+
+    for name in names:
+        monkeypatch.setattr(name, fails)
+
+
+COMPUTING = (
+    "cmad.extractors.ViT.tokens",
+    "cmad.extractors.PointMAE.points",
+    "cmad.pipeline.prepare",
+)
+
+
+def entries(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("preset", ["paper", "official"])
+def test_training_and_prediction_are_the_same_without_cold_and_warm(
+    preset, untrained, make, parts, tmp_path, monkeypatch
+):
+    part = make["part"](9, "dent")
+    detectors = []
+    for cache in (None, tmp_path / "cache", tmp_path / "cache"):
+        if len(detectors) == 2:
+            forbid(monkeypatch, *COMPUTING)
+        detector = untrained(preset=preset, precision="fp32", cache=cache)
+        detector.fit(parts, epochs=2, pixels_per_image=50)
+        detectors.append((detector, detector.predict(part.rgb, part.xyz)))
+    (plain, want), *cached = detectors
+    for detector, got in cached:
+        assert detector.losses == plain.losses
+        same(got, want)
+    kinds = [name.split("-")[0] for name in entries(tmp_path / "cache")]
+    assert [kinds.count(k) for k in ("frame", "features", "statistics")] == [7, 7, 1]
+
+
+def test_statistics_are_kept_and_features_of_others_are_not_taken_for_them(
+    untrained, make, parts, tmp_path
+):
+    def trained(on, cache):
+        xyz = Standardised()
+        detector = cmad.CFM(rgb=make["vit"](), xyz=xyz, image_size=48, cache=cache)
+        return detector.fit(on, epochs=2, pixels_per_image=50)
+
+    cache = tmp_path / "cache"
+    subsets = [parts[:3], parts[1:3]]  # other statistics, some of the same parts
+    for _ in ("cold", "warm"):
+        for subset in subsets:
+            got, want = trained(subset, cache), trained(subset, None)
+            assert got.losses == want.losses
+            same(*(d.predict(parts[5].rgb, parts[5].xyz) for d in (got, want)))
+    assert got.pipeline.xyz.calls == []  # of the second, warm
+    kinds = [name.split("-")[0] for name in entries(cache)]
+    assert {k: kinds.count(k) for k in set(kinds)} == {
+        "statistics": 2,
+        "features": 3 + 2 + 2,
+        "frame": 4,
+    }
+
+
+@pytest.mark.filterwarnings("ignore")  # what open3d's own dependencies warn of
+def test_fpfh_is_the_same_without_cold_and_warm(open3d, make, parts, tmp_path, monkeypatch):
+    def trained(cache):
+        detector = cmad.CFM(rgb=make["vit"](), xyz="fpfh", image_size=48, cache=cache)
+        return detector.fit(parts[:3], epochs=2, pixels_per_image=50)
+
+    want, cold = trained(None), trained(tmp_path / "cache")
+    forbid(monkeypatch, "cmad.extractors.FPFH.histograms")
+    warm = trained(tmp_path / "cache")
+    assert want.losses == cold.losses == warm.losses
+    monkeypatch.undo()
+    other = cmad.CFM(rgb=make["vit"](), xyz="fpfh", image_size=48, cache=tmp_path / "cache")
+    plain = cmad.CFM(rgb=make["vit"](), xyz="fpfh", image_size=48)
+    assert other.fit(parts[1:3], epochs=2).losses == plain.fit(parts[1:3], epochs=2).losses
+
+
+def test_equal_content_is_found_under_any_name_and_in_any_array(untrained, parts, tmp_path):
+    pipeline = untrained(cache=tmp_path).pipeline
+    part = parts[0]
+    want = pipeline.extract(part)
+    before = entries(tmp_path)
+    xyz = part.xyz.copy(order="F")
+    for again in (
+        replace(part, name="another", defect=None, mask=None),
+        replace(part, rgb=torch.from_numpy(part.rgb), xyz=torch.from_numpy(xyz)),
+    ):
+        got = pipeline.extract(again)
+        assert torch.equal(got.tokens, want.tokens)
+        assert (got.name, got.window) == (again.name, want.window)
+    assert entries(tmp_path) == before
+    changed = part.rgb.copy()
+    changed[0, 0, 0] ^= 1
+    pipeline.extract(replace(part, rgb=changed))
+    assert len(entries(tmp_path)) > len(before)
+
+
+def test_whatever_decides_the_result_is_part_of_the_key(
+    untrained, make, parts, tmp_path, monkeypatch
+):
+    def added(**options):
+        before = set(entries(tmp_path))
+        pipeline = untrained(cache=tmp_path, **options).pipeline
+        pipeline.extract(parts[0])
+        return [name.split("-")[0] for name in set(entries(tmp_path)) - before]
+
+    assert sorted(added()) == ["features", "frame"]
+    assert added() == []
+    assert "frame" in added(preset="official")
+    assert "frame" in added(seed=1)
+    assert added(precision="bf16") == ["features"]
+    pipeline = untrained(cache=tmp_path).pipeline
+    for other in (
+        replace(pipeline, rgb=make["vit"](1)),
+        replace(pipeline, xyz=make["point_mae"](1)),
+        replace(pipeline, xyz=cmad.extractors.PointMAE(
+            groups=64, group_size=8, dim=12, heads=2, blocks=1, weights="random")),
+    ):  # fmt: skip
+        before = set(entries(tmp_path))
+        other.extract(parts[0])
+        assert [n.split("-")[0] for n in set(entries(tmp_path)) - before] == ["features"]
+    monkeypatch.setattr("cmad.pipeline.CONSTANTS", {"border": 9})
+    assert "frame" in added()
+    monkeypatch.setattr("cmad.pipeline.versions", lambda: {"torch": "0"})
+    assert sorted(added()) == ["features", "frame"]
+
+
+def test_what_is_damaged_is_computed_again(untrained, parts, tmp_path):
+    pipeline = untrained(cache=tmp_path).pipeline
+    want = pipeline.extract(parts[0])
+    keys = [name.removesuffix(".safetensors").split("-") for name in entries(tmp_path)]
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    assert [pipeline.cache.get(*key) for key in keys] == [None, None]
+    assert torch.equal(pipeline.extract(parts[0]).centres, want.centres)
+    assert None not in [pipeline.cache.get(*key) for key in keys]
+
+
+def test_without_room_the_work_goes_on_after_one_warning(untrained, parts, tmp_path):
+    (tmp_path / "file").touch()
+    detector = untrained(cache=tmp_path / "file" / "cache")
+    with pytest.warns(RuntimeWarning, match="cannot be cached there") as said:
+        detector.fit(parts, epochs=2, pixels_per_image=50)
+    assert len(said) == 1
+    assert detector.losses == untrained().fit(parts, epochs=2, pixels_per_image=50).losses
+
+
+@pytest.mark.parametrize("bad", [[[0]], np.array([[["a"] * 3]]), np.full((2, 2, 3), None)])
+def test_a_cache_does_not_change_the_error_of_a_bad_sample(bad, untrained, parts, tmp_path):
+    said = []
+    for cache in (None, tmp_path):
+        with pytest.raises(TypeError) as error:
+            untrained(cache=cache).pipeline.extract(replace(parts[0], rgb=bad))
+        said.append(str(error.value))
+    assert said[0] == said[1]
+    assert "rgb must" in said[0]
+    assert entries(tmp_path) == []
+
+
+def test_a_model_file_does_not_remember_the_cache(untrained, parts, tmp_path):
+    detector = untrained(cache=tmp_path / "cache").fit(parts, epochs=1, pixels_per_image=50)
+    detector.save(tmp_path / "model.cmad", include_extractors=True)
+    shutil.rmtree(tmp_path / "cache")
+    loaded = cmad.load(tmp_path / "model.cmad", rgb=detector.pipeline.rgb)
+    assert loaded.pipeline.cache is None
+    same(*(d.predict(parts[0].rgb, parts[0].xyz) for d in (detector, loaded)))
+
+
+def test_features_of_a_frame_given_by_hand_are_not_stored(untrained, parts, tmp_path):
+    pipeline = untrained(cache=tmp_path).pipeline
+    frame = replace(pipeline, cache=None).frame(parts[0])
+    pipeline.features(frame)
+    assert isinstance(pipeline.cache, Cache)
+    assert entries(tmp_path) == []
