@@ -23,7 +23,9 @@ class _OnDisk:
 class FeatureStore(Sequence[Features]):
     """A list of features that goes to disk beyond a limit.
 
-    Used as a context manager: the files are deleted at its end.
+    Used as a context manager: the files are deleted at its end. Other than `cmad.cache.Cache`, it
+    serves the epochs of one training: composed weights along, so that nothing is computed again,
+    and in half precision, so that more of it stays in memory.
     """
 
     def __init__(self, dtype: torch.dtype = torch.float16, limit: int = 4 << 30) -> None:
