@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <mutex>
 #include <type_traits>
 #include <vector>
@@ -10,7 +11,7 @@
 
 // A score is looked up in a table. Its leading bits, sign and exponent and at most three more, name
 // a cell, within which numbers are near to equally dense; a cell with k levels is divided into some
-// 4 k buckets of equal width, and a bucket knows its first level. Most hold none or one, so nearly
+// 8 k buckets of equal width, and a bucket knows its first level. Most hold none or one, so nearly
 // every score is placed by two look-ups and a comparison. No sort of the scores is needed.
 
 namespace cmad {
@@ -29,31 +30,29 @@ Key<T> key_of(T value) {
   return bits & kSign ? Key<T>(~bits) : Key<T>(bits | kSign);
 }
 
+/// What is known of an interval. Without branches, which would be taken at random.
 template <class T>
 struct Slot {
-  T lowest;
-  std::int64_t count, ties;
+  T lowest = std::numeric_limits<T>::infinity();
+  std::uint32_t count = 0, ties = 0;
 
-  void add(T score) {
-    ++count;
-    if (ties == 0 || score < lowest) {
-      lowest = score;
-      ties = 1;
-    } else {
-      ties += score == lowest;
-    }
+  void add(T score, std::uint32_t times) {
+    count += times;
+    ties = (score < lowest ? 0 : ties) + (score <= lowest ? times : 0);
+    lowest = std::min(lowest, score);
   }
 };
 
 template <class T>
 class Levels {
  public:
-  Levels(const T* level, std::int64_t M) : level_(level), lowest_(level[0]), cells_(kCells) {
+  Levels(const T* level, std::int64_t M) : level_(level, level + M), cells_(kCells) {
+    level_.push_back(std::numeric_limits<T>::infinity());  // that a look behind the last may read
     std::int64_t m = 0;
     for (Key<T> c = 0; c < kCells; ++c) {
       std::int64_t end = m;
       while (end < M && key_of(level[end]) >> kShift == c) ++end;
-      const std::int64_t buckets = 4 * (end - m);
+      const std::int64_t buckets = 8 * (end - m);
       int shift = kShift;
       while (shift > 0 && std::int64_t(1) << (kShift - shift) < buckets) --shift;
       cells_[c] = {first_.size(), shift};
@@ -67,21 +66,18 @@ class Levels {
 
   /// Levels that are not above the score.
   std::int64_t operator()(T score) const {
-    if (score < lowest_) return 0;
     const Key<T> key = key_of(score);
     const Cell& cell = cells_[key >> kShift];
     const std::size_t bucket = cell.first + std::size_t((key & kRest) >> cell.shift);
-    const T* from = level_ + first_[bucket];
-    const T* to = level_ + first_[bucket + 1];
-    while (to - from > 8) {
-      const T* middle = from + (to - from) / 2;
-      if (*middle <= score)
-        from = middle + 1;
+    std::int64_t from = first_[bucket], to = first_[bucket + 1];
+    while (to - from > 1) {  // seldom
+      const std::int64_t middle = from + (to - from) / 2;
+      if (level_[middle] <= score)
+        from = middle;
       else
         to = middle;
     }
-    while (from < to && *from <= score) ++from;
-    return from - level_;
+    return from + std::int64_t(from < to && level_[from] <= score);
   }
 
  private:
@@ -93,34 +89,53 @@ class Levels {
   static constexpr int kShift = int(8 * sizeof(T)) - 12;
   static constexpr Key<T> kRest = (Key<T>(1) << kShift) - 1;
 
-  const T* level_;
-  T lowest_;
+  std::vector<T> level_;
   std::vector<Cell> cells_;
   std::vector<std::int32_t> first_;  // of each bucket: the first level in it or behind it
 };
 
+/// Counts scores begin to end, fewer than 2^32, into slots.
+template <class T>
+void count_range(const CountBetween<T>& p, const Levels<T>& interval, std::int64_t begin,
+                 std::int64_t end, std::vector<Slot<T>>& slots) {
+  // Maps hold long runs of one score, such as the background's 0: these are added as one.
+  T run = T(0);
+  std::uint32_t length = 0;
+  for (std::int64_t n = begin; n < end; ++n) {
+    if (p.skip[n]) continue;
+    if (p.score[n] != run) {
+      if (length > 0) slots[interval(run)].add(run, length);
+      run = p.score[n];
+      length = 0;
+    }
+    ++length;
+  }
+  if (length > 0) slots[interval(run)].add(run, length);
+}
+
 template <class T>
 void count_scores(const CountBetween<T>& p, void* stream) {
+  constexpr std::int64_t kMost = std::int64_t(1) << 31;
   const Levels<T> interval(p.level, p.M);
   std::mutex one_at_a_time;
-  parallel_for(p.N, std::max<std::int64_t>(1 << 18, 4 * p.M), stream,
-               [&](std::int64_t begin, std::int64_t end) {
-                 std::vector<Slot<T>> slots(p.M + 1, Slot<T>{T(0), 0, 0});
-                 for (std::int64_t n = begin; n < end; ++n)
-                   if (!p.skip[n]) slots[interval(p.score[n])].add(p.score[n]);
-                 const std::lock_guard<std::mutex> lock(one_at_a_time);
-                 for (std::int64_t m = 0; m <= p.M; ++m) {
-                   const Slot<T>& s = slots[m];
-                   if (s.count == 0) continue;
-                   const bool lower = p.count[m] == 0 || s.lowest < p.lowest[m];
-                   if (lower)
-                     p.ties[m] = s.ties;
-                   else if (s.lowest == p.lowest[m])
-                     p.ties[m] += s.ties;
-                   if (lower) p.lowest[m] = s.lowest;
-                   p.count[m] += s.count;
-                 }
-               });
+  auto part = [&](std::int64_t begin, std::int64_t end) {
+    for (; begin < end; begin += kMost) {
+      std::vector<Slot<T>> slots(p.M + 1);
+      count_range(p, interval, begin, std::min(end, begin + kMost), slots);
+      const std::lock_guard<std::mutex> lock(one_at_a_time);
+      for (std::int64_t m = 0; m <= p.M; ++m) {
+        const Slot<T>& s = slots[m];
+        if (s.count == 0) continue;
+        if (p.count[m] == 0 || s.lowest < p.lowest[m]) {
+          p.lowest[m] = s.lowest;
+          p.ties[m] = 0;
+        }
+        if (s.lowest == p.lowest[m]) p.ties[m] += s.ties;
+        p.count[m] += s.count;
+      }
+    }
+  };
+  parallel_for(p.N, std::max<std::int64_t>(1 << 18, 4 * p.M), stream, part);
 }
 
 }  // namespace
