@@ -27,6 +27,7 @@ BESIDE = {
     "types": set(),
     "progress": set(),
     "version": set(),
+    "environment": {"version"},
     "seeding": set(),
     "units": {"types"},
     "metrics": {"ops", "types"},
@@ -34,7 +35,7 @@ BESIDE = {
     "testing": {"ops", "types"},
 }
 FOR_ALL = {"types", "progress", "version", "seeding", "units"}
-FOR_THE_TOP = {"metrics", "datasets"}  # used by the rows above detectors
+FOR_THE_TOP = {"metrics", "datasets", "environment"}  # used by the rows above detectors
 UNITS = set.union(*LAYERS, BESIDE)
 
 

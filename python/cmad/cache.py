@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from cmad.version import __version__
+from cmad.version import __version__, installed
 
 FORMAT = 1
 """Raised when stored tensors change their meaning, or are computed differently."""
@@ -169,11 +168,8 @@ def named(tensors: Mapping[str, Tensor]) -> list[object]:
 @functools.cache
 def versions() -> dict[str, str]:
     """Name what results are computed with; another version of these may compute others."""
-    found = {"cache": str(FORMAT), "cmad": __version__}
-    for name in ("numpy", "torch", "timm", "Pillow", "open3d"):
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+    packages = installed("numpy", "torch", "timm", "Pillow", "open3d")
+    return {"cache": str(FORMAT), "cmad": __version__, **packages}
 
 
 def _header(kind: str, key: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:

@@ -12,6 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cmad.version import installed
+
 FORMAT = 1
 """Raised when older files could no longer be read as they are meant."""
 
@@ -101,12 +103,5 @@ def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def versions() -> dict[str, str]:
     """Name what a model was made with."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"torch": str(torch.__version__)}
-    for name in ("cmad-vision", "timm", "numpy", "open3d"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    packages = ("cmad-vision", "timm", "numpy", "open3d")
+    return {"torch": str(torch.__version__), **installed(*packages)}

@@ -1,8 +1,18 @@
-"""The version of the installed distribution."""
+"""Versions of this distribution and of others."""
 
 from importlib.metadata import PackageNotFoundError, version
 
-try:
-    __version__ = version("cmad-vision")
-except PackageNotFoundError:  # a source tree on the path, not installed
-    __version__ = "0+unknown"
+
+def installed(*names: str) -> dict[str, str]:
+    """Return the versions of those distributions that are installed, by name."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+__version__ = installed("cmad-vision").get("cmad-vision", "0+unknown")
+"""Unknown where a source tree is on the path and not installed."""
