@@ -15,7 +15,8 @@ LAYERS = [
     {"cli"},
     {"cmad"},  # cmad/__init__.py
     {"demo"},
-    {"api", "evaluate", "report", "serve", "scale"},
+    {"api", "report", "serve", "scale"},
+    {"evaluate"},
     {"detectors"},
     {"nn", "bank", "maps", "pipeline", "calibrate", "regions", "store", "model_file"},
     {"preprocess", "extractors", "cache"},

@@ -1,10 +1,11 @@
-"""The command `cmad`: demo, fit, score, info."""
+"""The command `cmad`: demo, fit, score, evaluate, info."""
 
 from typing import Annotated
 
 import typer
 
 from cmad.cli.demo import demo
+from cmad.cli.evaluate import evaluate
 from cmad.cli.fit import fit
 from cmad.cli.info import info
 from cmad.cli.score import score
@@ -18,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, fit, score, info):
+for command in (demo, fit, score, evaluate, info):
     app.command()(command)
 
 
@@ -38,6 +39,7 @@ def cmad(
 
     Try `cmad demo`, which needs no data. With your own: `cmad fit` learns from good parts and
     writes a model file, `cmad score` applies it to new parts, `cmad info` says what is in one.
+    `cmad evaluate` fits and tests on a data set with known truth.
 
     Images are PNG, JPEG, BMP or TIFF with 8 bits per channel. Points are TIFF files of the same
     height and width with three float channels, x, y, z in metres; a pixel without a point is 0 or

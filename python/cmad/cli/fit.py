@@ -9,8 +9,26 @@ import typer
 
 from cmad.calibrate import check_parts
 from cmad.cli._common import command, note_random
-from cmad.datasets import Folder, MVTec3D
-from cmad.datasets.files import LazySamples
+from cmad.cli._options import (
+    BatchSize,
+    Cache,
+    Epochs,
+    FalseRejectRate,
+    ImageSize,
+    PixelsPerImage,
+    Precision,
+    Preset,
+    RgbExtractorName,
+    RgbSize,
+    Seed,
+    Shots,
+    SkipBad,
+    Variant,
+    Weights,
+    XyzExtractorName,
+)
+from cmad.datasets import Folder, LazySamples, Loader
+from cmad.datasets import open as open_data
 from cmad.detectors import CFM
 
 Model = typer.Option("--out", "-o", metavar="MODEL.cmad", help="The model file to write.")
@@ -23,24 +41,16 @@ def fit(
         typer.Argument(
             metavar="DATA",
             help="Folder of good parts, with the pairs rgb/NAME.png and xyz/NAME.tiff at any depth;"
-            " or, with --category, the root of a data set in the layout of MVTec 3D-AD.",
+            " or, with --category, the root of a data set that cmad.datasets.open recognises.",
             show_default=False,
         ),
     ],
     out: Annotated[Path, Model],
     category: Annotated[
         str | None,
-        typer.Option(help="Fit DATA/CATEGORY/train, calibrate on DATA/CATEGORY/validation."),
+        typer.Option(help="Fit its training parts, calibrate on its validation parts."),
     ] = None,
-    false_reject_rate: Annotated[
-        float | None,
-        typer.Option(
-            "--false-reject-rate",
-            "-r",
-            help="Set the threshold so that at most this share of good parts is rejected, such as "
-            "0.05. Takes held-out good parts, at least 1/rate - 1 of them (19 for 0.05).",
-        ),
-    ] = None,
+    false_reject_rate: FalseRejectRate = None,
     calibrate: Annotated[
         Path | None,
         typer.Option(
@@ -48,49 +58,21 @@ def fit(
             help="The held-out good parts for --false-reject-rate, a folder like DATA.",
         ),
     ] = None,
-    variant: Annotated[
-        str,
-        typer.Option(
-            help="full, medium, small or tiny: use 12, 8, 4 or 1 blocks of the extractors; "
-            "fewer are faster."
-        ),
-    ] = "full",
-    preset: Annotated[
-        str, typer.Option(help="paper, or official: the published code where it differs.")
-    ] = "paper",
-    rgb: Annotated[
-        str, typer.Option(help="2D extractor: any vision transformer of timm.")
-    ] = "vit_base_patch8_224.dino",
-    xyz: Annotated[
-        str, typer.Option(help="3D extractor: point_mae, or fpfh (takes cmad-vision[fpfh]).")
-    ] = "point_mae",
-    image_size: Annotated[
-        int, typer.Option(help="Pixels along each side that images and points are brought to.")
-    ] = 224,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="random",
-            help="random: draw the extractors' weights, for tests and timing. Default: pretrained "
-            "ones from the folder in CMAD_WEIGHTS, else downloaded once.",
-            show_default=False,
-        ),
-    ] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the good parts.")] = 250,
-    pixels_per_image: Annotated[
-        int | None,
-        typer.Option(
-            help="Train on this many pixels of each part per epoch, drawn afresh; 1000 is several "
-            "times as fast as all of them.",
-            show_default="all",
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int,
-        typer.Option(help="Parts per training step; take more with few pixels of each."),
-    ] = 4,
-    precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    variant: Variant = "full",
+    preset: Preset = "paper",
+    rgb: RgbExtractorName = "vit_base_patch8_224.dino",
+    xyz: XyzExtractorName = "point_mae",
+    image_size: ImageSize = 224,
+    rgb_size: RgbSize = None,
+    weights: Weights = None,
+    epochs: Epochs = 250,
+    pixels_per_image: PixelsPerImage = None,
+    batch_size: BatchSize = 4,
+    shots: Shots = None,
+    precision: Precision = "auto",
+    seed: Seed = 0,
+    cache: Cache = None,
+    skip_bad: SkipBad = False,
     include_extractors: Annotated[
         bool,
         typer.Option(
@@ -113,6 +95,8 @@ def fit(
     """
     _check_out(out)
     train = _good_parts(data, category, "train")
+    if shots is not None:
+        train = train.few_shot(shots, seed)
     held_out = _held_out(data, category, false_reject_rate, calibrate)
     if held_out is not None and false_reject_rate is not None:
         check_parts(len(held_out), false_reject_rate)  # now, not after hours of training
@@ -122,26 +106,31 @@ def fit(
         rgb=rgb,
         xyz=xyz,
         image_size=image_size,
+        rgb_size=rgb_size,
         weights=weights,
         precision=precision,
         seed=seed,
+        cache=cache,
     )
     described = detector.pipeline.rgb.describe(), detector.pipeline.xyz.describe()
     typer.echo(f"2D  {described[0]}\n3D  {described[1]}")
     note_random(*described)
     begin = perf_counter()
-    detector.fit(train, epochs=epochs, pixels_per_image=pixels_per_image, batch_size=batch_size)
+    check = detector.pipeline.frame if skip_bad else None
+    parts = Loader(train, skip_bad=skip_bad, check=check)
+    detector.fit(parts, epochs=epochs, pixels_per_image=pixels_per_image, batch_size=batch_size)
     loss = sum(detector.losses[-1])
     typer.echo(
-        f"fitted {len(train)} good parts, {epochs} epochs, in {perf_counter() - begin:.1f} s; "
-        f"last loss {loss:.4f}"
+        f"fitted {len(train) - len(parts.bad)} good parts, {epochs} epochs, "
+        f"in {perf_counter() - begin:.1f} s; last loss {loss:.4f}"
     )
     detector.save(out, include_extractors)  # whatever a held-out part may do
     if held_out is not None and false_reject_rate is not None:
-        threshold = detector.calibrate(held_out, false_reject_rate)
+        parts = Loader(held_out, skip_bad=skip_bad, check=check)
+        threshold = detector.calibrate(parts, false_reject_rate)
         typer.echo(
             f"threshold {threshold:.6g}: at most {false_reject_rate:g} of good parts rejected, "
-            f"from {len(held_out)} held-out good parts"
+            f"from {len(held_out) - len(parts.bad)} held-out good parts"
         )
         detector.save(out, include_extractors)
     typer.echo(f"saved {out}, {out.stat().st_size / 1e6:.1f} MB")
@@ -177,7 +166,7 @@ def _held_out(
 
 def _good_parts(data: Path, category: str | None, split: str) -> LazySamples:
     if category is not None:
-        return MVTec3D(data, category, split)
+        return open_data(data).split(category, split)
     if (data / "train").is_dir():
         raise ValueError(
             f"{data} has a folder train/: pass {data}/train, or its parent folder and "

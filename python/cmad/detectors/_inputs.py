@@ -81,7 +81,7 @@ def named_extractors(
     *,
     variant: str,
     official: bool,
-    image_size: int,
+    rgb_size: int,
     weights: str | None,
     seed: int,
 ) -> tuple[RgbExtractor, XyzExtractor]:
@@ -103,7 +103,7 @@ def named_extractors(
             f"{who}: weights={weights!r} is for extractors given by name; give it to the objects"
         )
     if isinstance(rgb, str):
-        rgb = ViT(rgb, block=block, image_size=image_size, weights=weights, seed=seed)
+        rgb = ViT(rgb, block=block, image_size=rgb_size, weights=weights, seed=seed)
     if isinstance(xyz, str):
         one_of(who, "xyz", xyz, ("point_mae", "fpfh"))
         if xyz == "fpfh":

@@ -52,6 +52,7 @@ class CFM:
         rgb: str | RgbExtractor = "vit_base_patch8_224.dino",
         xyz: str | XyzExtractor = "point_mae",
         image_size: int = 224,
+        rgb_size: int | None = None,
         weights: str | None = None,
         device: str = "auto",
         precision: str = "auto",
@@ -68,8 +69,9 @@ class CFM:
             rgb: name of a timm ViT, or a 2D extractor such as `cmad.extractors.ViT`.
             xyz: ``"point_mae"``, ``"fpfh"``, or a 3D extractor such as
                 `cmad.extractors.PointMAE`.
-            image_size: S, pixels along each side of the grid that maps are computed on, and of the
-                images that a 2D extractor given by name takes.
+            image_size: S, pixels along each side of the grid that maps are computed on.
+            rgb_size: R, pixels along each side of the images that a 2D extractor given by name
+                takes; None takes S.
             weights: None loads pretrained weights (`CMAD_WEIGHTS`, else downloaded once);
                 ``"random"`` draws seeded ones, for tests and timing. For extractors given by name.
             device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -100,7 +102,7 @@ class CFM:
             xyz,
             variant=variant,
             official=preset == "official",
-            image_size=image_size,
+            rgb_size=rgb_size or image_size,
             weights=weights,
             seed=seed,
         )

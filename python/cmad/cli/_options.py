@@ -1,0 +1,88 @@
+"""Options of the commands that train: one type for each, so that all commands say the same."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Variant = Annotated[
+    str,
+    typer.Option(
+        help="full, medium, small or tiny: use 12, 8, 4 or 1 blocks of the extractors; "
+        "fewer are faster."
+    ),
+]
+Preset = Annotated[
+    str, typer.Option(help="paper, or official: the published code where it differs.")
+]
+RgbExtractorName = Annotated[
+    str, typer.Option("--rgb", help="2D extractor: any vision transformer of timm.")
+]
+XyzExtractorName = Annotated[
+    str,
+    typer.Option("--xyz", help="3D extractor: point_mae, or fpfh (takes cmad-vision[fpfh])."),
+]
+ImageSize = Annotated[
+    int, typer.Option(help="Pixels along each side that images and points are brought to.")
+]
+RgbSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Pixels along each side of what the 2D extractor takes, where it is another size.",
+        show_default="as --image-size",
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="random",
+        help="random: draw the extractors' weights, for tests and timing. Default: pretrained "
+        "ones from the folder in CMAD_WEIGHTS, else downloaded once.",
+        show_default=False,
+    ),
+]
+Epochs = Annotated[int, typer.Option(help="Passes over the good parts.")]
+PixelsPerImage = Annotated[
+    int | None,
+    typer.Option(
+        help="Train on this many pixels of each part per epoch, drawn afresh; 1000 is several "
+        "times as fast as all of them.",
+        show_default="all",
+    ),
+]
+BatchSize = Annotated[
+    int, typer.Option(help="Parts per training step; take more with few pixels of each.")
+]
+Precision = Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")]
+Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Keep what the extractors make of each part there, some 10 MB a part, and read it "
+        "where the part comes again.",
+    ),
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad",
+        help="Leave out parts that cannot be read or prepared, and list them, instead of ending "
+        "with an error.",
+    ),
+]
+Shots = Annotated[
+    int | None,
+    typer.Option(
+        help="Train on this many good parts of each category, drawn by --seed.", show_default="all"
+    ),
+]
+FalseRejectRate = Annotated[
+    float | None,
+    typer.Option(
+        "--false-reject-rate",
+        "-r",
+        help="Set the threshold so that at most this share of good parts is rejected, such as "
+        "0.05. Takes held-out good parts, at least 1/rate - 1 of them (19 for 0.05).",
+    ),
+]

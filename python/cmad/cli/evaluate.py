@@ -1,0 +1,233 @@
+"""`cmad evaluate`: tables like the papers', for one or all categories of a data set."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cmad.calibrate import check_parts
+from cmad.cli._common import command, note_random, table
+from cmad.cli._options import (
+    BatchSize,
+    Cache,
+    Epochs,
+    FalseRejectRate,
+    ImageSize,
+    PixelsPerImage,
+    Precision,
+    Preset,
+    RgbExtractorName,
+    RgbSize,
+    Seed,
+    Shots,
+    SkipBad,
+    Variant,
+    Weights,
+    XyzExtractorName,
+)
+from cmad.datasets import DataSet
+from cmad.datasets import open as open_data
+from cmad.detectors import CFM
+from cmad.environment import environment
+from cmad.evaluate import AREAS, GRID, METRICS, Evaluation, Plan, Run, mean
+from cmad.evaluate import evaluate as run_evaluation
+from cmad.report import evaluation as report
+
+METHODS = {"cfm": CFM}
+
+
+@command
+def evaluate(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A data set as it is downloaded, MVTec 3D-AD or Eyecandies, or one arranged like "
+            "them or in plain folders good/ and <defect>/; or one category of it.",
+            show_default=False,
+        ),
+    ],
+    method: Annotated[str, typer.Option(help=f"One of: {', '.join(METHODS)}.")] = "cfm",
+    category: Annotated[
+        list[str] | None,
+        typer.Option(help="A category to evaluate; may be repeated.", show_default="all"),
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Folder for the tables. Categories whose results are there already are not run "
+            "again.",
+        ),
+    ] = Path("evaluation"),
+    maps: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the anomaly maps of the test parts there, float32 TIFF at original size, "
+            "CATEGORY/test/DEFECT/NUMBER.tiff, as the MVTec 3D-AD evaluation script takes them.",
+        ),
+    ] = None,
+    shots: Shots = None,
+    false_reject_rate: FalseRejectRate = None,
+    skip_bad: SkipBad = False,
+    variant: Variant = "full",
+    preset: Preset = "paper",
+    rgb: RgbExtractorName = "vit_base_patch8_224.dino",
+    xyz: XyzExtractorName = "point_mae",
+    image_size: ImageSize = 224,
+    rgb_size: RgbSize = None,
+    weights: Weights = None,
+    epochs: Epochs = 250,
+    pixels_per_image: PixelsPerImage = None,
+    batch_size: BatchSize = 4,
+    precision: Precision = "auto",
+    seed: Seed = 0,
+    cache: Cache = None,
+) -> None:
+    """Fit and test a method on one or all categories, and write tables like the papers'.
+
+    Writes evaluation.csv, evaluation.json and evaluation.md to DIR: metrics per category and their
+    mean, AUPRO with every threshold and with the published grid of thresholds, the papers' numbers
+    beside them, parts per second, memory, and what was run. The tables grow category by category;
+    after an interruption the same command goes on with the category that it was in.
+
+    - `cmad evaluate mvtec_3d_anomaly_detection --category bagel --pixels-per-image 500`
+    - `cmad evaluate Eyecandies --shots 10 --out ten_shots`
+    """
+    if method not in METHODS:
+        raise ValueError(f"--method must be one of {', '.join(METHODS)}, got {method!r}")
+    found = open_data(data)
+    categories = _chosen(found, category)
+    _check(found, categories, shots, false_reject_rate)
+    training = {
+        "epochs": epochs,
+        "pixels_per_image": pixels_per_image,
+        "batch_size": batch_size,
+    }
+    options: dict[str, object] = {
+        "variant": variant,
+        "preset": preset,
+        "rgb": rgb,
+        "xyz": xyz,
+        "image_size": image_size,
+        "rgb_size": rgb_size,
+        "weights": weights,
+        "precision": precision,
+        "seed": seed,
+    }
+
+    def make() -> CFM:
+        return METHODS[method](**options, cache=cache)  # type: ignore[arg-type]
+
+    described = make()  # also finds wrong options and missing weights before anything is written
+    extractors = described.pipeline.rgb, described.pipeline.xyz
+    names = [extractor.describe() for extractor in extractors]
+    config = {
+        "data set": found.kind,
+        "method": method,
+        **options,
+        **training,
+        "shots": shots,
+        "false_reject_rate": false_reject_rate,
+        "skip_bad": skip_bad,
+        "extractors": dict(zip(("2D", "3D"), names, strict=True)),
+        "sha256": [extractor.fingerprint() for extractor in extractors],
+    }
+    run = Run(out, config)
+    results = {name: r for name, r in run.done().items() if name in categories}
+    typer.echo(f"{found.kind} in {data}: {', '.join(categories)}")
+    typer.echo(f"2D  {names[0]}\n3D  {names[1]}")
+    note_random(*names)
+    if results:
+        typer.echo(f"results kept from before: {', '.join(results)}")
+    title = f"{_name(method, variant)} on {found.kind}" + (f", {shots}-shot" if shots else "")
+    about = {**config, **environment()}
+    plan = Plan(shots, seed, training, false_reject_rate, skip_bad, maps)
+    todo = [name for name in categories if name not in results]
+    files: list[Path] = []
+    for result in run_evaluation(found, todo, make, plan):
+        run.keep(result)
+        results[result.category] = result
+        spent = ", ".join(f"{k} {v:.1f} s" for k, v in result.seconds.items())
+        typer.echo(f"{result.category}: {spent}")
+        files = _write(out, results, categories, title, found, shots, about)
+    if not files:
+        files = _write(out, results, categories, title, found, shots, about)
+    _show([results[name] for name in categories])
+    typer.echo(f"written: {', '.join(str(file) for file in files)}")
+
+
+def _chosen(data: DataSet, asked: Sequence[str] | None) -> list[str]:
+    for name in asked or ():
+        if name not in data.categories:
+            known = ", ".join(data.categories)
+            raise ValueError(f"--category must be one of {known}, got {name!r}")
+    return list(dict.fromkeys(asked or data.categories))
+
+
+def _check(data: DataSet, categories: Sequence[str], shots: int | None, rate: float | None) -> None:
+    """Raise now, not after hours of training, where a split is missing or has too few parts."""
+    for name in categories:
+        splits = {split: data.split(name, split) for split in ("train", "test")}
+        if shots is not None:
+            splits["train"].few_shot(shots)
+        if rate is not None:
+            check_parts(len(data.split(name, "validation")), rate)
+
+
+def _name(method: str, variant: str) -> str:
+    return method.upper() + ("" if variant == "full" else f"-{variant[0].upper()}")
+
+
+def _write(
+    out: Path,
+    results: dict[str, Evaluation],
+    categories: Sequence[str],
+    title: str,
+    data: DataSet,
+    shots: int | None,
+    about: dict[str, object],
+) -> list[Path]:
+    done = [results[name] for name in categories if name in results]
+    return report.write(out, done, title=title, dataset=data.kind, shots=shots, about=about)
+
+
+def _show(results: Sequence[Evaluation]) -> None:
+    """Print the metrics: those of scores and pixels, and the areas under the PRO curve."""
+    everything = [*results, mean(results)] if len(results) > 1 else list(results)
+    scores = [name for name in METRICS if name not in AREAS]
+    table(
+        "Detection and segmentation",
+        ("category", *scores, "parts/s", "MB"),
+        [
+            [
+                r.category,
+                *(report.shown(r.metrics[n]) for n in scores),
+                report.shown(r.frames_per_second, 1),
+                report.shown(r.memory, 0),
+            ]
+            for r in everything
+        ],
+    )
+    for kind, title in (
+        ("metrics", "AUPRO, exact: every threshold"),
+        ("grid", f"AUPRO, grid: the {GRID} published thresholds"),
+    ):
+        table(
+            title,
+            ("category", *(area.removeprefix("AUPRO") for area in AREAS)),
+            [[r.category, *(report.shown(getattr(r, kind)[a]) for a in AREAS)] for r in everything],
+        )
+    for r in results:
+        if v := r.verdicts:
+            typer.echo(
+                f"{r.category}: at threshold {v['threshold']:.4g} false rejects "
+                f"{v['false_rejects']:.0f} of {r.good} good, missed {v['missed']:.0f} of "
+                f"{r.defective} defective"
+            )
+        for name, reason in r.bad:
+            typer.echo(f"{r.category}: left out {name}: {reason}")

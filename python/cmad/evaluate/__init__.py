@@ -1,0 +1,6 @@
+"""Fit a method on the categories of a data set, test it, and keep the results."""
+
+from cmad.evaluate.category import AREAS, GRID, METRICS, Evaluation, Plan, evaluate, mean
+from cmad.evaluate.run import Run
+
+__all__ = ["AREAS", "GRID", "METRICS", "Evaluation", "Plan", "Run", "evaluate", "mean"]
