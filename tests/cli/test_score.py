@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -40,6 +41,9 @@ def test_every_file_agrees_with_predict(scored, detector, data):
         assert float(row["score"]) == line["score"] == want.score
         assert float(row["threshold"]) == line["threshold"] == detector.threshold
         assert (row["rejected"] == "True") is line["rejected"] is want.rejected
+        assert float(row["p_value"]) == line["p_value"] == want.p_value
+        assert int(row["regions"]) == len(line["regions"]) == len(want.regions)
+        assert line["regions"] == json.loads(json.dumps([asdict(r) for r in want.regions]))
         assert row["defect"] == line["defect"] == sample.defect
         assert int(row["label"]) == line["label"] == sample.label
         assert float(row["seconds"]) == line["seconds"] > 0
@@ -54,6 +58,32 @@ def test_every_file_agrees_with_predict(scored, detector, data):
         assert overlay.shape[1] == width
         clear = overlay[:height] == sample.rgb
         assert clear[want.map == 0].all()
+
+
+def test_the_regions_of_a_part_that_has_some_are_written_in_full(run, detector, data, tmp_path):
+    calibration = detector.calibration
+    detector.calibration = replace(calibration, pixel_threshold=calibration.pixel_threshold / 2)
+    try:
+        detector.save(tmp_path / "keen.cmad")
+        hole = data / "cover" / "test" / "hole"
+        pair = hole / "rgb" / "000.png", hole / "xyz" / "000.tiff"
+        assert run("score", tmp_path / "keen.cmad", *pair, "--out", tmp_path / "out").code == 0
+        sample = next(s for s in Folder(data / "cover" / "test") if s.name == "hole/000")
+        want = detector.predict(sample.rgb, sample.xyz)
+    finally:
+        detector.calibration = calibration
+    (line,), (row,) = lines(tmp_path / "out"), rows(tmp_path / "out")
+    assert len(want.regions) >= 1
+    assert int(row["regions"]) == len(want.regions)
+    for got, region in zip(line["regions"], want.regions, strict=True):
+        assert got["box"] == list(region.box)
+        assert got["pixels"] == region.pixels
+        assert got["area"] == region.area
+        assert got["centroid"] == list(region.centroid)
+        assert got["modality"] == region.modality
+        assert got["discrepancy"] == region.discrepancy
+    overlay = np.asarray(Image.open(next((tmp_path / "out" / "overlays").rglob("*.png"))))
+    assert (overlay[: len(want.map)] == 255).all(-1).any()  # the line
 
 
 def test_the_summary_has_verdicts_metrics_and_the_random_weights(scored, detector, data):
@@ -186,6 +216,9 @@ def test_a_model_without_threshold_gives_scores_without_verdict(run, detector, d
     assert result.code == 0, result.err
     assert lines(tmp_path / "out")[0]["rejected"] is None
     assert rows(tmp_path / "out")[0]["threshold"] == ""
+    assert rows(tmp_path / "out")[0]["p_value"] == rows(tmp_path / "out")[0]["regions"] == ""
+    assert lines(tmp_path / "out")[0]["p_value"] is None
+    assert lines(tmp_path / "out")[0]["regions"] is None
     assert "false rejects" not in result.out
 
 

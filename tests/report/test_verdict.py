@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cmad.report import verdict
-from cmad.types import Prediction
+from cmad.types import Prediction, Region
 
 RGB = np.full((20, 20, 3), 90, np.uint8)
 
@@ -62,6 +62,43 @@ def test_without_a_threshold_the_scale_is_the_parts_own_and_the_caption_says_so(
 )
 def test_the_caption_says_the_verdict(score, said):
     assert verdict.caption(prediction(score, 2.0)) == said
+
+
+def calibrated(**options):
+    map_ = np.zeros((20, 20), np.float32)
+    map_[5:9, 5:9] = 4.0
+    given = {"threshold": 3.0, "pixel_threshold": 2.0, "p_value": 1 / 30, **options}
+    return Prediction(3.5, map_, **given)
+
+
+def region(area=12.345, modality="2d"):
+    return Region((5, 5, 9, 9), 16, area, None, 4.0, (5, 5), modality, {})
+
+
+@pytest.mark.parametrize("score_threshold", [3.0, 9.0])
+def test_with_a_pixel_threshold_the_line_is_around_the_mask_whatever_the_verdict(score_threshold):
+    part = calibrated(threshold=score_threshold)
+    want = np.zeros((20, 20), bool)
+    want[4:10, 4:10] = True
+    want[5:9, 5:9] = False
+    np.testing.assert_array_equal(white(verdict.draw(RGB, part)), want)
+    assert verdict.scale(part) == (1.0, 3.0)
+    assert not white(verdict.draw(RGB, calibrated(pixel_threshold=4.0))).any()
+
+
+@pytest.mark.parametrize(
+    ("regions", "said"),
+    [
+        ((), "no region"),
+        ((region(),), "1 region (12.3 mm^2, 2d)"),
+        ((region(None),), "1 region (16 pixels, 2d)"),
+        ((region(modality=None), region()), "2 regions (first 12.3 mm^2)"),
+    ],
+)
+def test_the_caption_says_p_value_and_regions(regions, said):
+    assert verdict.caption(calibrated(regions=regions)) == (
+        f"rejected: score 3.5 > threshold 3, p-value 0.0333, {said}; colours 1 (clear) to 3"
+    )
 
 
 def test_a_map_of_zeros_leaves_the_image_as_it_is():
