@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 import cmad
+from cmad import ops
 from cmad.datasets import Synthetic
 
 
@@ -42,16 +44,28 @@ def test_a_defect_becomes_a_region_where_it_is(detector, make):
 
 
 def test_no_calibration_part_is_marked_where_the_threshold_is_their_largest(detector, held_out):
-    """To the bit: calibration and prediction see the same maps."""
-    calibration, seen = detector.calibration, []
-    for part in held_out:
-        got = detector.predict(part.rgb, part.xyz)
-        assert (got.rejected, got.regions, got.mask.any()) == (False, (), False)
-        seen.append(got.map.max())
-    assert max(seen) == calibration.pixel_threshold
-    assert calibration.scores == tuple(sorted(calibration.scores))
-    assert len(calibration.scores) == 9
-    assert set(calibration.map_thresholds) == {"2d", "3d"}
+    """To the bit: calibration and prediction see the same maps, on the input's own pixels."""
+    large = [
+        cmad.Sample(*(np.repeat(np.repeat(a, 2, 0), 2, 1) for a in (part.rgb, part.xyz)))
+        for part in held_out
+    ]
+    before = detector.calibration
+    try:
+        for parts in (held_out, large):
+            detector.calibrate(parts, 0.1)
+            seen = [detector.predict(part.rgb, part.xyz) for part in parts]
+            assert not any(got.rejected or got.regions or got.mask.any() for got in seen)
+            assert max(got.map.max() for got in seen) == detector.calibration.pixel_threshold
+            assert sorted(got.score for got in seen) == list(detector.calibration.scores)
+    finally:
+        detector.calibration = before
+
+
+def test_the_modalities_thresholds_are_of_their_smoothed_maps(detector, held_out):
+    for name in ("2d", "3d"):
+        raw = [detector.predict(part.rgb, part.xyz).maps[name] for part in held_out]
+        smoothed = ops.smooth(torch.from_numpy(np.stack(raw)), 4.0)
+        assert detector.calibration.map_thresholds[name] == pytest.approx(float(smoothed.max()))
 
 
 def test_a_batch_has_the_regions_of_its_parts(detector, make):
