@@ -14,8 +14,8 @@ from uuid import uuid4
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from cmad.version import __version__, installed
@@ -69,11 +69,14 @@ class Cache:
             The tensors by name, on the CPU; None where there is no entry to be trusted.
 
         """
+        path = self._path(kind, key)
         try:
-            with safe_open(self._path(kind, key), framework="pt") as file:
-                header = file.metadata()
-                tensors: dict[str, Tensor] = {n: file.get_tensor(n) for n in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError, RuntimeError):
+            # At once: safe_open opens the file twice, and it may be replaced in between.
+            data = path.read_bytes()
+            tensors: dict[str, Tensor] = load(data)
+            length = int.from_bytes(data[:8], "little")
+            header = json.loads(data[8 : 8 + length])["__metadata__"]
+        except (OSError, SafetensorError, ValueError, KeyError):
             return None
         return tensors if header == _header(kind, key, tensors) else None
 

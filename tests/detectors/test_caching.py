@@ -184,6 +184,12 @@ def test_whatever_decides_the_result_is_part_of_the_key(
         before = set(entries(tmp_path))
         other.extract(parts[0])
         assert [n.split("-")[0] for n in set(entries(tmp_path)) - before] == ["features"]
+    with monkeypatch.context() as changed:
+        changed.setattr(cmad.extractors.ViT, "config", lambda _: {"kind": "other"})
+        assert added() == ["features"]
+    with monkeypatch.context() as changed:
+        changed.setattr(cmad.extractors.PointMAE, "fingerprint", lambda _: "other")
+        assert added() == ["features"]
     monkeypatch.setattr("cmad.pipeline.CONSTANTS", {"border": 9})
     assert "frame" in added()
     monkeypatch.setattr("cmad.pipeline.versions", lambda: {"torch": "0"})
@@ -210,7 +216,7 @@ def test_without_room_the_work_goes_on_after_one_warning(untrained, parts, tmp_p
     assert detector.losses == untrained().fit(parts, epochs=2, pixels_per_image=50).losses
 
 
-@pytest.mark.parametrize("bad", [[[0]], np.array([[["a"] * 3]]), np.full((2, 2, 3), None)])
+@pytest.mark.parametrize("bad", [[np.zeros(3)], np.array([[["a"] * 3]]), np.full((2, 2, 3), None)])
 def test_a_cache_does_not_change_the_error_of_a_bad_sample(bad, untrained, parts, tmp_path):
     said = []
     for cache in (None, tmp_path):
