@@ -1,23 +1,11 @@
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-import tifffile
-from PIL import Image
 from typer.testing import CliRunner
 
 import cmad
 from cmad.cli import app
-from cmad.datasets import MVTec3D, Synthetic
-
-
-def write(folder, sample, kind, number):
-    for name in ("rgb", "xyz", "gt"):
-        (folder / kind / name).mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sample.rgb).save(folder / kind / "rgb" / f"{number}.png")
-    tifffile.imwrite(folder / kind / "xyz" / f"{number}.tiff", sample.xyz, photometric="rgb")
-    mask = Image.fromarray(sample.mask.astype(np.uint8) * 255)
-    mask.save(folder / kind / "gt" / f"{number}.png")
+from cmad.datasets import MVTec3D
 
 
 @pytest.fixture(scope="session")
@@ -31,18 +19,6 @@ def run():
         return SimpleNamespace(code=result.exit_code, out=result.stdout, err=result.stderr)
 
     return invoke
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory):
-    """A data set of small parts in the layout of MVTec 3D-AD; its one category is ``cover``."""
-    root = tmp_path_factory.mktemp("data")
-    for split, good, defective in (("train", 1, 0), ("validation", 2, 0), ("test", 2, 2)):
-        parts = Synthetic(split, good=good, defective=defective, size=(72, 96), seed=1)
-        for sample in parts:
-            _, kind, number = sample.name.split("/")
-            write(root / "cover" / split, sample, kind, number)
-    return root
 
 
 @pytest.fixture(scope="session")

@@ -36,12 +36,11 @@ class Run:
         if path.is_file():
             before = _read(path)
             kept = cast(dict[str, object], before["config"])
-            differing = sorted(
-                name for name in {*kept, *self.config} if kept.get(name) != self.config.get(name)
-            )
+            differing = [n for n in {**kept, **self.config} if kept.get(n) != self.config.get(n)]
             if differing:
                 said = "; ".join(
-                    f"{n}: {kept.get(n)!r} then, {self.config.get(n)!r} now" for n in differing
+                    f"{n}: {_short(kept.get(n))} then, {_short(self.config.get(n))} now"
+                    for n in differing
                 )
                 raise ValueError(
                     f"{self.folder} holds results with another configuration ({said}); name "
@@ -67,6 +66,11 @@ class Run:
         """Write the results of a category, with what they were computed with."""
         values = {"config": self.config, "environment": environment(), "result": asdict(result)}
         _write(self._parts / f"{result.category}.json", values)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -1,0 +1,147 @@
+"""`cmad evaluate`: end to end, resumed, and with wrong input."""
+
+import csv
+import json
+import re
+import shutil
+
+import pytest
+import tifffile
+
+import cmad
+from cmad.evaluate import METRICS
+from cmad.testing import eyecandies
+
+QUICK = ["--weights", "random", "--rgb", "vit_tiny_patch16_224", "--variant", "tiny"]
+QUICK += ["--image-size", "112", "--epochs", "1", "--pixels-per-image", "20", "--seed", "3"]
+
+
+@pytest.fixture(scope="module")
+def candies(tmp_path_factory):
+    """Two categories in the layout of Eyecandies."""
+    root = tmp_path_factory.mktemp("Eyecandies")
+    for name, seed in (("CandyCane", 0), ("Lollipop", 1)):
+        eyecandies.write(root, name, train=2, validation=2, good=1, size=160, seed=seed)
+    return root
+
+
+@pytest.fixture(scope="module")
+def done(run, candies, tmp_path_factory):
+    out = tmp_path_factory.mktemp("evaluated")
+    result = run("evaluate", candies, "--out", out, "--maps", out / "maps", "-r", "0.4", *QUICK)
+    assert result.code == 0, result.err
+    return out, result
+
+
+def rows(out):
+    lines = (out / "evaluation.csv").read_text().splitlines()
+    return {r["category"]: r for r in csv.DictReader(x for x in lines if x[0] != "#")}
+
+
+def test_all_categories_are_evaluated_and_written_in_three_formats(done):
+    out, result = done
+    table = rows(out)
+    assert list(table) == ["CandyCane", "Lollipop", "mean"]
+    for row in table.values():
+        assert all(0 <= float(row[name]) <= 1 for name in METRICS)
+    assert all(table[name]["defective"] == "3" for name in ("CandyCane", "Lollipop"))
+    data = json.loads((out / "evaluation.json").read_text())
+    assert data["about"]["seed"] == 3
+    assert data["about"]["versions"]["torch"]
+    page = (out / "evaluation.md").read_text()
+    assert "# CFM-T on Eyecandies" in page
+    assert "| CFM (paper) |" in page
+    assert f"{float(table['mean']['P-AUROC']):.3f}" in result.out
+    assert "random weights" in result.out
+
+
+def test_maps_are_written_for_every_test_part_at_its_size(done, candies):
+    out, _ = done
+    test = cmad.datasets.open(candies).split("Lollipop", "test")
+    maps = sorted((out / "maps" / "Lollipop" / "test").rglob("*.tiff"))
+    assert len(maps) == len(test) == 4
+    assert all(tifffile.imread(path).shape == (160, 160) for path in maps)
+
+
+def test_the_same_command_runs_nothing_again(done, run, candies):
+    out, _ = done
+    before = (out / "categories/Lollipop.json").stat().st_mtime_ns
+    result = run("evaluate", candies, "--out", out, "-r", "0.4", *QUICK)
+    assert result.code == 0
+    assert "results kept from before: CandyCane, Lollipop" in result.out
+    assert (out / "categories/Lollipop.json").stat().st_mtime_ns == before
+
+
+def test_an_interrupted_run_goes_on_at_the_category_it_was_in(done, run, candies, tmp_path):
+    out, _ = done
+    shutil.copytree(out, tmp_path / "out")
+    (tmp_path / "out/categories/Lollipop.json").write_text('{"config": ')  # cut in the middle
+    kept = (tmp_path / "out/categories/CandyCane.json").read_text()
+    result = run("evaluate", candies, "--out", tmp_path / "out", "-r", "0.4", *QUICK)
+    assert result.code == 0
+    assert "results kept from before: CandyCane\n" in result.out
+    assert (tmp_path / "out/categories/CandyCane.json").read_text() == kept
+    again, before = rows(tmp_path / "out"), rows(out)
+    for name in METRICS:  # seeded: the same figures
+        assert again["Lollipop"][name] == before["Lollipop"][name]
+
+
+def test_another_configuration_does_not_mix_with_earlier_results(done, run, candies):
+    out, _ = done
+    result = run("evaluate", candies, "--out", out, "-r", "0.4", *QUICK[:-1], "4")
+    assert result.code == 1
+    assert "another configuration (seed: 3 then, 4 now; " in result.err
+
+
+@pytest.mark.filterwarnings("default:.*left out:RuntimeWarning")
+def test_an_unreadable_part_is_named_and_with_skip_bad_left_out(run, candies, tmp_path):
+    shutil.copytree(candies / "Lollipop", tmp_path / "data/Lollipop")
+    broken = tmp_path / "data/Lollipop/train/data/1_depth.png"
+    broken.write_bytes(b"broken")
+    command = ["evaluate", tmp_path / "data", *QUICK, "--out"]
+    result = run(*command, tmp_path / "a")
+    assert result.code == 1
+    assert "1_depth.png" in result.err
+    result = run(*command, tmp_path / "b", "--skip-bad")
+    assert result.code == 0, result.err
+    assert "Lollipop: left out train/1" in result.out
+    assert "- train/1: " in (tmp_path / "b/evaluation.md").read_text()
+    assert rows(tmp_path / "b")["Lollipop"]["train"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--method", "magic"], "--method must be one of cfm, got 'magic'"),
+        (["--category", "tire"], "--category must be one of CandyCane, Lollipop, got 'tire'"),
+        (["--shots", "9"], r"count must be in \[1, 2\], got 9"),
+        (["-r", "0.01"], "needs at least 99 good parts, got 2"),
+        (["--variant", "huge"], "variant must be one of"),
+    ],
+)
+def test_wrong_options_are_told_before_any_work(run, candies, tmp_path, options, message):
+    result = run("evaluate", candies, "--out", tmp_path / "out", *QUICK, *options)
+    assert result.code == 1
+    assert result.err.startswith("error: ")
+    assert re.search(message, result.err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_no_data_set_says_what_was_looked_for(run, tmp_path):
+    result = run("evaluate", tmp_path, *QUICK)
+    assert result.code == 1
+    assert "no data set is recognised" in result.err
+    for kind in ("MVTec 3D-AD", "Eyecandies", "Folder3D"):
+        assert kind in result.err
+
+
+def test_the_cache_gives_the_same_figures(done, run, candies, tmp_path):
+    out, _ = done
+    before = rows(out)["Lollipop"]
+    command = ["evaluate", candies, "--category", "Lollipop", "-r", "0.4", *QUICK]
+    for name in ("cold", "warm"):
+        result = run(*command, "--cache", tmp_path / "cache", "--out", tmp_path / name)
+        assert result.code == 0, result.err
+        got = rows(tmp_path / name)["Lollipop"]
+        assert {n: got[n] for n in METRICS} == {n: before[n] for n in METRICS}
+    assert any((tmp_path / "cache").iterdir())
