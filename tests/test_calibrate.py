@@ -1,6 +1,10 @@
 """Calibration: ranks, p-values, what the guarantee says, and its limits."""
 
 import math
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from cmad.calibrate import (
     to_file,
 )
 
+PAGE = Path(__file__).parent.parent / "docs" / "calibration.md"
 RATES = sorted({k / 100 for k in range(1, 100)} | {1 - k / 100 for k in range(1, 100)})
 RATES += [a / b for b in range(2, 25) for a in range(1, b)] + [1e-3, 0.999, 1 - 2**-53]
 
@@ -147,3 +152,29 @@ def test_what_is_saved_comes_back():
 
 def test_without_scores_there_is_no_p_value():
     assert Calibration(0.05, (), 1.0).p_value(2.0) is None
+
+
+def test_the_table_of_the_documentation_is_right():
+    rows = re.findall(r"^\| ([\d.]+) % \| (.*) \|$", PAGE.read_text(), re.M)
+    assert len(rows) == 5
+    for percent, cells in rows:
+        rate, (least, spread, more, narrower) = float(percent) / 100, cells.split(" | ")
+        assert int(least) == parts_needed(rate)
+        for n, m, said in ((int(least), 1, spread), (int(more), 5, narrower)):
+            assert round(m / (n + 1), 9) == rate
+            low, high = 100 * stats.beta(m, n + 1 - m).ppf([0.05, 0.95])
+            assert said == f"{low:.2f} to {high:.2f} %"
+
+
+@pytest.mark.slow
+def test_the_example_of_the_documentation_runs_and_finds_the_defect(tmp_path):
+    example = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.S).group(1)
+    command = [sys.executable, "-c", example]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    verdict, first, *_ = ran.stdout.splitlines()
+    assert verdict == "True 0.05"
+    top, left, bottom, right = (int(i) for i in re.findall(r"\d+", first)[:4])
+    assert top < 108 < bottom
+    assert left < 88 < right
+    assert " mm² (" in first
