@@ -76,15 +76,27 @@ def test_points_and_background_are_those_of_the_published_conversion():
     other[:3, :3], other[:3, 3] = turn * np.linalg.det(turn), rng.normal(size=3)
     depth, _, _ = eyecandies.render(rng, "bump", 64)
     low, high = depth.min(), depth.max()
-    steps = np.round((depth - low) / (high - low) * 65535).astype(np.uint16)
-    for pose in (eyecandies.pose(), np.eye(4), other):
-        want = published(steps, low, high, pose)
-        points, candy = points_of(steps, low, high, pose)
-        got = np.where(candy[..., None], points, 0)
-        near = (got == 0).all(-1) != (want == 0).all(-1)  # float32 against float64 at a threshold
-        assert near.sum() <= 2
-        np.testing.assert_allclose(got[~near], want[~near], rtol=0, atol=3e-7)
-        assert (points[..., 0] != 0).any()
+    scene = np.round((depth - low) / (high - low) * 65535).astype(np.uint16)
+    clutter = scene.copy()  # points above the belt all over, beside it and beyond its end too
+    clutter[1:-1] -= rng.integers(0, 1 + scene[1:-1] // 4, dtype=np.uint16)
+    for steps in (scene, clutter):
+        for pose in (eyecandies.pose(), np.eye(4), other):
+            want = published(steps, low, high, pose)
+            points, candy = points_of(steps, low, high, pose)
+            got = np.where(candy[..., None], points, 0)
+            near = (got == 0).all(-1) != (want == 0).all(-1)  # float32 at a threshold
+            assert near.sum() <= 2
+            np.testing.assert_allclose(got[~near], want[~near], rtol=0, atol=3e-7)
+            assert (points[..., 0] != 0).any()
+
+
+def test_a_pixel_without_depth_is_no_point():
+    depth, _, _ = eyecandies.render(np.random.default_rng(0), "good", 64)
+    steps = np.round(depth / 4 * 65535).astype(np.uint16)
+    steps[30, 30] = 0
+    _, candy = points_of(steps, 0.0, 4.0, eyecandies.pose())
+    assert not candy[30, 30]
+    assert candy[30, 32]
 
 
 def test_written_depths_come_back_within_their_quantisation():
@@ -135,6 +147,13 @@ def test_the_preprocessing_keeps_the_candy_whole_only_without_the_belt():
 def test_a_sample_can_be_prepared(root):
     frame = prepare(Eyecandies(root, "Candy", "train")[0], Preprocessing(image_size=48))
     assert frame.valid.any()
+
+
+def test_parts_are_in_the_order_of_their_numbers(own):
+    for file in own.glob("1_*"):
+        file.rename(own / file.name.replace("1_", "10_", 1))
+    names = Eyecandies(own.parents[2], "Candy", "test").names
+    assert names == tuple(f"test_public/{n}" for n in (0, 2, 3, 4, 10))
 
 
 def test_parts_of_unequal_size_keep_their_own(own):

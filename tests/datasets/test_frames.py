@@ -68,6 +68,9 @@ def test_a_depth_image_that_cannot_be_used_is_named(tmp_path, rgb, depth):
         read_frame(rgb, tmp_path / "eight.png", intrinsics=CAMERA)
     with pytest.raises(ValueError, match=r"frame\.png: depth must be .* got \(5, 8, 3\) uint8"):
         read_frame(rgb, rgb, intrinsics=CAMERA)
+    tifffile.imwrite(tmp_path / "three.tiff", POINTS, photometric="rgb")
+    with pytest.raises(ValueError, match=r"three\.tiff: depth must be .*got \(5, 8, 3\) float32"):
+        read_frame(rgb, tmp_path / "three.tiff", intrinsics=CAMERA)
     Image.fromarray(DEPTH[:, :4]).save(tmp_path / "narrow.png")
     with pytest.raises(ValueError, match=r"narrow\.png must be as high .*frame\.png.* 5x4 and 5x8"):
         read_frame(rgb, tmp_path / "narrow.png", intrinsics=CAMERA)
