@@ -37,3 +37,25 @@ def test_the_example_of_the_readme_runs(tmp_path):
     assert ran.returncode == 0, ran.stderr
     assert re.fullmatch(r"\d+\.\d+ \(400, 400\)", ran.stdout.strip())
     assert (tmp_path / "part.cmad").stat().st_size > 1000
+
+
+def test_the_pro_curve_in_the_documentation_is_what_its_script_draws():
+    ran = subprocess.run(
+        [sys.executable, ROOT / "docs/pro_curve.py"], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == (ROOT / "docs/pro_curve.svg").read_text()
+    page = (ROOT / "docs/evaluation.md").read_text()
+    exact, grid = re.findall(r"AUPRO@1% (0\.\d+),", ran.stdout)
+    assert f"have {exact} by every threshold and {grid} on the grid" in " ".join(page.split())
+
+
+@pytest.mark.slow
+def test_the_example_on_metrics_runs(tmp_path):
+    page = (ROOT / "docs/evaluation.md").read_text()
+    example = re.search(r"```python\n(.*?)```", page, re.S).group(1)
+    example += "print(aupro(maps, masks), fpr[0], pro[-1])"
+    ran = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip().endswith(" 1.0")
