@@ -9,7 +9,7 @@ from typing import SupportsIndex, overload
 import numpy as np
 import numpy.typing as npt
 import tifffile
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from cmad.datasets.points import READERS
 from cmad.types import Sample
@@ -259,6 +259,8 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, MemoryError):
         raise
+    except UnidentifiedImageError as error:  # whose text is the file object's
+        raise ValueError(f"{path}: cannot be read: not an image of a known type") from error
     except Exception as error:  # of many types, few of which name the file
         raise ValueError(f"{path}: cannot be read: {error or type(error).__name__}") from error
 
