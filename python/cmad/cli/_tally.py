@@ -5,12 +5,10 @@ import numpy.typing as npt
 import typer
 
 from cmad.cli._common import table
+from cmad.evaluate import GRID
 from cmad.metrics import aupro, image_auroc, pixel_auroc
 from cmad.preprocess import Preprocessing, mask_to_grid
 from cmad.types import Prediction, Sample
-
-PUBLISHED_THRESHOLDS = 99
-"""Of the published AUPRO (semantics D1), for preset "official"."""
 
 
 class Tally:
@@ -65,5 +63,5 @@ class Tally:
             return None
         if curve == "roc":
             return pixel_auroc(self._roc_maps, self._masks)
-        thresholds = PUBLISHED_THRESHOLDS if self._how.preset == "official" else None
+        thresholds = GRID if self._how.preset == "official" else None
         return aupro(self._maps, self._masks, (0.3,), thresholds)[0]
