@@ -21,11 +21,9 @@ from PIL import Image
 
 import cmad
 from cmad.detectors import cfm
-from cmad.metrics import aupro, image_auroc, pixel_auroc
+from cmad.metrics import LIMITS, aupro, image_auroc, pixel_auroc
 from cmad.pipeline import Pipeline
 from cmad.report import pictures
-
-LIMITS = (0.3, 0.1, 0.05, 0.01)
 
 
 class Clock:
