@@ -337,7 +337,7 @@ SCORES: dict[str, tuple[Callable[[Generator], Array], Callable[[Generator], Arra
         lambda rng: np.array([-0.0, 0.0, 1e-40, -1e-40]),
         lambda rng: np.array([-0.0]),
     ),
-    "negative_zero": (lambda rng: np.full(9, -0.0), lambda rng: np.zeros(1)),
+    "negative_zero": (lambda rng: np.array([1, -0.0] * 9), lambda rng: np.zeros(1)),
     "no_score": (lambda rng: np.zeros(0), lambda rng: np.arange(3)),
     "non_contiguous": (lambda rng: rng.normal(size=90)[::2], _normal(9)),
 }
