@@ -30,7 +30,7 @@ def result(category, value=0.5, **more):
 
 
 def written(folder, results, **more):
-    options = {"title": "CFM on it", "dataset": MVTEC, "shots": None, "about": ABOUT, **more}
+    options = {"name": "CFM", "dataset": MVTEC, "shots": None, "about": ABOUT, **more}
     return {p.suffix[1:]: p.read_text() for p in report.write(folder, results, **options)}
 
 

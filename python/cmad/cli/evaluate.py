@@ -144,7 +144,6 @@ def evaluate(
     note_random(*names)
     if results:
         typer.echo(f"results kept from before: {', '.join(results)}")
-    title = f"{_name(method, variant)} on {found.kind}" + (f", {shots}-shot" if shots else "")
     about = {**config, **environment()}
     plan = Plan(shots, seed, training, false_reject_rate, skip_bad, maps)
     todo = [name for name in categories if name not in results]
@@ -154,9 +153,9 @@ def evaluate(
         results[result.category] = result
         spent = ", ".join(f"{k} {v:.1f} s" for k, v in result.seconds.items())
         typer.echo(f"{result.category}: {spent}")
-        files = _write(out, results, categories, title, found, shots, about)
+        files = _write(out, results, categories, _name(method, variant), found, shots, about)
     if not files:
-        files = _write(out, results, categories, title, found, shots, about)
+        files = _write(out, results, categories, _name(method, variant), found, shots, about)
     _show([results[name] for name in categories])
     typer.echo(f"written: {', '.join(str(file) for file in files)}")
 
@@ -187,13 +186,13 @@ def _write(
     out: Path,
     results: dict[str, Evaluation],
     categories: Sequence[str],
-    title: str,
+    name: str,
     data: DataSet,
     shots: int | None,
     about: dict[str, object],
 ) -> list[Path]:
-    done = [results[name] for name in categories if name in results]
-    return report.write(out, done, title=title, dataset=data.kind, shots=shots, about=about)
+    done = [results[c] for c in categories if c in results]
+    return report.write(out, done, name=name, dataset=data.kind, shots=shots, about=about)
 
 
 def _show(results: Sequence[Evaluation]) -> None:

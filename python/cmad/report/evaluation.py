@@ -3,10 +3,10 @@
 import csv
 import io
 import json
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 
 from cmad.evaluate import AREAS, GRID, METRICS, Evaluation, mean
 from cmad.report.published import beside, published
@@ -30,7 +30,7 @@ def write(
     folder: Path,
     results: Sequence[Evaluation],
     *,
-    title: str,
+    name: str,
     dataset: str,
     shots: int | None,
     about: Mapping[str, object],
@@ -40,7 +40,7 @@ def write(
     Args:
         folder: must exist.
         results: of at least one category.
-        title: of the page, which also names our rows.
+        name: of the method, for the title and our rows.
         dataset: kind of the data set; the papers know "MVTec 3D-AD" and "Eyecandies".
         shots: training parts per category, for the papers' few-shot tables; None for all.
         about: configuration, versions and machine, fit for JSON.
@@ -49,7 +49,8 @@ def write(
         The files.
 
     """
-    tables = comparisons(title, dataset, results, shots)
+    tables = comparisons(f"{name} (cmad)", dataset, results, shots)
+    title = f"{name} on {dataset}" + (f", {shots}-shot" if shots else "")
     data = {
         "about": about,
         "results": [asdict(result) for result in results],
@@ -84,7 +85,7 @@ def comparisons(
         if metric in AREAS:
             rows = {f"{name}, exact": rows[name]}
             rows[f"{name}, grid"] = {r.category: r.grid[metric] for r in results}
-        rows = {row: {**values, "mean": _mean(values.values())} for row, values in rows.items()}
+        rows = {row: {**values, "mean": fmean(values.values())} for row, values in rows.items()}
         setting = "" if shots is None else f"{shots}-shot"
         for method, values in _papers(dataset, categories, metric, setting).items():
             rows[f"{method} (paper)"] = values
@@ -187,7 +188,7 @@ def _papers(
             rows[method] = values
         elif {*categories} <= {*values}:
             chosen = {name: values[name] for name in categories}
-            rows[method] = {**chosen, "mean": _mean(chosen.values())}
+            rows[method] = {**chosen, "mean": fmean(chosen.values())}
     return rows
 
 
@@ -212,7 +213,3 @@ def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines) + "\n"
-
-
-def _mean(values: Iterable[float]) -> float:
-    return statistics.fmean(values)
