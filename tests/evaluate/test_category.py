@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 import cmad
 from cmad import metrics
@@ -182,3 +183,22 @@ def test_the_mean_counts_categories_equally():
     assert (both.train, both.good, both.defective) == (6, 8, 10)
     assert (both.frames_per_second, both.memory, both.seconds) == (5, 75, {"fit": 2.0})
     assert both.bad == (("x", "broken"),)
+
+
+def test_parts_of_unequal_sizes_are_evaluated_each_at_its_own(data, make, tmp_path):
+    shutil.copytree(data / "cover", tmp_path / "cover")
+    cropped = tmp_path / "cover/test/good"
+    for name, suffix in (("rgb", "png"), ("gt", "png"), ("xyz", "tiff")):
+        path = cropped / name / f"000.{suffix}"
+        if suffix == "tiff":
+            tifffile.imwrite(path, tifffile.imread(path)[4:-4, 6:-5], photometric="rgb")
+        else:
+            image = Image.open(path)
+            image.crop((6, 4, image.width - 5, image.height - 4)).save(path)
+    plan = Plan(fit=FIT, maps=tmp_path / "maps")
+    [result] = evaluate(cmad.datasets.open(tmp_path / "cover"), ["cover"], make, plan)
+    assert (result.good, result.defective) == (2, 2)
+    shapes = [
+        tifffile.imread(tmp_path / f"maps/cover/test/good/{n}.tiff").shape for n in ("000", "001")
+    ]
+    assert shapes == [(64, 85), (72, 96)]
