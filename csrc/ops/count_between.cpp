@@ -48,11 +48,13 @@ class Levels {
  public:
   Levels(const T* level, std::int64_t M) : level_(level, level + M), cells_(kCells) {
     level_.push_back(std::numeric_limits<T>::infinity());  // that a look behind the last may read
+    // Beyond that many levels a finer table would cost more in memory than it saves.
+    const std::int64_t per_level = M < (1 << 18) ? 8 : 1;
     std::int64_t m = 0;
     for (Key<T> c = 0; c < kCells; ++c) {
       std::int64_t end = m;
       while (end < M && key_of(level[end]) >> kShift == c) ++end;
-      const std::int64_t buckets = 8 * (end - m);
+      const std::int64_t buckets = per_level * (end - m);
       int shift = kShift;
       while (shift > 0 && std::int64_t(1) << (kShift - shift) < buckets) --shift;
       cells_[c] = {first_.size(), shift};

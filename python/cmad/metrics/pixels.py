@@ -22,7 +22,7 @@ Pair = tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]
 LIMITS = (0.3, 0.1, 0.05, 0.01)
 """Of the false-positive rate, that the papers integrate up to (CFM, section 4)."""
 PIECE = 1 << 22
-"""Pixels counted together, about; bounds the memory beside that of the defects."""
+"""Pixels counted together, at least; bounds the memory beside that of the defects."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Pixels:
 def pool(maps: Images, masks: Images) -> Pixels:
     """Reduce images to what their pixel metrics are computed from, once for all of them.
 
-    Exact for any number of images. Memory: some 50 bytes per defect pixel and the pixels of a few
+    Exact for any number of images. Memory: some 120 bytes per defect pixel and the pixels of a few
     images; a sequence is gone through twice, so one that reads its items from disk is never held
     as a whole. An iterator is turned into a list.
 
@@ -116,7 +116,8 @@ def pool(maps: Images, masks: Images) -> Pixels:
     first = np.flatnonzero(np.append(True, defect[1:] != defect[:-1]))
     level = torch.from_numpy(defect[first])
     so_far = None
-    for score, skip in _pieces(scores, truths, defect.dtype):
+    # Each piece costs a pass over the levels, so pieces grow with them.
+    for score, skip in _pieces(scores, truths, defect.dtype, max(PIECE, len(level))):
         so_far = ops.count_between(_tensor(score), _tensor(skip), level, so_far)
     count, lowest, ties = (t.numpy() for t in so_far or ())
     return Pixels(
@@ -244,11 +245,14 @@ def _defects(
 
 
 def _pieces(
-    maps: Sequence[npt.ArrayLike], masks: Sequence[npt.ArrayLike], dtype: np.dtype[np.floating]
+    maps: Sequence[npt.ArrayLike],
+    masks: Sequence[npt.ArrayLike],
+    dtype: np.dtype[np.floating],
+    size: int,
 ) -> Iterator[Pair]:
-    """Yield the pixels of some images at a time, as long rows."""
+    """Yield the pixels of some images at a time, about ``size`` of them, as long rows."""
     if isinstance(maps, np.ndarray) and isinstance(masks, np.ndarray):  # without copies
-        step = max(1, PIECE // maps[0].size)
+        step = max(1, size // maps[0].size)
         for i in range(0, len(maps), step):
             map_, mask = _pair(maps[i : i + step], masks[i : i + step])
             yield map_.astype(dtype, copy=False).ravel(), mask.ravel()
@@ -257,7 +261,7 @@ def _pieces(
     for i, (m, t) in enumerate(zip(maps, masks, strict=True)):
         map_, mask = _pair(m, t)
         held.append((map_.ravel(), mask.ravel()))
-        if i + 1 == len(maps) or sum(skip.size for _, skip in held) >= PIECE:
+        if i + 1 == len(maps) or sum(skip.size for _, skip in held) >= size:
             score, skip = (np.concatenate(parts) for parts in zip(*held, strict=True))
             yield score.astype(dtype, copy=False), skip
             held = []
