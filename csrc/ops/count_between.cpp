@@ -12,7 +12,8 @@
 // A score is looked up in a table. Its leading bits, sign and exponent and at most three more, name
 // a cell, within which numbers are near to equally dense; a cell with k levels is divided into some
 // 8 k buckets of equal width, and a bucket knows its first level. Most hold none or one, so nearly
-// every score is placed by two look-ups and a comparison. No sort of the scores is needed.
+// every score is placed by two look-ups and a comparison; where levels are very many, by a few. No
+// sort of the scores is needed.
 
 namespace cmad {
 namespace {

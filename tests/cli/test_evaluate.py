@@ -61,6 +61,7 @@ def test_maps_are_written_for_every_test_part_at_its_size(done, candies):
     out, _ = done
     test = cmad.datasets.open(candies).split("Lollipop", "test")
     maps = sorted((out / "maps" / "Lollipop" / "test").rglob("*.tiff"))
+    assert {path.parent.name for path in maps} == {"good", "bump", "dent", "colour"}
     assert len(maps) == len(test) == 4
     assert all(tifffile.imread(path).shape == (160, 160) for path in maps)
 
@@ -116,9 +117,11 @@ def test_an_unreadable_part_is_named_and_with_skip_bad_left_out(run, candies, tm
     [
         (["--method", "magic"], "--method must be one of cfm, got 'magic'"),
         (["--category", "tire"], "--category must be one of CandyCane, Lollipop, got 'tire'"),
-        (["--shots", "9"], r"count must be in \[1, 2\], got 9"),
-        (["-r", "0.01"], "needs at least 99 good parts, got 2"),
+        (["--shots", "9"], r"--shots must be in \[1, 2\] for CandyCane, got 9"),
+        (["-r", "0.01"], "CandyCane: .* needs at least 99 good parts, got 2"),
+        (["-r", "2"], r"--false-reject-rate must be in \(0, 1\), got 2"),
         (["--variant", "huge"], "variant must be one of"),
+        (["--maps", "/proc/maps"], "/proc/maps: cannot be written to"),
     ],
 )
 def test_wrong_options_are_told_before_any_work(run, candies, tmp_path, options, message):
@@ -127,6 +130,50 @@ def test_wrong_options_are_told_before_any_work(run, candies, tmp_path, options,
     assert result.err.startswith("error: ")
     assert re.search(message, result.err)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(run, candies, tmp_path):
+    (tmp_path / "file").touch()
+    result = run("evaluate", candies, "--out", tmp_path / "file", *QUICK)
+    assert result.code == 1
+    assert f"{tmp_path / 'file' / 'categories'}: cannot be written to" in result.err
+
+
+def test_results_of_other_data_do_not_count(run, tmp_path):
+    for name, seed in (("a", 0), ("b", 1)):
+        eyecandies.write(tmp_path / name, "Drop", train=1, validation=1, good=1, seed=seed)
+    command = ["--out", tmp_path / "out", *QUICK]
+    assert run("evaluate", tmp_path / "a", *command).code == 0
+    first = rows(tmp_path / "out")["Drop"]
+    result = run("evaluate", tmp_path / "b", *command)
+    assert result.code == 0
+    assert "kept" not in result.out
+    assert rows(tmp_path / "out")["Drop"]["P-AUROC"] != first["P-AUROC"]
+    about = json.loads((tmp_path / "out/evaluation.json").read_text())["about"]
+    assert about["data"] == str(tmp_path / "b")
+
+
+def test_maps_asked_for_later_are_written(done, run, candies, tmp_path):
+    out, _ = done
+    shutil.copytree(out, tmp_path / "out")
+    maps = tmp_path / "later"
+    command = ["evaluate", candies, "--category", "Lollipop", "--out", tmp_path / "out"]
+    result = run(*command, "--maps", maps, "-r", "0.4", *QUICK)
+    assert result.code == 0
+    assert len(list((maps / "Lollipop").rglob("*.tiff"))) == 4
+
+
+def test_results_of_another_machine_keep_its_name(done, run, candies, tmp_path):
+    out, _ = done
+    shutil.copytree(out, tmp_path / "out")
+    path = tmp_path / "out/categories/CandyCane.json"
+    values = json.loads(path.read_text())
+    values["environment"]["cpu"] = "another one"
+    path.write_text(json.dumps(values))
+    assert run("evaluate", candies, "--out", tmp_path / "out", "-r", "0.4", *QUICK).code == 0
+    about = json.loads((tmp_path / "out/evaluation.json").read_text())["about"]
+    assert about["environments"]["CandyCane"]["cpu"] == "another one"
+    assert about["environments"]["Lollipop"]["cpu"] != "another one"
 
 
 def test_a_folder_that_is_no_data_set_says_what_was_looked_for(run, tmp_path):

@@ -16,6 +16,13 @@ from cmad.preprocess import mask_to_grid
 FIT = {"epochs": 2, "pixels_per_image": 50, "progress": False}
 
 
+class Untrained:
+    """A detector that must not be trained."""
+
+    def fit(self, *_, **__):
+        raise AssertionError("this has to be known before anything is trained")
+
+
 @pytest.fixture(scope="module")
 def evaluated(data, make, tmp_path_factory):
     """The results of the category, and the folder of its maps."""
@@ -69,7 +76,7 @@ def test_counts_verdicts_speed_and_memory_are_told(evaluated, by_hand):
         "false_rejects": (rejected & ~bad).sum(),
         "missed": (~rejected & bad).sum(),
     }
-    assert set(result.seconds) == {"fit", "calibrate", "test", "metrics"}
+    assert set(result.seconds) == {"check", "fit", "calibrate", "test", "metrics"}
     assert 0.1 < result.frames_per_second < 1e4
     assert 50 < result.memory < 1e5
 
@@ -99,6 +106,10 @@ def damaged(data, tmp_path):
 
 
 def test_an_unreadable_part_in_the_middle_is_named(damaged, make):
+    with pytest.raises(ValueError, match=r"test/good/rgb/001\.png: cannot be read"):
+        list(evaluate(damaged, ["cover"], Untrained, Plan(fit=FIT)))  # before any training
+    rgb = damaged.root / "cover/test/good/rgb"
+    shutil.copy(rgb / "000.png", rgb / "001.png")
     with pytest.raises(ValueError, match=r"train/good/xyz/001\.tiff: cannot be read"):
         list(evaluate(damaged, ["cover"], make, Plan(fit=FIT)))
 
@@ -107,6 +118,7 @@ def test_with_skip_bad_the_others_are_evaluated_and_bad_ones_listed(damaged, mak
     with pytest.warns(RuntimeWarning, match="1 of . samples were left out") as warned:
         [result] = evaluate(damaged, ["cover"], make, Plan(fit=FIT, skip_bad=True))
     assert len(warned) == 2
+    assert result.metrics["I-AUROC"] in (0, 0.5, 1)  # of one good and two defective parts
     assert [name for name, _ in result.bad] == ["train/good/001", "test/good/001"]
     assert all("cannot be read" in reason for _, reason in result.bad)
     assert (result.train, result.good, result.defective) == (1, 1, 2)
@@ -135,17 +147,42 @@ def test_few_shots_train_on_the_parts_drawn_by_the_seed(tmp_path, make):
         [results[shots, seed]] = evaluate(found, ["Drop"], make, plan)
     assert [r.train for r in results.values()] == [2, 2, 5]
     detector = make().fit(found.split("Drop", "train").few_shot(2, 1), **FIT)
-    sample = found.split("Drop", "test")[0]
-    assert results[2, 1].metrics != results[2, 0].metrics
-    assert detector.predict(sample.rgb, sample.xyz).score > 0
+    test = list(found.split("Drop", "test"))
+    maps = [detector.predict(s.rgb, s.xyz, resolution="grid").map for s in test]
+    masks = [mask_to_grid(s.mask, detector.pipeline.preprocessing) for s in test]
+    assert results[2, 1].metrics["P-AUROC"] == metrics.pixel_auroc(maps, masks)
+    assert results[2, 0].metrics["P-AUROC"] != metrics.pixel_auroc(maps, masks)
 
 
-def test_a_test_set_without_defects_is_an_error_that_names_the_category(data, make, tmp_path):
+@pytest.mark.parametrize(("kept", "lacking"), [("good", "defective"), ("bad", "good")])
+def test_a_test_set_of_one_kind_is_an_error_before_any_training(data, tmp_path, kept, lacking):
     shutil.copytree(data / "cover", tmp_path / "cover")
     for kind in (tmp_path / "cover/test").iterdir():
-        if kind.name != "good":
+        if (kind.name == "good") != (kept == "good"):
             shutil.rmtree(kind)
-    with pytest.raises(ValueError, match=r"cover: .* undefined without a defect"):
+    found = cmad.datasets.open(tmp_path)
+    with pytest.raises(ValueError, match=f"cover: none of the 2 test parts is a {lacking} one"):
+        list(evaluate(found, ["cover"], Untrained, Plan(fit=FIT)))
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_defective_parts_without_a_mask_are_an_error_before_any_training(data, tmp_path, skip_bad):
+    for kind in (data / "cover/test").iterdir():
+        for name in ("rgb", "xyz"):
+            shutil.copytree(kind / name, tmp_path / "plain" / kind.name / name)
+    for file in (data / "cover/validation/good").glob("[rx]*/*"):
+        shutil.copy(file, tmp_path / "plain/good" / file.parent.name / f"9{file.name}")
+    found = cmad.datasets.open(tmp_path / "plain")
+    said = "test parts is a defective one" if skip_bad else "a test part needs a mask"
+    with pytest.raises(ValueError, match=said):
+        list(evaluate(found, ["plain"], Untrained, Plan(fit=FIT, skip_bad=skip_bad)))
+
+
+def test_a_test_part_that_cannot_be_predicted_is_named(data, make, tmp_path):
+    shutil.copytree(data / "cover", tmp_path / "cover")
+    path = tmp_path / "cover/test/good/xyz/001.tiff"
+    tifffile.imwrite(path, np.zeros_like(tifffile.imread(path)), photometric="rgb")
+    with pytest.raises(ValueError, match="cover: test/good/001: xyz has no valid point"):
         list(evaluate(cmad.datasets.open(tmp_path), ["cover"], make, Plan(fit=FIT)))
 
 

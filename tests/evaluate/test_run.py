@@ -1,12 +1,14 @@
 """The folder of an evaluation: what is kept, what is trusted, what is refused."""
 
 import json
+import os
 
 import pytest
 
-from cmad.evaluate import AREAS, METRICS, Evaluation, Run
+from cmad.evaluate import AREAS, METRICS, Evaluation, Run, write_whole
 
 CONFIG = {"method": "cfm", "seed": 0, "shots": None}
+DATA = {"bagel": "b1", "cookie": "c1"}
 
 
 def result(category):
@@ -25,35 +27,64 @@ def result(category):
     )
 
 
-def test_results_come_back_as_they_were(tmp_path):
+def test_results_come_back_as_they_were_with_what_they_were_computed_with(tmp_path):
     run = Run(tmp_path / "out", CONFIG)
-    assert run.done() == {}
-    run.keep(result("bagel"))
-    assert Run(tmp_path / "out", CONFIG).done() == {"bagel": result("bagel")}
+    assert run.done(DATA) == {}
+    run.keep(result("bagel"), "b1")
+    kept, environment = Run(tmp_path / "out", CONFIG).done(DATA)["bagel"]
+    assert kept == result("bagel")
+    assert {"cmad", "python", "versions", "cpu"} <= set(environment)
 
 
-def test_each_file_says_what_it_was_computed_with(tmp_path):
-    Run(tmp_path, CONFIG).keep(result("bagel"))
-    values = json.loads((tmp_path / "categories/bagel.json").read_text())
-    assert values["config"] == CONFIG
-    assert {"cmad", "python", "versions", "cpu"} <= set(values["environment"])
+def test_results_of_other_data_do_not_count(tmp_path):
+    run = Run(tmp_path, CONFIG)
+    run.keep(result("bagel"), "b1")
+    assert run.done({"bagel": "b2"}) == {}
+    assert run.done({"cookie": "b1"}) == {}
 
 
 def test_another_configuration_is_refused_and_what_differs_named(tmp_path):
-    Run(tmp_path, CONFIG)
+    Run(tmp_path, CONFIG).keep(result("bagel"), "b1")
     with pytest.raises(ValueError, match=r"another configuration \(seed: 0 then, 1 now\)"):
         Run(tmp_path, {**CONFIG, "seed": 1})
     Run(tmp_path, dict(CONFIG))
 
 
-@pytest.mark.parametrize("left", ["", '{"config": {}', '{"result": {"category": "bagel"}}', "[1]"])
+def test_a_run_without_results_does_not_bind_the_next(tmp_path):
+    Run(tmp_path, CONFIG)
+    Run(tmp_path, {**CONFIG, "seed": 1})
+
+
+@pytest.mark.parametrize(
+    "left",
+    ["", '{"config": {}', '{"result": {"category": "bagel"}}', "[1]", '{"config": 3}', "\x00"],
+)
 def test_a_file_that_is_not_whole_does_not_count(tmp_path, left):
     run = Run(tmp_path, CONFIG)
-    run.keep(result("cookie"))
+    run.keep(result("cookie"), "c1")
     (tmp_path / "categories/bagel.json").write_text(left)
-    assert set(run.done()) == {"cookie"}
+    assert set(Run(tmp_path, CONFIG).done(DATA)) == {"cookie"}
 
 
-def test_nothing_unfinished_stays(tmp_path):
-    Run(tmp_path, CONFIG).keep(result("bagel"))
-    assert {p.name for p in tmp_path.rglob("*.*")} == {"run.json", "bagel.json"}
+def test_a_file_with_other_fields_does_not_count(tmp_path):
+    run = Run(tmp_path, CONFIG)
+    run.keep(result("bagel"), "b1")
+    path = tmp_path / "categories/bagel.json"
+    values = json.loads(path.read_text())
+    del values["result"]["grid"]
+    path.write_text(json.dumps(values))
+    assert run.done(DATA) == {}
+
+
+def test_a_crash_while_writing_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_whole(path, "old")
+
+    def crash(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", crash)
+    with pytest.raises(OSError, match="no space left"):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

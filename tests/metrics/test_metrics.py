@@ -200,6 +200,30 @@ def test_stacks_lists_iterators_and_tensors_of_any_layout_give_the_same(noise):
     assert everything(whole.astype(np.float16), masks) == everything(whole, masks)
 
 
+def test_every_map_counts_with_the_precision_it_has():
+    """Defects in float32 maps only; the good pixels of another lie beside them by less."""
+    level = np.float32(0.1)
+    maps = [np.full((2, 2), level), np.full((2, 2), float(level) - 1e-12)]
+    masks = [np.ones((2, 2), bool), np.zeros((2, 2), bool)]
+    assert pixel_auroc(maps, masks) == 1
+    assert pixel_auroc([maps[0], np.full((2, 2), 1e300)], masks) == 0
+
+
+def test_other_kinds_of_arrays_are_understood(noise):
+    maps, masks = noise
+    want = everything(maps, masks)
+    tensors = [torch.from_numpy(m).requires_grad_() for m in maps]
+    assert everything(tensors, masks) == want
+    listed = np.empty(len(maps), object)
+    listed[:] = list(maps)
+    assert everything(listed, list(masks)) == want
+    viewed = (255 * masks.astype(np.uint8)).view(bool)
+    assert everything(maps, viewed) == want
+    rough = torch.from_numpy(maps).bfloat16()
+    assert everything(rough, masks) == everything(rough.double(), masks)
+    assert pool(maps, masks).aupro(limit for limit in LIMITS) == want[:4]
+
+
 def test_pieces_give_what_the_whole_gives(noise, monkeypatch):
     maps, masks = noise
     want = everything(maps, masks)
@@ -241,6 +265,11 @@ Z = np.zeros((4, 4))
 M = np.eye(4, dtype=bool)
 
 
+def test_complex_maps_are_refused():
+    with pytest.raises(TypeError, match="must be real numbers, got complex128"):
+        aupro([Z + 1j], [M])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -248,6 +277,8 @@ M = np.eye(4, dtype=bool)
         (lambda: image_auroc([1, 2], [1, 1]), "got 0 good and 2 defective"),
         (lambda: image_auroc([1], [0, 1]), "as many labels as scores, got 2, 1"),
         (lambda: image_auroc([1, np.nan], [0, 1]), "must not be NaN"),
+        (lambda: image_auroc([1, 2], [-1, 1]), r"labels must be 0 or 1, got \[-1, 1\]"),
+        (lambda: image_auroc([1, 2], ["good", "bad"]), "labels must be 0 or 1"),
         (lambda: image_average_precision([1], [1]), "image_average_precision: needs good and"),
         (lambda: aupro([Z], [Z]), "undefined without a defect"),
         (lambda: aupro([], []), "undefined without a defect"),

@@ -26,6 +26,12 @@ def test_arms_that_meet_at_the_bottom_are_one():
     assert components(mask).unique().tolist() == [0]
 
 
+def test_bytes_other_than_1_that_are_viewed_as_bool_are_marked():
+    mask = np.array([[0, 255, 2], [0, 0, 0], [1, 0, 255]], np.uint8)
+    viewed = torch.from_numpy(mask.view(bool))
+    assert components(viewed).tolist() == [0, 0, 1, 2]
+
+
 def test_the_last_column_and_the_next_rows_first_do_not_touch():
     assert components(drawn("...#", "#...")).tolist() == [0, 1]
 

@@ -63,6 +63,32 @@ def test_counts_are_those_of_searchsorted_whatever_the_distribution():
         assert (lowest.numpy()[1:][filled] >= level[filled]).all()
 
 
+def test_very_many_levels_in_a_coarser_table():
+    rng = np.random.default_rng(4)
+    for scale in (1, 9):
+        level = np.unique(np.exp(scale * rng.normal(size=300_000)).astype(np.float32))
+        assert len(level) > 2**18
+        score = np.exp(scale * rng.normal(size=200_000)).astype(np.float32)
+        score[::2] = rng.choice(level, 100_000)
+        count, *_ = count_between(torch.from_numpy(score), none_of(score), torch.from_numpy(level))
+        at = np.searchsorted(level, score, side="right")
+        np.testing.assert_array_equal(count, np.bincount(at, minlength=len(level) + 1))
+
+
+@pytest.mark.parametrize(
+    "so_far",
+    [
+        (torch.zeros(2, dtype=torch.int64), torch.zeros(2), torch.zeros(2, dtype=torch.int64)),
+        (torch.zeros(4), torch.zeros(4), torch.zeros(4)),
+        tuple(torch.zeros(8, dtype=d)[::2] for d in (torch.int64, torch.float32, torch.int64)),
+    ],
+)
+def test_results_of_other_levels_are_not_added_to(so_far):
+    score = torch.zeros(5)
+    with pytest.raises((TypeError, ValueError), match="count_between: so_far must be"):
+        count_between(score, none_of(score), torch.arange(3.0), so_far)
+
+
 S, F, L = torch.zeros(4), torch.zeros(4, dtype=torch.bool), torch.arange(3.0)
 
 

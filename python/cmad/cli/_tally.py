@@ -17,6 +17,7 @@ class Tally:
     def __init__(self, how: Preprocessing, threshold: float | None) -> None:
         """Begin with nothing."""
         self._how, self._threshold = how, threshold
+        self._grid = how.preset == "official"
         self._kinds: list[str] = []
         self._scores: list[float] = []
         self._maps: list[npt.NDArray[np.float32]] = []
@@ -48,7 +49,7 @@ class Tally:
         rows = [
             ("I-AUROC", image_auroc(scores, bad) if bad.any() and not bad.all() else None),
             ("P-AUROC", self._pixels("roc")),
-            ("AUPRO@30%", self._pixels("pro")),
+            ("AUPRO@30%" + self._grid * " grid", self._pixels("pro")),
         ]
         table(
             f"{int((~bad).sum())} good, {int(bad.sum())} defective parts",
@@ -63,5 +64,5 @@ class Tally:
             return None
         if curve == "roc":
             return pixel_auroc(self._roc_maps, self._masks)
-        thresholds = GRID if self._how.preset == "official" else None
+        thresholds = GRID if self._grid else None
         return aupro(self._maps, self._masks, (0.3,), thresholds)[0]

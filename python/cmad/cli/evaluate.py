@@ -1,6 +1,7 @@
 """`cmad evaluate`: tables like the papers', for one or all categories of a data set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -30,9 +31,20 @@ from cmad.datasets import DataSet
 from cmad.datasets import open as open_data
 from cmad.detectors import CFM
 from cmad.environment import environment
-from cmad.evaluate import AREAS, GRID, METRICS, Evaluation, Plan, Run, mean
+from cmad.evaluate import (
+    AREAS,
+    GRID,
+    METRICS,
+    Evaluation,
+    Plan,
+    Run,
+    fingerprint,
+    mean,
+    writable,
+)
 from cmad.evaluate import evaluate as run_evaluation
 from cmad.report import evaluation as report
+from cmad.version import __version__
 
 METHODS = {"cfm": CFM}
 
@@ -127,6 +139,7 @@ def evaluate(
     extractors = described.pipeline.rgb, described.pipeline.xyz
     names = [extractor.describe() for extractor in extractors]
     config = {
+        "cmad": __version__,
         "data set": found.kind,
         "method": method,
         **options,
@@ -137,26 +150,30 @@ def evaluate(
         "extractors": dict(zip(("2D", "3D"), names, strict=True)),
         "sha256": [extractor.fingerprint() for extractor in extractors],
     }
+    if maps is not None:
+        writable(maps)
     run = Run(out, config)
-    results = {name: r for name, r in run.done().items() if name in categories}
+    prints = {name: fingerprint(found, name) for name in categories}
+    kept = run.done(prints)
+    if maps is not None:  # where there are none yet, the category has to be run for them
+        kept = {name: result for name, result in kept.items() if (maps / name).is_dir()}
     typer.echo(f"{found.kind} in {data}: {', '.join(categories)}")
     typer.echo(f"2D  {names[0]}\n3D  {names[1]}")
     note_random(*names)
-    if results:
-        typer.echo(f"results kept from before: {', '.join(results)}")
-    about = {**config, **environment()}
+    if kept:
+        typer.echo(f"results kept from before: {', '.join(kept)}")
     plan = Plan(shots, seed, training, false_reject_rate, skip_bad, maps)
-    todo = [name for name in categories if name not in results]
-    files: list[Path] = []
+    todo = [name for name in categories if name not in kept]
+    about = {"data": str(data.resolve()), **config}
+    page = partial(_write, out, _name(method, variant), found, shots, about)
     for result in run_evaluation(found, todo, make, plan):
-        run.keep(result)
-        results[result.category] = result
+        run.keep(result, prints[result.category])
+        kept[result.category] = result, environment()
         spent = ", ".join(f"{k} {v:.1f} s" for k, v in result.seconds.items())
         typer.echo(f"{result.category}: {spent}")
-        files = _write(out, results, categories, _name(method, variant), found, shots, about)
-    if not files:
-        files = _write(out, results, categories, _name(method, variant), found, shots, about)
-    _show([results[name] for name in categories])
+        page([kept[name] for name in categories if name in kept])
+    files = page([kept[name] for name in categories])
+    _show([kept[name][0] for name in categories])
     typer.echo(f"written: {', '.join(str(file) for file in files)}")
 
 
@@ -170,12 +187,18 @@ def _chosen(data: DataSet, asked: Sequence[str] | None) -> list[str]:
 
 def _check(data: DataSet, categories: Sequence[str], shots: int | None, rate: float | None) -> None:
     """Raise now, not after hours of training, where a split is missing or has too few parts."""
+    if rate is not None and not 0 < rate < 1:
+        raise ValueError(f"--false-reject-rate must be in (0, 1), got {rate:g}")
     for name in categories:
-        splits = {split: data.split(name, split) for split in ("train", "test")}
-        if shots is not None:
-            splits["train"].few_shot(shots)
+        train = len(data.split(name, "train"))
+        data.split(name, "test")
+        if shots is not None and not 1 <= shots <= train:
+            raise ValueError(f"--shots must be in [1, {train}] for {name}, got {shots}")
         if rate is not None:
-            check_parts(len(data.split(name, "validation")), rate)
+            try:
+                check_parts(len(data.split(name, "validation")), rate)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
 
 
 def _name(method: str, variant: str) -> str:
@@ -184,15 +207,19 @@ def _name(method: str, variant: str) -> str:
 
 def _write(
     out: Path,
-    results: dict[str, Evaluation],
-    categories: Sequence[str],
     name: str,
     data: DataSet,
     shots: int | None,
-    about: dict[str, object],
+    about: Mapping[str, object],
+    results: Sequence[tuple[Evaluation, Mapping[str, object]]],
 ) -> list[Path]:
-    done = [results[c] for c in categories if c in results]
-    return report.write(out, done, name=name, dataset=data.kind, shots=shots, about=about)
+    """Write the tables; results of several machines or versions each with their own."""
+    environments = {result.category: dict(where) for result, where in results}
+    first, *others = environments.values()
+    where = first if all(o == first for o in others) else {"environments": environments}
+    done = [result for result, _ in results]
+    whole = {**about, **where}
+    return report.write(out, done, name=name, dataset=data.kind, shots=shots, about=whole)
 
 
 def _show(results: Sequence[Evaluation]) -> None:

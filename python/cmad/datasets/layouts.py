@@ -1,5 +1,6 @@
 """Recognises how a data set lies on disk."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def open(path: str | Path) -> DataSet:
     if not folder.is_dir():
         raise FileNotFoundError(f"open: path must be a folder, got {folder}")
     if kind := _kind(folder):
-        whole = folder.absolute()
+        whole = Path(os.path.abspath(folder))  # without .. and .
         return DataSet(kind, whole.parent, (whole.name,))
     found: dict[str, list[str]] = {}
     for entry in sorted(folder.iterdir()):

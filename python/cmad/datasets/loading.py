@@ -132,7 +132,7 @@ class Loader(Iterable[Sample]):
 
 def _named(failure: _Failure) -> Exception:
     """Put the sample's name in front of an error's message."""
-    if failure.name in str(failure.error):
+    if str(failure.error).startswith(f"{failure.name}:"):
         return failure.error
     for kind in _NAMED:
         if isinstance(failure.error, kind):

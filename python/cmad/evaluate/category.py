@@ -1,6 +1,8 @@
 """Fit a method on the categories of a data set, and test it."""
 
+import hashlib
 import statistics
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +41,8 @@ class Plan:
     skip_bad: bool = False
     """Leave out parts that cannot be read or prepared, and list them."""
     maps: Path | None = None
-    """Folder for the anomaly maps, as TIFF: ``CATEGORY/test/DEFECT/NUMBER.tiff``."""
+    """Folder for the anomaly maps, as TIFF: ``CATEGORY/test/DEFECT/NUMBER.tiff``, where the number
+    is what a part's name has beside that."""
 
 
 @dataclass(frozen=True)
@@ -93,16 +96,31 @@ def evaluate(
 
     """
     for category in categories:
-        yield _category(data, category, make(), plan or Plan())
+        try:
+            result = _category(data, category, make(), plan or Plan())
+        except ValueError as error:
+            raise ValueError(f"{category}: {error}") from error
+        yield result
+
+
+def fingerprint(data: DataSet, category: str) -> str:
+    """Return a hash of the names and sizes of all files of a category."""
+    folder = data.root / category
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    listed = [f"{p.relative_to(folder).as_posix()} {p.stat().st_size}" for p in files]
+    return hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
 
 def _category(data: DataSet, category: str, detector: CFM, plan: Plan) -> Evaluation:
     forget_peak()
-    train = data.split(category, "train")
+    seconds = {}
+    train, test_parts = data.split(category, "train"), data.split(category, "test")
     if plan.shots is not None:
         train = train.few_shot(plan.shots, plan.seed)
+    begin = perf_counter()
+    _check(test_parts, plan.skip_bad)
+    seconds["check"] = perf_counter() - begin
     bad: list[tuple[str, str]] = []
-    seconds = {}
     begin = perf_counter()
     parts = _loader(train, detector, plan)
     detector.fit(parts, **plan.fit)  # type: ignore[arg-type]
@@ -116,13 +134,10 @@ def _category(data: DataSet, category: str, detector: CFM, plan: Plan) -> Evalua
         seconds["calibrate"] = perf_counter() - begin
     begin = perf_counter()
     test = _Test(detector, plan.maps and plan.maps / category)
-    test.run(data.split(category, "test"), plan.skip_bad)
+    test.run(test_parts, plan.skip_bad)
     seconds["test"] = perf_counter() - begin
     begin = perf_counter()
-    try:
-        metrics, grid = test.metrics()
-    except ValueError as error:
-        raise ValueError(f"{category}: {error}") from error
+    metrics, grid = test.metrics()
     seconds["metrics"] = perf_counter() - begin
     good = test.labels.count(False)
     return Evaluation(
@@ -138,6 +153,26 @@ def _category(data: DataSet, category: str, detector: CFM, plan: Plan) -> Evalua
         verdicts=test.verdicts(),
         bad=(*bad, *test.bad),
     )
+
+
+def _check(samples: Sequence[Sample], skip_bad: bool) -> None:
+    """Read the test parts once, before hours of training: what they lack is known now."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of bad parts, which come again with the test
+        labels = set()
+        for sample in Loader(samples, skip_bad=skip_bad, check=_truth_of):
+            labels.add(_truth_of(sample)[0])
+    for label, what in ((0, "good"), (1, "defective")):
+        if label not in labels:
+            raise ValueError(f"none of the {len(samples)} test parts is a {what} one to be used")
+
+
+def _truth_of(sample: Sample) -> tuple[int, np.ndarray]:
+    """Return a part's label and mask, which a test needs."""
+    if sample.label is None or sample.mask is None:
+        lacking = "kind of defect" if sample.label is None else "mask"
+        raise ValueError(f"{sample.name}: a test part needs a {lacking}")
+    return sample.label, sample.mask
 
 
 def _loader(samples: Sequence[Sample], detector: CFM, plan: Plan) -> Loader:
@@ -160,14 +195,14 @@ class _Test:
 
     def run(self, samples: Sequence[Sample], skip_bad: bool) -> None:
         """Score the parts, and write their maps."""
-        parts = Loader(samples, skip_bad=skip_bad)
+        parts = Loader(samples, skip_bad=skip_bad, check=_truth_of)
         with bar("testing", len(samples)) as step:
             for sample in parts:
                 try:
                     self._add(sample)
                 except ValueError as error:
                     if not skip_bad:
-                        raise
+                        raise ValueError(f"{sample.name}: {error}") from error
                     self.bad.append((sample.name, str(error)))
                 step()
         self.bad += parts.bad
@@ -200,29 +235,29 @@ class _Test:
         }
 
     def _add(self, sample: Sample) -> None:
-        if sample.mask is None or sample.label is None:
-            raise ValueError(f"{sample.name}: a test part needs a mask and its kind of defect")
+        label, mask = _truth_of(sample)
         begin = perf_counter()
         options = {"resolution": "grid"}
         result = cast(Prediction, self._detector.predict(sample.rgb, sample.xyz, **options))
         self.seconds.append(perf_counter() - begin)
-        self.labels.append(sample.label == 1)
+        self.labels.append(label == 1)
         self._scores.append(result.score)
         self._maps.append(result.map)
         self._roc_maps.append(result.maps.get("pixel_auroc", result.map))
-        self._masks.append(mask_to_grid(sample.mask, self._detector.pipeline.preprocessing))
+        self._masks.append(mask_to_grid(mask, self._detector.pipeline.preprocessing))
         if self._folder is not None:
-            height, width = sample.mask.shape
+            height, width = mask.shape
             window = square(height, width, self._detector.preset)
-            path = self._folder / f"{_below_test(sample.name)}.tiff"
+            path = self._folder / "test" / str(sample.defect) / f"{_number(sample)}.tiff"
             path.parent.mkdir(parents=True, exist_ok=True)
             full = to_input(torch.from_numpy(result.map)[None], window)[0].numpy()
             tifffile.imwrite(path, full)
 
 
-def _below_test(name: str) -> str:
-    """Return a part's name as the MVTec evaluation script looks for it, ``test/DEFECT/NUMBER``."""
-    return name if name.startswith("test/") else f"test/{name}"
+def _number(sample: Sample) -> str:
+    """Return what a part's name says beside ``test/`` and its defect, such as ``000``."""
+    name = sample.name.removeprefix("test/").removeprefix(f"{sample.defect}/")
+    return name.replace("/", "_")
 
 
 def mean(results: Sequence[Evaluation]) -> Evaluation:

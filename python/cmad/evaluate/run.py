@@ -3,19 +3,23 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
+from uuid import uuid4
 
 from cmad.environment import environment
 from cmad.evaluate.category import Evaluation
+
+Values = dict[str, object]
 
 
 class Run:
     """A folder that keeps the results of each category, so that an interrupted run goes on.
 
-    A category's results are written when it is done, as a whole; one that was interrupted starts
-    over. A run with another configuration is refused.
+    A category's file is written when the category is done, as a whole; one that was interrupted
+    starts over. A file says what it was computed with, and counts only for the same.
     """
 
     def __init__(self, folder: str | Path, config: Mapping[str, object]) -> None:
@@ -23,19 +27,18 @@ class Run:
 
         Args:
             folder: for the results; made where it is missing.
-            config: everything that decides the results, fit for JSON.
+            config: everything but the data that decides the results, fit for JSON.
 
         Raises:
-            ValueError: the folder holds a run with another configuration; names what differs.
+            OSError: the folder cannot be made or written to.
+            ValueError: the folder holds results with another configuration; names what differs.
 
         """
         self.folder, self.config = Path(folder), json.loads(json.dumps(config))
         self._parts = self.folder / "categories"
-        self._parts.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "run.json"
-        if path.is_file():
-            before = _read(path)
-            kept = cast(dict[str, object], before["config"])
+        writable(self._parts)
+        for values in self._kept().values():
+            kept = cast(Values, values["config"])
             differing = [n for n in {**kept, **self.config} if kept.get(n) != self.config.get(n)]
             if differing:
                 said = "; ".join(
@@ -46,39 +49,71 @@ class Run:
                     f"{self.folder} holds results with another configuration ({said}); name "
                     "another folder, or delete it"
                 )
-        else:
-            _write(path, {"config": self.config})
 
-    def done(self) -> dict[str, Evaluation]:
-        """Return the results so far, by category; a file that is not whole does not count."""
+    def done(self, data: Mapping[str, str]) -> dict[str, tuple[Evaluation, Values]]:
+        """Return the results so far, with the environment they were computed in, by category.
+
+        Args:
+            data: `fingerprint` by category; results of other data do not count, nor does a file
+                that is not whole.
+
+        """
         found = {}
-        for path in sorted(self._parts.glob("*.json")):
-            try:
-                values = cast(dict[str, object], _read(path)["result"])
-                bad = tuple((str(n), str(r)) for n, r in cast(list[list[str]], values["bad"]))
-                result = replace(Evaluation(**values), bad=bad)  # type: ignore[arg-type]
-            except (ValueError, TypeError, KeyError):
-                continue
-            found[result.category] = result
+        for category, values in self._kept().items():
+            if values.get("data") == data.get(category):
+                with suppress(TypeError, ValueError, KeyError):
+                    result = Evaluation(**cast(Values, values["result"]))  # type: ignore[arg-type]
+                    bad = tuple((str(name), str(reason)) for name, reason in result.bad)
+                    found[category] = replace(result, bad=bad), cast(Values, values["environment"])
         return found
 
-    def keep(self, result: Evaluation) -> None:
-        """Write the results of a category, with what they were computed with."""
-        values = {"config": self.config, "environment": environment(), "result": asdict(result)}
-        _write(self._parts / f"{result.category}.json", values)
+    def keep(self, result: Evaluation, data: str) -> None:
+        """Write the results of a category, with what they were computed with.
+
+        Args:
+            result: of the category.
+            data: its `fingerprint`.
+
+        """
+        values = {"config": self.config, "environment": environment(), "data": data}
+        text = json.dumps({**values, "result": asdict(result)}, indent=1) + "\n"
+        write_whole(self._parts / f"{result.category}.json", text)
+
+    def _kept(self) -> dict[str, Values]:
+        """Return what is in the files, by category, of those that are whole."""
+        found = {}
+        for path in sorted(self._parts.glob("*.json")):
+            with suppress(ValueError):  # cut, or no JSON
+                values = json.loads(path.read_text(encoding="utf-8"))
+                if isinstance(values, dict) and isinstance(values.get("config"), dict):
+                    found[path.stem] = values
+        return found
+
+
+def writable(folder: Path) -> None:
+    """Make a folder, and raise an OSError that names it where nothing can be written to it."""
+    probe = folder / f".{uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise type(error)(f"{folder}: cannot be written to ({error.strerror or error})") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write beside the place, then rename, so that a crash leaves the old file or the new one."""
+    partial = path.with_name(f".{uuid4().hex}")
+    try:
+        with partial.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _short(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _read(path: Path) -> dict[str, object]:
-    return cast(dict[str, object], json.loads(path.read_text(encoding="utf-8")))
-
-
-def _write(path: Path, values: Mapping[str, object]) -> None:
-    """Write beside the place, then rename, so that a crash leaves nothing half."""
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)

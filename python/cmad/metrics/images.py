@@ -49,7 +49,10 @@ def _counts(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Good and defective parts at each distinct score, ascending."""
     s = np.asarray(scores, np.float64).ravel()
-    defective = np.asarray(labels).ravel().astype(bool)
+    given = np.asarray(labels).ravel()
+    if given.dtype.kind not in "biuf" or not np.isin(given, (0, 1)).all():
+        raise ValueError(f"{who}: labels must be 0 or 1, got {given[:5].tolist()} ...")
+    defective = given.astype(bool)
     if s.shape != defective.shape:
         raise ValueError(f"{who}: needs as many labels as scores, got {len(defective)}, {len(s)}")
     if np.isnan(s).any():

@@ -65,12 +65,13 @@ class Pixels:
             raise ValueError(f"pro_curve: thresholds must be at least 2, got {thresholds}")
         return np.append(fpr, 1.0), np.append(pro, 1.0)
 
-    def aupro(self, limits: Sequence[float] = LIMITS, thresholds: int | None = None) -> list[float]:
+    def aupro(self, limits: Iterable[float] = LIMITS, thresholds: int | None = None) -> list[float]:
         """Compute areas under the PRO curve; see `cmad.metrics.aupro`."""
+        limits = list(limits)
         if not all(0 < limit <= 1 for limit in limits):
-            raise ValueError(f"aupro: limits must be in (0, 1], got {list(limits)}")
+            raise ValueError(f"aupro: limits must be in (0, 1], got {limits}")
         fpr, pro = self.pro_curve(thresholds)
-        return [_area(fpr, pro, limit) / limit for limit in limits]
+        return [min(_area(fpr, pro, limit) / limit, 1.0) for limit in limits]
 
     def auroc(self) -> float:
         """Compute the area under the ROC curve; see `cmad.metrics.pixel_auroc`."""
@@ -100,13 +101,14 @@ def pool(maps: Images, masks: Images) -> Pixels:
         The pooled pixels, with a method for each metric.
 
     Raises:
+        TypeError: not real numbers.
         ValueError: sizes differ, values are not finite, or there is no defect or no good pixel.
 
     """
     scores, truths = _sequence(maps), _sequence(masks)
     if len(scores) != len(truths):
         raise ValueError(f"metrics: needs as many masks as maps, got {len(truths)}, {len(scores)}")
-    defect, share, good = _defects(scores, truths)
+    defect, share, good, dtype = _defects(scores, truths)
     if len(defect) == 0:
         raise ValueError("metrics: undefined without a defect in the masks")
     if good == 0:
@@ -117,7 +119,7 @@ def pool(maps: Images, masks: Images) -> Pixels:
     level = torch.from_numpy(defect[first])
     so_far = None
     # Each piece costs a pass over the levels, so pieces grow with them.
-    for score, skip in _pieces(scores, truths, defect.dtype, max(PIECE, len(level))):
+    for score, skip in _pieces(scores, truths, dtype, max(PIECE, len(level))):
         so_far = ops.count_between(_tensor(score), _tensor(skip), level, so_far)
     count, lowest, ties = (t.numpy() for t in so_far or ())
     return Pixels(
@@ -158,7 +160,7 @@ def pro_curve(maps: Images, masks: Images, thresholds: int | None = None) -> tup
 def aupro(
     maps: Images,
     masks: Images,
-    limits: Sequence[float] = LIMITS,
+    limits: Iterable[float] = LIMITS,
     thresholds: int | None = None,
 ) -> list[float]:
     """Compute the area under the PRO curve up to limits of the false-positive rate.
@@ -221,9 +223,10 @@ def pixel_average_precision(maps: Images, masks: Images) -> float:
 
 def _defects(
     maps: Sequence[npt.ArrayLike], masks: Sequence[npt.ArrayLike]
-) -> tuple[npt.NDArray[np.floating], Float, int]:
-    """Scores of the defect pixels, what each adds to the mean overlap, and the good pixels."""
-    scores: list[npt.NDArray[np.floating]] = [np.zeros(0, np.float32)]
+) -> tuple[npt.NDArray[np.floating], Float, int, np.dtype[np.floating]]:
+    """Scores of the defect pixels, what each adds to the mean overlap, good pixels, and dtype."""
+    dtype: np.dtype[np.floating] = np.dtype(np.float32)
+    scores: list[npt.NDArray[np.floating]] = [np.zeros(0, dtype)]
     shares: list[Float] = [np.zeros(0)]
     good = regions = 0
     for i, (m, t) in enumerate(zip(maps, masks, strict=True)):
@@ -233,6 +236,7 @@ def _defects(
         # The least and the largest value of an array with NaN are NaN.
         if map_.size and not np.isfinite([map_.min(), map_.max()]).all():
             raise ValueError(f"metrics: map {i} has values that are not finite")
+        dtype = np.promote_types(dtype, map_.dtype)
         marked = int(np.count_nonzero(mask))
         good += mask.size - marked
         if marked:
@@ -241,7 +245,12 @@ def _defects(
             regions += len(size)
             scores.append(map_[mask])
             shares.append((1 / size)[label])
-    return np.concatenate(scores), np.concatenate(shares) / max(regions, 1), good
+    return (
+        np.concatenate(scores, dtype=dtype),
+        np.concatenate(shares) / max(regions, 1),
+        good,
+        dtype,
+    )
 
 
 def _pieces(
@@ -269,8 +278,22 @@ def _pieces(
 
 def _pair(map_: npt.ArrayLike, mask: npt.ArrayLike) -> Pair:
     """Return a map as floats of 32 or 64 bits, and its mask as bool."""
-    scores, truth = np.asarray(map_), np.asarray(mask).astype(bool, copy=False)
-    return scores if scores.dtype in ("f4", "f8") else scores.astype(np.float64), truth
+    scores, truth = _array(map_), _array(mask)
+    # Also where a bool array is a view of bytes other than 0 and 1.
+    marked = (truth.view(np.uint8) if truth.dtype == bool else truth) != 0
+    if scores.dtype == np.float32:
+        return scores.astype(np.float32, copy=False), marked
+    return scores.astype(np.float64, copy=False), marked
+
+
+def _array(image: npt.ArrayLike) -> npt.NDArray[np.generic]:
+    if isinstance(image, torch.Tensor):
+        image = image.detach().cpu()
+        image = image.float() if image.dtype == torch.bfloat16 else image
+    array = np.asarray(image)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"metrics: maps and masks must be real numbers, got {array.dtype}")
+    return array
 
 
 def _tensor(array: npt.NDArray[np.generic]) -> torch.Tensor:
@@ -280,7 +303,9 @@ def _tensor(array: npt.NDArray[np.generic]) -> torch.Tensor:
 
 def _sequence(images: Images) -> Sequence[npt.ArrayLike]:
     if isinstance(images, torch.Tensor):
-        images = images.detach().cpu().numpy()
+        images = _array(images)
+    if isinstance(images, np.ndarray) and images.dtype.kind == "O":  # an array of arrays
+        images = list(images)
     sequence = hasattr(images, "__getitem__") and hasattr(images, "__len__")
     return cast("Sequence[npt.ArrayLike]", images) if sequence else list(images)
 

@@ -19,6 +19,8 @@ def components(mask: Tensor) -> Tensor:
     """
     expect("components", mask=(mask, "H W", torch.bool))
     lib, stream = native(mask.device)
-    label = torch.empty(int(mask.count_nonzero()), dtype=torch.int64, device=mask.device)
-    lib.components(mask.contiguous(), label, stream)
+    # A view of other bytes may hold true values that are not 1, which the op looks for.
+    marked = mask.contiguous().view(torch.uint8) != 0
+    label = torch.empty(int(marked.count_nonzero()), dtype=torch.int64, device=mask.device)
+    lib.components(marked, label, stream)
     return label

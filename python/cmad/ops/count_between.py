@@ -48,6 +48,10 @@ def count_between(
     if so_far is None:
         count = torch.zeros(n["M"] + 1, dtype=torch.int64, device=score.device)
         so_far = count, torch.zeros(n["M"] + 1, dtype=dtype, device=score.device), count.clone()
+    for tensor, kind in zip(so_far, (torch.int64, dtype, torch.int64), strict=True):
+        expect("count_between", so_far=(tensor, f"{n['M'] + 1}", kind))
+        if tensor.device != score.device or not tensor.is_contiguous():
+            raise ValueError("count_between: so_far must be what an earlier call returned")
     lib.count_between(
         score.detach().contiguous(),
         skip.contiguous(),

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 
-from cmad.evaluate import AREAS, GRID, METRICS, Evaluation, mean
+from cmad.evaluate import AREAS, GRID, METRICS, Evaluation, mean, write_whole
 from cmad.report.published import beside, published
 
 PUBLISHED = ("I-AUROC", "P-AUROC", *AREAS)
@@ -65,7 +65,7 @@ def write(
     paths = []
     for extension, text in texts.items():
         paths.append(folder / f"evaluation.{extension}")
-        paths[-1].write_text(text, encoding="utf-8")
+        write_whole(paths[-1], text)
     return paths
 
 
