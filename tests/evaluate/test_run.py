@@ -52,7 +52,7 @@ def test_another_configuration_is_refused_and_what_differs_named(tmp_path):
 
 def test_a_run_without_results_does_not_bind_the_next(tmp_path):
     Run(tmp_path, CONFIG)
-    Run(tmp_path, {**CONFIG, "seed": 1})
+    assert Run(tmp_path, {**CONFIG, "seed": 1}).done(DATA) == {}
 
 
 @pytest.mark.parametrize(
