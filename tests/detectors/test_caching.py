@@ -243,3 +243,15 @@ def test_features_of_a_frame_given_by_hand_are_not_stored(untrained, parts, tmp_
     pipeline.features(frame)
     assert isinstance(pipeline.cache, Cache)
     assert entries(tmp_path) == []
+
+
+def test_a_loaded_detector_reads_the_cache_of_another(trained, parts, tmp_path, make):
+    path = tmp_path / "part.cmad"
+    trained.save(path)
+    extractors = {"rgb": make["vit"](), "xyz": make["point_mae"]()}
+    want = trained.predict(parts[0].rgb, parts[0].xyz)
+    for _ in ("cold", "warm"):
+        loaded = cmad.load(path, **extractors, cache=tmp_path / "cache")
+        got = loaded.predict(parts[0].rgb, parts[0].xyz)
+        np.testing.assert_array_equal(got.map, want.map)
+    assert any((tmp_path / "cache").iterdir())

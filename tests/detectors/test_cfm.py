@@ -198,3 +198,10 @@ def test_fpfh_histograms_are_computed_once_for_each_frame(open3d, make, parts, m
     assert len(seen) == 3
     direct = detector.pipeline.xyz.points(detector.pipeline.frame(parts[0]).xyz[20:24].view(-1, 3))
     assert direct.features.shape[1] == 33
+
+
+def test_whole_numbers_of_any_type_are_taken(untrained, parts):
+    want = untrained(seed=3).fit(parts[:2], epochs=2, pixels_per_image=50, progress=False)
+    numbers = {"epochs": np.int64(2), "pixels_per_image": np.uint8(50)}
+    got = untrained(seed=np.int32(3)).fit(parts[:2], **numbers, progress=False)
+    assert got.losses == want.losses

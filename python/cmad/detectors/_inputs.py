@@ -1,13 +1,11 @@
-"""What every detector does with its inputs: batches, good parts, options, saved extractors."""
+"""What every detector does with its inputs: batches, good parts, options, extractors by name."""
 
-import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+import operator
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import cast
 
 import torch
-from torch import Tensor
 
-from cmad import extractors, model_file
 from cmad.extractors import FPFH, PointMAE, RgbExtractor, ViT, XyzExtractor
 from cmad.types import Array, Sample
 from cmad.units import to_metres
@@ -66,6 +64,17 @@ def one_of(who: str, name: str, value: object, allowed: Iterable[object]) -> Non
         raise ValueError(f"{who}: {name} must be one of {said}, got {value!r}")
 
 
+def whole(who: str, name: str, value: object, least: int) -> int:
+    """Return a whole number of any integer type, NumPy's too; raise where it is none."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise ValueError(f"{who}: {name} must be a whole number from {least}, got {value}")
+    return number
+
+
 def device_of(who: str, device: str) -> torch.device:
     """Return the device to run on."""
     one_of(who, "device", device, ("auto", "cpu", "cuda"))
@@ -116,39 +125,3 @@ def named_extractors(
             published=official,
         )
     return rgb, xyz
-
-
-def restored(
-    name: str,
-    given: RgbExtractor | XyzExtractor | None,
-    config: Mapping[str, object],
-    tensors: Mapping[str, Tensor],
-) -> RgbExtractor | XyzExtractor:
-    """Return the extractor of a saved model, and check that its weights are those of the training.
-
-    Args:
-        name: ``"rgb"`` or ``"xyz"``.
-        given: the extractor passed by the caller; None rebuilds it.
-        config: from the model's header, with the hash of its weights.
-        tensors: of the model file, with the extractor's own if it was saved along.
-
-    """
-    if given is None:
-        state = model_file.prefixed(tensors, f"{name}.") or None
-        try:
-            plain = {k: v for k, v in config.items() if k != "sha256"}
-            given = extractors.from_config(plain, state)
-        except (RuntimeError, ValueError) as error:
-            raise RuntimeError(
-                f"the {name} extractor that the model was trained with is not available: {error}. "
-                f"Pass it to cmad.load as {name}=, or save with include_extractors=True"
-            ) from error
-    elif getattr(given, "takes_statistics", False):
-        given = copy.deepcopy(given)  # its statistics are about to be replaced
-    trained, found = str(config["sha256"]), given.fingerprint()
-    if found != trained:
-        raise ValueError(
-            f"the model was trained with other {name} weights than those found now "
-            f"({given.describe()}): sha256 {trained[:12]}, found {found[:12]}"
-        )
-    return given

@@ -18,21 +18,21 @@ from cmad.detectors._inputs import (
     named_extractors,
     one_of,
     parts_of,
-    restored,
+    whole,
 )
 from cmad.detectors._outputs import on_input, peaks
+from cmad.detectors._saving import extractors_from_file, pipeline_to_file
 from cmad.detectors._training import extract, train
 from cmad.extractors import RgbExtractor, XyzExtractor
 from cmad.extractors import weights as weight_files
 from cmad.nn import Mappings
 from cmad.pipeline import Pipeline, arithmetic, rows
-from cmad.preprocess import CONSTANTS, Preprocessing
+from cmad.preprocess import Preprocessing
 from cmad.progress import bar
 from cmad.store import FeatureStore
 from cmad.types import Array, Features, Frame, Prediction, Sample, Window
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-Config = dict[str, object]
 CHUNK = 8192
 """Pixels mapped at a time in prediction, to bound the memory."""
 
@@ -92,8 +92,7 @@ class CFM:
         one_of("CFM", "preset", preset, ("paper", "official"))
         one_of("CFM", "precision", precision, ("auto", *PRECISIONS))
         one_of("CFM", "weights", weights, (None, "random"))
-        if not isinstance(seed, int) or seed < 0:
-            raise ValueError(f"CFM: seed must be a whole number from 0, got {seed}")
+        seed = whole("CFM", "seed", seed, 0)
         self.variant, self.preset, self.precision, self.seed = variant, preset, precision, seed
         self.device = device_of("CFM", device)
         rgb, xyz = named_extractors(
@@ -164,14 +163,10 @@ class CFM:
             ValueError: no samples, a defective one, or one that cannot be prepared (named).
 
         """
-        pixels = 1 if pixels_per_image is None else pixels_per_image
-        for name, value in (
-            ("epochs", epochs),
-            ("batch_size", batch_size),
-            ("pixels_per_image", pixels),
-        ):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"fit: {name} must be a whole number from 1, got {value}")
+        epochs = whole("fit", "epochs", epochs, 1)
+        batch_size = whole("fit", "batch_size", batch_size, 1)
+        if pixels_per_image is not None:
+            pixels_per_image = whole("fit", "pixels_per_image", pixels_per_image, 1)
         dtype = torch.float32 if self.precision == "fp32" else torch.float16
         with FeatureStore(dtype, memory_limit) as store:
             pipeline = extract(self.pipeline, samples, store, progress)
@@ -284,26 +279,16 @@ class CFM:
 
         """
         mappings = self._trained()
-        pipeline = self.pipeline
-        tensors = {**mappings.state_dict()}
-        tensors |= {f"xyz_statistics.{k}": v for k, v in pipeline.xyz.statistics.items()}
-        if include_extractors:
-            tensors |= {f"rgb.{k}": v for k, v in pipeline.rgb.state_dict().items()}
-            tensors |= {f"xyz.{k}": v for k, v in pipeline.xyz.state_dict().items()}
+        header, tensors = pipeline_to_file(self.pipeline, include_extractors)
         calibrated, scores = to_file(self.calibration)
-        tensors |= scores
-        header = {
+        tensors |= {**mappings.state_dict(), **scores}
+        header |= {
             "method": "CFM",
             "variant": self.variant,
             "preset": self.preset,
             "precision": self.precision,
             "seed": self.seed,
-            "image_size": pipeline.preprocessing.image_size,
-            "preprocessing": CONSTANTS,
-            "rgb": {**pipeline.rgb.config(), "sha256": pipeline.rgb.fingerprint()},
-            "xyz": {**pipeline.xyz.config(), "sha256": pipeline.xyz.fingerprint()},
             **calibrated,
-            "versions": model_file.versions(),
         }
         model_file.write(path, header, tensors)
 
@@ -316,16 +301,10 @@ class CFM:
         rgb: RgbExtractor | None = None,
         xyz: XyzExtractor | None = None,
         device: str = "auto",
+        cache: str | Path | None = None,
     ) -> "CFM":
         """Rebuild a detector from the contents of a `.cmad` file; `cmad.load` is the way in."""
-        if header["preprocessing"] != CONSTANTS:
-            raise ValueError(
-                f"the model was trained on parts prepared with {header['preprocessing']}, this "
-                f"version prepares them with {CONSTANTS}: train it again"
-            )
-        rgb_config, xyz_config = header["rgb"], header["xyz"]
-        rgb = cast(RgbExtractor, restored("rgb", rgb, cast(Config, rgb_config), tensors))
-        xyz = cast(XyzExtractor, restored("xyz", xyz, cast(Config, xyz_config), tensors))
+        rgb, xyz = extractors_from_file(header, tensors, rgb, xyz)
         self = cls(
             preset=str(header["preset"]),
             rgb=rgb,
@@ -334,9 +313,9 @@ class CFM:
             device=device,
             precision=str(header["precision"]),
             seed=int(cast(int, header["seed"])),
+            cache=cache,
         )
         self.variant = str(header["variant"])
-        self.pipeline.xyz.load_statistics(model_file.prefixed(tensors, "xyz_statistics."))
         self.load_mappings(
             model_file.prefixed(tensors, "CFM_2Dto3D."), model_file.prefixed(tensors, "CFM_3Dto2D.")
         )

@@ -13,6 +13,7 @@ def load(
     rgb: RgbExtractor | None = None,
     xyz: XyzExtractor | None = None,
     device: str = "auto",
+    cache: str | Path | None = None,
 ) -> CFM:
     """Load a detector from a `.cmad` file.
 
@@ -22,6 +23,7 @@ def load(
             its weights and not saved along.
         xyz: the 3D extractor, likewise.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        cache: folder that features are kept in, see `cmad.CFM`; None keeps nothing.
 
     Returns:
         The detector, as it was saved.
@@ -38,7 +40,7 @@ def load(
     if method != "CFM":
         raise ValueError(f"{path}: made by method {method!r}, which this version does not have")
     try:
-        return CFM.restore(header, tensors, rgb=rgb, xyz=xyz, device=device)
+        return CFM.restore(header, tensors, rgb=rgb, xyz=xyz, device=device, cache=cache)
     except (ValueError, RuntimeError) as error:
         raise type(error)(f"{path}: {error}") from error
     except (KeyError, TypeError) as error:
