@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import cmad
+from cmad import ops
 from cmad.preprocess import (
     Preprocessing,
     checked,
@@ -78,10 +79,25 @@ def test_border_points_on_a_line_are_no_background(kept, preset):
     assert torch.equal(part_pixels(xyz, valid, Preprocessing(60, 60, preset)), valid)
 
 
-def test_a_flat_part_at_the_edge_is_not_taken_for_the_background():
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_flat_part_at_the_edge_is_not_taken_for_the_background(preset):
     xyz = torch.zeros(60, 60, 3)
     xyz[30:, 20:40] = torch.from_numpy(scene(height=0).xyz)[30:, 20:40]
     valid = (xyz != 0).any(-1)
+    assert torch.equal(part_pixels(xyz, valid, Preprocessing(60, 60, preset)), valid)
+
+
+def test_a_part_seen_by_a_coarse_camera_is_kept_whole():
+    """Pixels 2.5 mm apart: nowhere but at a dense spot are 30 points within 6 mm."""
+    v, u = np.indices((60, 60))
+    xyz = np.stack([u * 2.5e-3, v * 2.5e-3, 0.5 + 0 * u], -1).astype(np.float32)
+    xyz[[*range(10)], :, 0] *= 0.3
+    xyz[:10] *= np.arange(60)[None, :, None] < 20
+    xyz[10:, :20] = xyz[10:, -5:] = xyz[-5:] = 0
+    xyz = torch.from_numpy(xyz)
+    valid = (xyz != 0).any(-1)
+    label = ops.clusters(xyz[valid], 0.006, 30)
+    assert 0 < (label >= 0).sum() < len(label) / 2  # there is a cluster, of a few
     assert torch.equal(part_pixels(xyz, valid, Preprocessing(60)), valid)
 
 

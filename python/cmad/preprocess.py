@@ -22,7 +22,7 @@ PLANE_DISTANCE = 0.005
 BORDER = 10
 """Pixels along the image border that the background plane is fitted to."""
 BACKGROUND_SHARE = 0.3
-"""Of the border's pixels, that must lie on a plane for it to be the background (preset "paper")."""
+"""Of the border's pixels, that must lie on a plane for it to be the background."""
 CLUSTER_EPS = 0.006
 """Metres between neighbours of a cluster."""
 CLUSTER_POINTS = 30
@@ -152,7 +152,7 @@ def part_pixels(xyz: Tensor, valid: Tensor, how: Preprocessing) -> Tensor:
 
     The plane is fitted to the valid points of the image border. Where fewer than three tenths of
     the border's pixels lie on it, the background has been removed already, and nothing counts as
-    background. Without any cluster all points are kept.
+    background. Where most points are noise, too far apart for the constants, all are kept.
 
     Args:
         xyz: (H, W, 3) float32, metres, finite.
@@ -172,7 +172,8 @@ def part_pixels(xyz: Tensor, valid: Tensor, how: Preprocessing) -> Tensor:
     label = ops.clusters(xyz[keep], CLUSTER_EPS, CLUSTER_POINTS)
     # In the published scripts the noise label takes part in the vote.
     voters = label if official else label[label >= 0]
-    if len(voters):
+    # Points so far apart that most are noise say nothing of what belongs together.
+    if len(voters) and (official or 2 * len(voters) > len(label)):
         keep[keep.clone()] = label == voters.mode().values
     return keep
 
@@ -262,8 +263,7 @@ def _background(xyz: Tensor, valid: Tensor, how: Preprocessing) -> Tensor | None
     except ValueError:  # the points lie on a line
         return None
     # Where the background has been removed already, a part that reaches the border is no plane.
-    enough = official or support >= BACKGROUND_SHARE * int((rows | columns).sum())
-    return plane if enough else None
+    return plane if support >= BACKGROUND_SHARE * int((rows | columns).sum()) else None
 
 
 def _resize_rgb(rgb: Tensor, window: Window, size: int) -> Tensor:
