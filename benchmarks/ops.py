@@ -71,6 +71,10 @@ def every_5th_row(a):
     return {name: value[::5] for name, value in a.items()}
 
 
+def some_scores_and_levels(a):
+    return {"score": a["score"][:50_000], "skip": a["skip"][:50_000], "level": a["level"][::500]}
+
+
 PART = {
     "group": every_8th_centre,
     "three_nn": every_10th_point,
@@ -78,6 +82,7 @@ PART = {
     "pixel_weights": every_20th_pixel,
     "clusters": first_8000_points,
     "discrepancy": every_5th_row,
+    "count_between": some_scores_and_levels,
 }
 
 
@@ -136,6 +141,23 @@ def unit_distances(a, b):
     return (a - b).norm(dim=1), 1 - (a * b).sum(1)
 
 
+def label_by_scipy(mask):
+    label, _ = ndimage.label(mask, np.ones((3, 3)))
+    return label[mask] - 1
+
+
+def count_by_search(a):
+    """NumPy, without the lowest scores and their ties."""
+    at = np.searchsorted(a["level"], a["score"][~a["skip"]], side="right")
+    return np.bincount(at, minlength=len(a["level"]) + 1)
+
+
+def count_by_sort(a):
+    """NumPy: sort the scores, then look the levels up in them."""
+    below = np.searchsorted(np.sort(a["score"][~a["skip"]]), a["level"])
+    return np.diff(below, prepend=0, append=int((~a["skip"]).sum()))
+
+
 def open3d_plane(a):
     cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(a["xyz"].astype(np.float64)))
     samples = a.get("samples", 3)
@@ -184,6 +206,11 @@ def baselines(op: str, a, t) -> list[Baseline]:
         found.append(("torch avg_pool2d x 8", lambda: pool_cascade(t["maps"])))
     if op == "discrepancy":
         found.append(("torch normalize + norm", lambda: unit_distances(t["a"], t["b"])))
+    if op == "components" and ndimage:
+        found.append(("scipy ndimage.label", lambda: label_by_scipy(a["mask"])))
+    if op == "count_between":
+        found.append(("NumPy sort + search", lambda: count_by_sort(a)))
+        found.append(("NumPy searchsorted", lambda: count_by_search(a)))
     return found
 
 
@@ -214,6 +241,10 @@ def run(case: Case) -> dict[str, object]:
     if case.op == "clusters" and beside:
         np.testing.assert_array_equal(outputs[0], beside[0][1]())  # the whole case
         checked = "all, by scikit-learn"
+    if case.op == "count_between":
+        for _, function in beside:
+            np.testing.assert_array_equal(outputs[0], function())
+        checked = "all counts, by NumPy"
     ours = spread(timed(lambda: op(**tensors)))
     size = moved(inputs, outputs)
     return {

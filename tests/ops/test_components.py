@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from cmad.ops import components
-from cmad.testing.cases import blobs
+from cmad.testing.inputs import blobs
 
 
 def drawn(*rows):

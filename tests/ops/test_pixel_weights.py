@@ -4,7 +4,7 @@ import torch
 
 from cmad.ops import interpolate, pixel_weights
 from cmad.testing import reference
-from cmad.testing.cases import footprint
+from cmad.testing.inputs import footprint
 
 
 def image(rng, side, taps, share, centres=9):

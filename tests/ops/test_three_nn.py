@@ -4,7 +4,7 @@ import torch
 
 from cmad.ops import three_nn
 from cmad.testing import reference
-from cmad.testing.cases import surface
+from cmad.testing.inputs import surface
 
 
 def lattice(rng, *shape, high):

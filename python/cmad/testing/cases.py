@@ -15,6 +15,26 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
+from cmad.testing.inputs import (
+    CLOUDS,
+    SCORES,
+    blobs,
+    border,
+    bridge,
+    crossing,
+    footprint,
+    heavy_tailed,
+    lattice,
+    line,
+    noise,
+    normal,
+    outlier,
+    part_of,
+    sheet,
+    strided,
+    surface,
+)
+
 Floats = npt.NDArray[np.float32]
 Array = npt.NDArray[np.generic]
 Value = Array | int | float | str | None
@@ -55,49 +75,6 @@ def moved(inputs: Inputs, outputs: tuple[Array, ...]) -> int:
     return sum(array.nbytes for array in (*arrays, *outputs))
 
 
-def _lattice(rng: Generator, *shape: int, high: int = 8) -> Floats:
-    """Draw integers in [-high, high): many duplicates and many equal distances."""
-    return rng.integers(-high, high, shape).astype(np.float32)
-
-
-def _strided(x: Floats) -> Floats:
-    """Return an equal array that is not contiguous: every second entry of a wider one."""
-    return np.repeat(x, 2, axis=-1)[..., ::2]
-
-
-def _outlier(x: Floats, far: float) -> Floats:
-    """Move the last point far away."""
-    x[..., -1, :] = far
-    return x
-
-
-def _line(n: int) -> Floats:
-    """Return points on a line, equally spaced, in shuffled order where 7 does not divide n."""
-    return np.stack([np.arange(n) * 7 % n, np.zeros(n), np.ones(n)], -1).astype(np.float32)[None]
-
-
-def _two_sheets(x: Floats) -> Floats:
-    """Flatten a cloud onto z = 9 and z = -9."""
-    x[..., 2] = np.where(x[..., 2] < 0, -9, 9)
-    return x
-
-
-CLOUDS: dict[str, Callable[[Generator], Floats]] = {
-    "one_point": lambda rng: _lattice(rng, 1, 1, 3),
-    "odd_size": lambda rng: _lattice(rng, 1, 131, 3),
-    "batch": lambda rng: _lattice(rng, 3, 67, 3),
-    "ties": lambda rng: _lattice(rng, 1, 700, 3, high=3),
-    "duplicates": lambda rng: np.repeat(_lattice(rng, 1, 5, 3), 9, axis=1),
-    "same_point": lambda rng: np.full((1, 40, 3), -3, np.float32),
-    "line": lambda rng: _line(53),
-    "far_outlier": lambda rng: _outlier(_lattice(rng, 1, 90, 3), 1024),
-    "offset": lambda rng: _lattice(rng, 1, 200, 3) + np.float32(1024),
-    "two_sheets": lambda rng: _two_sheets(_lattice(rng, 1, 300, 3)),
-    "non_contiguous": lambda rng: np.swapaxes(_lattice(rng, 2, 3, 50), 1, 2),
-    "empty_batch": lambda rng: _lattice(rng, 0, 20, 3),
-}
-
-
 def _fps(name: str, k: int | None = None, **more: Value) -> Case:
     """Make a case of `k` picks of a cloud, by default all its points."""
 
@@ -114,7 +91,7 @@ def _group(name: str, k: int | None, centres: int = 17) -> Case:
 
     def make(rng: Generator) -> Inputs:
         xyz = CLOUDS[name](rng)
-        centre = _lattice(rng, len(xyz), centres, 3, high=10)
+        centre = lattice(rng, len(xyz), centres, 3, high=10)
         centre[:, ::2] = xyz[:, np.arange((centres + 1) // 2) % xyz.shape[1]]
         return {"xyz": xyz, "centre": centre, "k": k or xyz.shape[1]}
 
@@ -124,13 +101,13 @@ def _group(name: str, k: int | None, centres: int = 17) -> Case:
 def _three_nn(name: str, centres: int) -> Case:
     def make(rng: Generator) -> Inputs:
         xyz = CLOUDS[name](rng)
-        return {"xyz": xyz, "centre": _lattice(rng, len(xyz), centres, 3)}
+        return {"xyz": xyz, "centre": lattice(rng, len(xyz), centres, 3)}
 
     return Case("three_nn", f"{name}_{centres}_centres", make, atol=1e-7)  # weights in [0, 1]
 
 
 def _sparse(
-    rows: int, m: int, d: int, per_row: int, strided: bool = False, timed: bool = False
+    rows: int, m: int, d: int, per_row: int, gaps: bool = False, timed: bool = False
 ) -> Case:
     """Make a case of rows that name up to `2 * per_row` features near each other."""
 
@@ -139,24 +116,14 @@ def _sparse(
         near = np.repeat(np.arange(rows) * m // max(rows, 1), entries)
         feature = rng.standard_normal((m, d)).astype(np.float32)
         return {
-            "feature": _strided(feature) if strided else feature,
+            "feature": strided(feature) if gaps else feature,
             "start": np.concatenate([[0], np.cumsum(entries)]).astype(np.int64),
             "index": ((near + rng.integers(0, 40, len(near))) % m).astype(np.int32),
             "weight": rng.random(len(near)).astype(np.float32),
         }
 
-    name = f"{rows}_rows_of_{m}x{d}" + ("_non_contiguous" if strided else "")
+    name = f"{rows}_rows_of_{m}x{d}" + ("_non_contiguous" if gaps else "")
     return Case("interpolate", name, make, atol=5e-6, timed=timed)  # sums of 12 terms of size 1
-
-
-def footprint(side: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Return `first` and `tap` of the published smoothing, 3×3 means pooled back to their size."""
-    at = np.arange(side)
-    first, end = at * (side - 2) // side, -(-(at + 1) * (side - 2) // side)
-    tap = np.zeros((side, 4), np.float32)
-    for cell in (0, 1):
-        tap[:, cell : cell + 3] += np.where(first + cell < end, 1 / 3 / (end - first), 0)[:, None]
-    return first, tap
 
 
 def _spread(
@@ -191,21 +158,6 @@ def _spread(
     return Case("pixel_weights", name, make, atol=5e-7, timed=timed)  # sums up to about 5
 
 
-def _sheet(rng: Generator, n: int, noise: float, outliers: int) -> Floats:
-    """Draw a tilted plane with Gaussian noise and uniform outliers, in metres."""
-    xyz = rng.uniform(-0.2, 0.2, (n, 3))
-    xyz[:, 2] = 0.5 + 0.2 * xyz[:, 0] - 0.1 * xyz[:, 1] + noise * rng.standard_normal(n)
-    xyz[:outliers, 2] = rng.uniform(0.3, 0.7, outliers)
-    return xyz.astype(np.float32)
-
-
-def _crossing(rng: Generator) -> Floats:
-    """Draw two sheets that cross, the second with more points."""
-    low, high = _sheet(rng, 70, 1e-4, 0), _sheet(rng, 90, 1e-4, 0)
-    high[:, 2] = 1 - high[:, 2]
-    return np.concatenate([low, high])
-
-
 def _plane(name: str, points: Callable[[Generator], Floats], **more: Value) -> Case:
     def make(rng: Generator) -> Inputs:
         return {"xyz": points(rng), **more}
@@ -219,12 +171,6 @@ def _clusters(name: str, points: Callable[[Generator], Floats], eps: float, m: i
         return {"xyz": points(rng), "eps": eps, "min_points": m}
 
     return Case("clusters", name, make, timed=name.startswith("surface"))
-
-
-def _bridge(rng: Generator) -> Floats:
-    """Return two rows of points and between them one that is near a core point of each."""
-    x = np.concatenate([np.arange(2, 8), [0], np.arange(-7, -1)])
-    return np.stack([x, 0 * x, 0 * x], -1).astype(np.float32)
 
 
 def _maps(op: str, name: str, shape: tuple[int, int, int], **more: Value) -> Case:
@@ -248,30 +194,11 @@ def _rows(
     return Case("discrepancy", name, make, atol, timed=name[0].isdigit())
 
 
-def surface(rng: Generator, side: int, n: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Return the n points of a wavy part in row-major order, and the (side, side) pixels it fills.
-
-    A camera 0.45 m away sees it, at 0.2 m to the frame, with 0.1 mm of noise in depth.
-    """
-    v, u = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
-    radius = u**4 + v**4
-    seen = radius <= np.partition(radius, n - 1, axis=None)[n - 1]
-    seen &= seen.cumsum().reshape(seen.shape) <= n
-    z = 0.45 + 0.012 * np.sin(5 * u) * np.cos(4 * v) + 1e-4 * rng.standard_normal(u.shape)
-    xyz = np.stack([u * z * 0.222, v * z * 0.222, z], -1)
-    return xyz[seen].astype(np.float32), seen
-
-
-def _part(n: int, side: int = 224) -> Callable[[Generator], Floats]:
-    """Return a maker of the n points of a surface."""
-    return lambda rng: surface(rng, side, n)[0]
-
-
 def _on_surface(op: str, n: int, k: int | None = None) -> Case:
     """Make a timed case of n points and, for ops that take them, 1024 centres among them."""
 
     def make(rng: Generator) -> Inputs:
-        xyz = _part(n)(rng)[None]
+        xyz = part_of(n)(rng)[None]
         centre = xyz[:, np.linspace(0, n - 1, 1024).astype(np.int64)]
         return {
             "xyz": xyz,
@@ -283,64 +210,8 @@ def _on_surface(op: str, n: int, k: int | None = None) -> Case:
     return Case(op, f"surface_{n}" + (f"_k{k}" if k else ""), make, atol=1e-7, timed=True)
 
 
-def _border(rng: Generator) -> Floats:
-    """Return the 16,000 points of the 10-pixel border strips of a 400×400 frame of a table."""
-    return _sheet(rng, 16000, 5e-4, 400)
-
-
-def blobs(rng: Generator, height: int, width: int, count: int) -> npt.NDArray[np.bool_]:
-    """Draw discs of up to a tenth of the height, some of which touch."""
-    y, x = np.mgrid[:height, :width]
-    mask = np.zeros((height, width), np.bool_)
-    for _ in range(count):
-        v, u, radius = rng.uniform(0, (height, width, height / 10))
-        mask |= (y - v) ** 2 + (x - u) ** 2 <= radius**2
-    return mask
-
-
-def _noise(share: float) -> Callable[[Generator], Array]:
-    """Return a maker of a mask with so many of its pixels marked."""
-    return lambda rng: rng.random((19, 23)) < share
-
-
 def _components(name: str, mask: Callable[[Generator], Array]) -> Case:
     return Case("components", name, lambda rng: {"mask": mask(rng)}, timed=name[0].isdigit())
-
-
-def _normal(n: int) -> Callable[[Generator], Array]:
-    return lambda rng: rng.normal(size=n)
-
-
-def _heavy(n: int) -> Callable[[Generator], Array]:
-    """Return a maker of scores as maps have them: half are 0, the others over many magnitudes."""
-    return lambda rng: np.exp(4 * rng.normal(size=n)) * (rng.random(n) < 0.5)
-
-
-def _whole(n: int) -> Callable[[Generator], Array]:
-    return lambda rng: rng.integers(-3, 4, n)
-
-
-SCORES: dict[str, tuple[Callable[[Generator], Array], Callable[[Generator], Array]]] = {
-    "normal": (_normal(999), _normal(57)),
-    "heavy_tailed": (_heavy(999), _heavy(57)),
-    "ties": (_whole(500), lambda rng: np.arange(-2, 3)),
-    "every_score_a_level": (lambda rng: np.arange(300), lambda rng: np.arange(300)),
-    "crowded_levels": (
-        lambda rng: 1 + rng.integers(-9, 99, 500) / 2**20,
-        lambda rng: 1 + np.arange(70) / 2**20,
-    ),
-    "one_level": (_whole(70), lambda rng: np.zeros(1)),
-    "all_below": (_whole(40), lambda rng: np.array([4, 9])),
-    "all_above": (_whole(40), lambda rng: np.array([-9, -4])),
-    "infinite": (lambda rng: np.array([1, np.inf, -np.inf, 0, np.inf]), lambda rng: np.arange(3)),
-    "signed_zeros": (
-        lambda rng: np.array([-0.0, 0.0, 1e-40, -1e-40]),
-        lambda rng: np.array([-0.0]),
-    ),
-    "negative_zero": (lambda rng: np.array([1, -0.0] * 9), lambda rng: np.zeros(1)),
-    "no_score": (lambda rng: np.zeros(0), lambda rng: np.arange(3)),
-    "non_contiguous": (lambda rng: rng.normal(size=90)[::2], _normal(9)),
-}
 
 
 def _counts(
@@ -381,7 +252,7 @@ CASES = [
     _sparse(33, 7, 1, 2),
     _sparse(300, 20, 67, 6),
     _sparse(9, 5, 0, 3),
-    _sparse(57, 20, 16, 4, strided=True),
+    _sparse(57, 20, 16, 4, gaps=True),
     *[_sparse(n, 1024, 1152, 3, timed=True) for n in SIZES],
     _spread("published", 17, None, 0.6),
     _spread("published_even", 12, None, 0.6),
@@ -391,34 +262,34 @@ CASES = [
     _spread("footprint_beyond_the_edge", 8, 7, 0.5),
     _spread("some_pixels", 30, 4, 0.4, every=7),
     *[_spread(f"surface_{n}", 224, None, n, timed=True) for n in SIZES],
-    _plane("noisy", lambda rng: _sheet(rng, 501, 5e-4, 100), threshold=0.004, tries=200),
-    _plane("fifty_samples", lambda rng: _sheet(rng, 400, 5e-4, 4), threshold=0.005, samples=50),
-    _plane("three_points", lambda rng: _sheet(rng, 3, 0, 0), threshold=0.004),
-    _plane("one_try", lambda rng: _sheet(rng, 90, 1e-3, 10), threshold=0.01, tries=1, seed=3),
-    _plane("large_seed", lambda rng: _sheet(rng, 90, 1e-3, 30), threshold=0.01, seed=2**64 - 1),
-    _plane("two_sheets", _crossing, threshold=0.002, tries=100),
-    _plane("non_contiguous", lambda rng: _strided(_sheet(rng, 60, 1e-4, 9)), threshold=0.002),
-    _plane("duplicates", lambda rng: np.repeat(_sheet(rng, 5, 0, 1), 9, 0), threshold=0.002),
-    _plane("tight_threshold", lambda rng: _sheet(rng, 80, 1e-2, 0), threshold=1e-6, tries=50),
-    _plane("border_16000", _border, threshold=0.005),
-    _plane("border_16000_samples_50", _border, threshold=0.004, samples=50),
-    _clusters("odd_size", lambda rng: _lattice(rng, 301, 3, high=12), 3, 4),
-    _clusters("ties_at_eps", lambda rng: _lattice(rng, 200, 3, high=9), 2, 3),
-    _clusters("negative_coordinates", lambda rng: _lattice(rng, 150, 3) - np.float32(50), 2, 4),
-    _clusters("min_points_1", lambda rng: _lattice(rng, 80, 3, high=9), 1, 1),
-    _clusters("all_noise", lambda rng: 10 * _line(60)[0], 9, 2),
-    _clusters("single_cluster", lambda rng: _lattice(rng, 99, 3, high=2), 2, 3),
-    _clusters("one_point", lambda rng: _lattice(rng, 1, 3), 1, 1),
-    _clusters("no_point", lambda rng: _lattice(rng, 0, 3), 1, 1),
-    _clusters("duplicates", lambda rng: np.repeat(_lattice(rng, 30, 3), 4, 0), 1, 5),
-    _clusters("border_between_two_clusters", _bridge, 2, 4),
-    _clusters("border_in_reverse", lambda rng: _bridge(rng)[::-1].copy(), 2, 4),
-    _clusters("line", lambda rng: _line(90)[0], 1, 3),
-    _clusters("far_outlier", lambda rng: _outlier(_lattice(rng, 90, 3), 1e6), 4, 3),
-    _clusters("non_contiguous", lambda rng: _strided(_lattice(rng, 90, 3)), 3, 3),
-    _clusters("large_eps", lambda rng: _lattice(rng, 70, 3), 1000, 70),
-    *[_clusters(f"surface_{n}", _part(n), 0.006, 30) for n in SIZES],
-    _clusters("surface_30000_of_400x400", _part(30_000, 400), 0.006, 30),
+    _plane("noisy", lambda rng: sheet(rng, 501, 5e-4, 100), threshold=0.004, tries=200),
+    _plane("fifty_samples", lambda rng: sheet(rng, 400, 5e-4, 4), threshold=0.005, samples=50),
+    _plane("three_points", lambda rng: sheet(rng, 3, 0, 0), threshold=0.004),
+    _plane("one_try", lambda rng: sheet(rng, 90, 1e-3, 10), threshold=0.01, tries=1, seed=3),
+    _plane("large_seed", lambda rng: sheet(rng, 90, 1e-3, 30), threshold=0.01, seed=2**64 - 1),
+    _plane("two_sheets", crossing, threshold=0.002, tries=100),
+    _plane("non_contiguous", lambda rng: strided(sheet(rng, 60, 1e-4, 9)), threshold=0.002),
+    _plane("duplicates", lambda rng: np.repeat(sheet(rng, 5, 0, 1), 9, 0), threshold=0.002),
+    _plane("tight_threshold", lambda rng: sheet(rng, 80, 1e-2, 0), threshold=1e-6, tries=50),
+    _plane("border_16000", border, threshold=0.005),
+    _plane("border_16000_samples_50", border, threshold=0.004, samples=50),
+    _clusters("odd_size", lambda rng: lattice(rng, 301, 3, high=12), 3, 4),
+    _clusters("ties_at_eps", lambda rng: lattice(rng, 200, 3, high=9), 2, 3),
+    _clusters("negative_coordinates", lambda rng: lattice(rng, 150, 3) - np.float32(50), 2, 4),
+    _clusters("min_points_1", lambda rng: lattice(rng, 80, 3, high=9), 1, 1),
+    _clusters("all_noise", lambda rng: 10 * line(60)[0], 9, 2),
+    _clusters("single_cluster", lambda rng: lattice(rng, 99, 3, high=2), 2, 3),
+    _clusters("one_point", lambda rng: lattice(rng, 1, 3), 1, 1),
+    _clusters("no_point", lambda rng: lattice(rng, 0, 3), 1, 1),
+    _clusters("duplicates", lambda rng: np.repeat(lattice(rng, 30, 3), 4, 0), 1, 5),
+    _clusters("border_between_two_clusters", bridge, 2, 4),
+    _clusters("border_in_reverse", lambda rng: bridge(rng)[::-1].copy(), 2, 4),
+    _clusters("line", lambda rng: line(90)[0], 1, 3),
+    _clusters("far_outlier", lambda rng: outlier(lattice(rng, 90, 3), 1e6), 4, 3),
+    _clusters("non_contiguous", lambda rng: strided(lattice(rng, 90, 3)), 3, 3),
+    _clusters("large_eps", lambda rng: lattice(rng, 70, 3), 1000, 70),
+    *[_clusters(f"surface_{n}", part_of(n), 0.006, 30) for n in SIZES],
+    _clusters("surface_30000_of_400x400", part_of(30_000, 400), 0.006, 30),
     _maps("smooth", "odd_size", (1, 31, 45)),
     _maps("smooth", "batch", (3, 20, 50), sigma=1.3),
     _maps("smooth", "one_pixel", (1, 1, 1)),
@@ -448,7 +319,7 @@ CASES = [
     _rows("no_column", lambda rng: np.zeros((5, 0)), lambda a: a),
     _rows("10000x1152", lambda rng: rng.normal(size=(10_000, 1152)), np.flipud),
     _rows("50000x768", lambda rng: rng.normal(size=(50_000, 768)), np.flipud),
-    *[_components(f"noise_{share}", _noise(share / 100)) for share in (5, 30, 50, 80)],
+    *[_components(f"noise_{share}", noise(share / 100)) for share in (5, 30, 50, 80)],
     _components("diagonal", lambda rng: np.eye(9, 7, dtype=bool)),
     _components("chessboard", lambda rng: np.indices((8, 9)).sum(0) % 2 == 0),
     _components("rows", lambda rng: np.repeat(np.arange(9)[:, None] % 2 == 0, 11, 1)),
@@ -462,7 +333,7 @@ CASES = [
     _components("224x224", lambda rng: blobs(rng, 224, 224, 4)),
     _components("800x800", lambda rng: blobs(rng, 800, 800, 30)),
     *[_counts(name, *makers, dtype) for name, makers in SCORES.items() for dtype in ("f4", "f8")],
-    _counts("5000000_normal", _normal(5_000_000), _normal(50_000)),
-    _counts("5000000_heavy_tailed", _heavy(5_000_000), _heavy(50_000)),
+    _counts("5000000_normal", normal(5_000_000), normal(50_000)),
+    _counts("5000000_heavy_tailed", heavy_tailed(5_000_000), heavy_tailed(50_000)),
 ]
 """Every case of every op."""

@@ -1,0 +1,160 @@
+"""Makers of arrays: clouds, surfaces, maps and masks that the cases of the ops are made of."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from numpy.random import Generator
+
+Floats = npt.NDArray[np.float32]
+Array = npt.NDArray[np.generic]
+Maker = Callable[[Generator], Array]
+
+
+def lattice(rng: Generator, *shape: int, high: int = 8) -> Floats:
+    """Draw integers in [-high, high): many duplicates and many equal distances."""
+    return rng.integers(-high, high, shape).astype(np.float32)
+
+
+def strided(x: Floats) -> Floats:
+    """Return an equal array that is not contiguous: every second entry of a wider one."""
+    return np.repeat(x, 2, axis=-1)[..., ::2]
+
+
+def outlier(x: Floats, far: float) -> Floats:
+    """Move the last point far away."""
+    x[..., -1, :] = far
+    return x
+
+
+def line(n: int) -> Floats:
+    """Return points on a line, equally spaced, in shuffled order where 7 does not divide n."""
+    return np.stack([np.arange(n) * 7 % n, np.zeros(n), np.ones(n)], -1).astype(np.float32)[None]
+
+
+def two_sheets(x: Floats) -> Floats:
+    """Flatten a cloud onto z = 9 and z = -9."""
+    x[..., 2] = np.where(x[..., 2] < 0, -9, 9)
+    return x
+
+
+CLOUDS: dict[str, Callable[[Generator], Floats]] = {
+    "one_point": lambda rng: lattice(rng, 1, 1, 3),
+    "odd_size": lambda rng: lattice(rng, 1, 131, 3),
+    "batch": lambda rng: lattice(rng, 3, 67, 3),
+    "ties": lambda rng: lattice(rng, 1, 700, 3, high=3),
+    "duplicates": lambda rng: np.repeat(lattice(rng, 1, 5, 3), 9, axis=1),
+    "same_point": lambda rng: np.full((1, 40, 3), -3, np.float32),
+    "line": lambda rng: line(53),
+    "far_outlier": lambda rng: outlier(lattice(rng, 1, 90, 3), 1024),
+    "offset": lambda rng: lattice(rng, 1, 200, 3) + np.float32(1024),
+    "two_sheets": lambda rng: two_sheets(lattice(rng, 1, 300, 3)),
+    "non_contiguous": lambda rng: np.swapaxes(lattice(rng, 2, 3, 50), 1, 2),
+    "empty_batch": lambda rng: lattice(rng, 0, 20, 3),
+}
+
+
+def footprint(side: int) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Return `first` and `tap` of the published smoothing, 3×3 means pooled back to their size."""
+    at = np.arange(side)
+    first, end = at * (side - 2) // side, -(-(at + 1) * (side - 2) // side)
+    tap = np.zeros((side, 4), np.float32)
+    for cell in (0, 1):
+        tap[:, cell : cell + 3] += np.where(first + cell < end, 1 / 3 / (end - first), 0)[:, None]
+    return first, tap
+
+
+def sheet(rng: Generator, n: int, noise: float, outliers: int) -> Floats:
+    """Draw a tilted plane with Gaussian noise and uniform outliers, in metres."""
+    xyz = rng.uniform(-0.2, 0.2, (n, 3))
+    xyz[:, 2] = 0.5 + 0.2 * xyz[:, 0] - 0.1 * xyz[:, 1] + noise * rng.standard_normal(n)
+    xyz[:outliers, 2] = rng.uniform(0.3, 0.7, outliers)
+    return xyz.astype(np.float32)
+
+
+def crossing(rng: Generator) -> Floats:
+    """Draw two sheets that cross, the second with more points."""
+    low, high = sheet(rng, 70, 1e-4, 0), sheet(rng, 90, 1e-4, 0)
+    high[:, 2] = 1 - high[:, 2]
+    return np.concatenate([low, high])
+
+
+def bridge(rng: Generator) -> Floats:
+    """Return two rows of points and between them one that is near a core point of each."""
+    x = np.concatenate([np.arange(2, 8), [0], np.arange(-7, -1)])
+    return np.stack([x, 0 * x, 0 * x], -1).astype(np.float32)
+
+
+def surface(rng: Generator, side: int, n: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return the n points of a wavy part in row-major order, and the (side, side) pixels it fills.
+
+    A camera 0.45 m away sees it, at 0.2 m to the frame, with 0.1 mm of noise in depth.
+    """
+    v, u = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    radius = u**4 + v**4
+    seen = radius <= np.partition(radius, n - 1, axis=None)[n - 1]
+    seen &= seen.cumsum().reshape(seen.shape) <= n
+    z = 0.45 + 0.012 * np.sin(5 * u) * np.cos(4 * v) + 1e-4 * rng.standard_normal(u.shape)
+    xyz = np.stack([u * z * 0.222, v * z * 0.222, z], -1)
+    return xyz[seen].astype(np.float32), seen
+
+
+def part_of(n: int, side: int = 224) -> Callable[[Generator], Floats]:
+    """Return a maker of the n points of a surface."""
+    return lambda rng: surface(rng, side, n)[0]
+
+
+def border(rng: Generator) -> Floats:
+    """Return the 16,000 points of the 10-pixel border strips of a 400×400 frame of a table."""
+    return sheet(rng, 16000, 5e-4, 400)
+
+
+def blobs(rng: Generator, height: int, width: int, count: int) -> npt.NDArray[np.bool_]:
+    """Draw discs of up to a tenth of the height, some of which touch."""
+    y, x = np.mgrid[:height, :width]
+    mask = np.zeros((height, width), np.bool_)
+    for _ in range(count):
+        v, u, radius = rng.uniform(0, (height, width, height / 10))
+        mask |= (y - v) ** 2 + (x - u) ** 2 <= radius**2
+    return mask
+
+
+def noise(share: float) -> Maker:
+    """Return a maker of a mask with so many of its pixels marked."""
+    return lambda rng: rng.random((19, 23)) < share
+
+
+def normal(n: int) -> Maker:
+    return lambda rng: rng.normal(size=n)
+
+
+def heavy_tailed(n: int) -> Maker:
+    """Return a maker of scores as maps have them: half are 0, the others over many magnitudes."""
+    return lambda rng: np.exp(4 * rng.normal(size=n)) * (rng.random(n) < 0.5)
+
+
+def small_integers(n: int) -> Maker:
+    return lambda rng: rng.integers(-3, 4, n)
+
+
+SCORES: dict[str, tuple[Maker, Maker]] = {
+    "normal": (normal(999), normal(57)),
+    "heavy_tailed": (heavy_tailed(999), heavy_tailed(57)),
+    "ties": (small_integers(500), lambda rng: np.arange(-2, 3)),
+    "every_score_a_level": (lambda rng: np.arange(300), lambda rng: np.arange(300)),
+    "crowded_levels": (
+        lambda rng: 1 + rng.integers(-9, 99, 500) / 2**20,
+        lambda rng: 1 + np.arange(70) / 2**20,
+    ),
+    "one_level": (small_integers(70), lambda rng: np.zeros(1)),
+    "all_below": (small_integers(40), lambda rng: np.array([4, 9])),
+    "all_above": (small_integers(40), lambda rng: np.array([-9, -4])),
+    "infinite": (lambda rng: np.array([1, np.inf, -np.inf, 0, np.inf]), lambda rng: np.arange(3)),
+    "signed_zeros": (
+        lambda rng: np.array([-0.0, 0.0, 1e-40, -1e-40]),
+        lambda rng: np.array([-0.0]),
+    ),
+    "negative_zero": (lambda rng: np.array([1, -0.0] * 9), lambda rng: np.zeros(1)),
+    "no_score": (lambda rng: np.zeros(0), lambda rng: np.arange(3)),
+    "non_contiguous": (lambda rng: rng.normal(size=90)[::2], normal(9)),
+}
