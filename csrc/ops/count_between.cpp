@@ -5,6 +5,7 @@
 #include <limits>
 #include <mutex>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "core/parallel.h"
@@ -51,6 +52,7 @@ class Levels {
     level_.push_back(std::numeric_limits<T>::infinity());  // that a look behind the last may read
     // Beyond that many levels a finer table would cost more in memory than it saves.
     const std::int64_t per_level = M < (1 << 18) ? 8 : 1;
+    first_.reserve(std::size_t(2 * per_level * M + 2 * kCells));
     std::int64_t m = 0;
     for (Key<T> c = 0; c < kCells; ++c) {
       std::int64_t end = m;
@@ -67,12 +69,16 @@ class Levels {
     first_.push_back(std::int32_t(M));
   }
 
-  /// Levels that are not above the score.
-  std::int64_t operator()(T score) const {
+  /// The levels that the score is among: not below the first, below the last.
+  std::pair<std::int32_t, std::int32_t> among(T score) const {
     const Key<T> key = key_of(score);
     const Cell& cell = cells_[key >> kShift];
     const std::size_t bucket = cell.first + std::size_t((key & kRest) >> cell.shift);
-    std::int64_t from = first_[bucket], to = first_[bucket + 1];
+    return {first_[bucket], first_[bucket + 1]};
+  }
+
+  /// Of these, the number that are not above the score.
+  std::int64_t not_above(T score, std::int64_t from, std::int64_t to) const {
     while (to - from > 1) {  // seldom
       const std::int64_t middle = from + (to - from) / 2;
       if (level_[middle] <= score)
@@ -80,7 +86,7 @@ class Levels {
       else
         to = middle;
     }
-    return from + std::int64_t(from < to && level_[from] <= score);
+    return from + std::int64_t((from < to) & (level_[from] <= score));
   }
 
  private:
@@ -97,23 +103,58 @@ class Levels {
   std::vector<std::int32_t> first_;  // of each bucket: the first level in it or behind it
 };
 
+/// Runs of one score, placed some at a time: their look-ups do not wait for each other.
+template <class T>
+class Block {
+ public:
+  Block(const Levels<T>& levels, std::vector<Slot<T>>& slots) : levels_(levels), slots_(slots) {}
+
+  void add(T score, std::uint32_t times) {
+    score_[held_] = score;
+    times_[held_] = times;
+    if (++held_ == kSize) flush();
+  }
+  void flush() {
+    for (int i = 0; i < held_; ++i) {
+      const auto among = levels_.among(score_[i]);
+      from_[i] = among.first;
+      to_[i] = among.second;
+    }
+    for (int i = 0; i < held_; ++i) at_[i] = levels_.not_above(score_[i], from_[i], to_[i]);
+    for (int i = 0; i < held_; ++i) slots_[at_[i]].add(score_[i], times_[i]);
+    held_ = 0;
+  }
+
+ private:
+  static constexpr int kSize = 128;
+  const Levels<T>& levels_;
+  std::vector<Slot<T>>& slots_;
+  T score_[kSize];
+  std::uint32_t times_[kSize];
+  std::int32_t from_[kSize], to_[kSize];
+  std::int64_t at_[kSize];
+  int held_ = 0;
+};
+
 /// Counts scores begin to end, fewer than 2^32, into slots.
 template <class T>
-void count_range(const CountBetween<T>& p, const Levels<T>& interval, std::int64_t begin,
+void count_range(const CountBetween<T>& p, const Levels<T>& levels, std::int64_t begin,
                  std::int64_t end, std::vector<Slot<T>>& slots) {
+  Block<T> block(levels, slots);
   // Maps hold long runs of one score, such as the background's 0: these are added as one.
   T run = T(0);
   std::uint32_t length = 0;
   for (std::int64_t n = begin; n < end; ++n) {
     if (p.skip[n]) continue;
     if (p.score[n] != run) {
-      if (length > 0) slots[interval(run)].add(run, length);
+      if (length > 0) block.add(run, length);
       run = p.score[n];
       length = 0;
     }
     ++length;
   }
-  if (length > 0) slots[interval(run)].add(run, length);
+  if (length > 0) block.add(run, length);
+  block.flush();
 }
 
 template <class T>

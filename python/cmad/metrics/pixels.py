@@ -21,7 +21,7 @@ Pair = tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]
 
 LIMITS = (0.3, 0.1, 0.05, 0.01)
 """Of the false-positive rate, that the papers integrate up to (CFM, section 4)."""
-PIECE = 1 << 22
+PIECE = 1 << 23
 """Pixels counted together, at least; bounds the memory beside that of the defects."""
 
 
