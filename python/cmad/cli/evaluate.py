@@ -164,7 +164,7 @@ def evaluate(
         typer.echo(f"results kept from before: {', '.join(kept)}")
     plan = Plan(shots, seed, training, false_reject_rate, skip_bad, maps)
     todo = [name for name in categories if name not in kept]
-    about = {"data": str(data.resolve()), **config}
+    about = {"data": str(data.resolve()), "cache": cache is not None, **config}
     page = partial(_write, out, _name(method, variant), found, shots, about)
     for result in run_evaluation(found, todo, make, plan):
         run.keep(result, prints[result.category])

@@ -60,7 +60,8 @@ class Evaluation:
     grid: dict[str, float]
     """AUPRO with the published grid of `GRID` thresholds, by the names in `AREAS`."""
     frames_per_second: float
-    """Of prediction, one part at a time, without reading files: 1 / median time."""
+    """Of prediction, one part at a time, without reading the part's files: 1 / median time. With a
+    cache that knows the parts, it is that of reading their features."""
     memory: float
     """Peak of the process's resident memory in this category, MB."""
     seconds: dict[str, float]
