@@ -86,6 +86,7 @@ def test_points_and_background_are_those_of_the_published_conversion():
             got = np.where(candy[..., None], points, 0)
             near = (got == 0).all(-1) != (want == 0).all(-1)  # float32 at a threshold
             assert near.sum() <= 2
+            # Metres, in float32 where the reference has doubles.
             np.testing.assert_allclose(got[~near], want[~near], rtol=0, atol=3e-7)
             assert (points[..., 0] != 0).any()
 
@@ -111,6 +112,7 @@ def test_written_depths_come_back_within_their_quantisation():
     assert np.abs(camera[..., 2] - depth).max() <= 0.5 * (high - low) / 65535 + 2e-6
     focal = 711.11 / 512 * 64
     column, row = np.arange(64), np.arange(64)[:, None]
+    # Pixels; the depth of the file is rounded to its 65536 steps.
     np.testing.assert_allclose(focal * camera[..., 0] / depth + 32, column + 0 * row, atol=1e-2)
     np.testing.assert_allclose(focal * camera[..., 1] / depth + 32, row + 0 * column, atol=1e-2)
 

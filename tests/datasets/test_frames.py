@@ -45,7 +45,7 @@ def test_points_come_in_metres(tmp_path, rgb):
     assert (sample.rgb == 9).all()
     np.testing.assert_array_equal(sample.xyz, POINTS)
     in_mm = read_frame(rgb, write_ply(tmp_path / "mm.ply", POINTS.astype(float) * 1000), unit="mm")
-    np.testing.assert_allclose(in_mm.xyz, POINTS, rtol=1e-6)
+    np.testing.assert_allclose(in_mm.xyz, POINTS, rtol=1e-6)  # scaled in float32
     assert in_mm.xyz.dtype == np.float32
 
 
@@ -54,6 +54,7 @@ def test_a_depth_image_becomes_points_by_intrinsics_unit_and_scale(tmp_path, rgb
     np.testing.assert_array_equal(sample.xyz, POINTS)
     assert sample.xyz[2, 3].tolist() == [0, 0, 0]
     tenths = read_frame(rgb, depth, intrinsics=CAMERA, unit="mm", depth_scale=0.1)
+    # Scaled in another order than the points they are compared with, and rounded to float32.
     np.testing.assert_allclose(tenths.xyz, POINTS / 10, rtol=1e-6)
     metres = read_frame(rgb, depth, intrinsics=CAMERA, depth_scale=0.001)
     np.testing.assert_allclose(metres.xyz, POINTS, rtol=1e-6)
@@ -108,7 +109,9 @@ def test_pairs_take_every_type_of_points_in_either_order(tmp_path, rgb, depth):
             sample = Pairs(pair, intrinsics=CAMERA)[0]
             assert sample.name == "frame"
             np.testing.assert_array_equal(sample.xyz, POINTS)
-    metres = Pairs([rgb, depth], intrinsics=CAMERA, depth_unit="m", depth_scale=0.001)[0]
+    metres = Pairs([rgb, depth], intrinsics=CAMERA, depth_unit="m", depth_scale=0.001)[
+        0
+    ]  # rounded anew
     np.testing.assert_allclose(metres.xyz, POINTS, rtol=1e-6)
 
 

@@ -65,6 +65,7 @@ def test_training_options_out_of_range_are_refused(options, message, untrained, 
         ({"device": "tpu"}, "device must be one of 'auto', 'cpu', 'cuda', got 'tpu'"),
         ({"weights": "imagenet"}, "weights must be one of None, 'random', got 'imagenet'"),
         ({"seed": -1}, "seed must be a whole number from 0, got -1"),
+        ({"rgb_size": 0}, "rgb_size must be a whole number from 1, got 0"),
         ({"weights": "random"}, "is for extractors given by name"),
         ({"variant": "tiny"}, "an extractor object is pruned where it is made"),
     ],
@@ -72,6 +73,11 @@ def test_training_options_out_of_range_are_refused(options, message, untrained, 
 def test_options_that_do_not_exist_are_refused(options, message, untrained):
     with pytest.raises(ValueError, match=message):
         untrained(**options)
+
+
+def test_an_image_size_that_is_none_is_refused(make):
+    with pytest.raises(ValueError, match="CFM: image_size must be a whole number from 1, got 0"):
+        cmad.CFM(rgb=make["vit"](), xyz=make["point_mae"](), image_size=0)
 
 
 def test_an_unknown_3d_extractor_is_refused(make):

@@ -93,6 +93,8 @@ class CFM:
         one_of("CFM", "precision", precision, ("auto", *PRECISIONS))
         one_of("CFM", "weights", weights, (None, "random"))
         seed = whole("CFM", "seed", seed, 0)
+        image_size = whole("CFM", "image_size", image_size, 1)
+        rgb_size = image_size if rgb_size is None else whole("CFM", "rgb_size", rgb_size, 1)
         self.variant, self.preset, self.precision, self.seed = variant, preset, precision, seed
         self.device = device_of("CFM", device)
         rgb, xyz = named_extractors(
@@ -101,7 +103,7 @@ class CFM:
             xyz,
             variant=variant,
             official=preset == "official",
-            rgb_size=rgb_size or image_size,
+            rgb_size=rgb_size,
             weights=weights,
             seed=seed,
         )
