@@ -155,8 +155,12 @@ def evaluate(
     run = Run(out, config)
     prints = {name: fingerprint(found, name) for name in categories}
     kept = run.done(prints)
-    if maps is not None:  # where there are none yet, the category has to be run for them
-        kept = {name: result for name, result in kept.items() if (maps / name).is_dir()}
+    if maps is not None:  # where they are not all there, the category has to be run for them
+        kept = {
+            name: (result, where)
+            for name, (result, where) in kept.items()
+            if len(list((maps / name).rglob("*.tiff"))) >= result.good + result.defective
+        }
     typer.echo(f"{found.kind} in {data}: {', '.join(categories)}")
     typer.echo(f"2D  {names[0]}\n3D  {names[1]}")
     note_random(*names)
