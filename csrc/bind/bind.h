@@ -1,0 +1,36 @@
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <cstdint>
+
+#include "core/device.h"
+
+namespace cmad {
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+/// Where a device's arrays live, for nanobind.
+template <class Device>
+struct Memory;
+template <>
+struct Memory<Cpu> {
+  using type = nb::device::cpu;
+};
+
+/// Contiguous arrays of one device; -1 is any size. Python has checked sizes and allocated outputs.
+template <class T, class Device, int... Shape>
+using In = nb::ndarray<const T, nb::shape<Shape...>, nb::c_contig, typename Memory<Device>::type>;
+template <class T, class Device, int... Shape>
+using Out = nb::ndarray<T, nb::shape<Shape...>, nb::c_contig, typename Memory<Device>::type>;
+
+template <class Array>
+std::int64_t size(const Array& array, int axis) {
+  return std::int64_t(array.shape(axis));
+}
+
+inline void* stream_of(std::uintptr_t stream) { return reinterpret_cast<void*>(stream); }
+
+}  // namespace cmad

@@ -1,0 +1,24 @@
+#pragma once
+
+#include "bind/bind.h"
+#include "ops/three_nn.h"
+
+namespace cmad {
+
+template <class D>
+void bind_three_nn(nb::module_& m) {
+  using I = std::int64_t;
+  m.def(
+      "three_nn",
+      [](In<float, D, -1, -1, 3> xyz, In<float, D, -1, -1, 3> centre, Out<I, D, -1, -1, 3> index,
+         Out<float, D, -1, -1, 3> weight, std::uintptr_t stream) {
+        ThreeNn p{xyz.data(),   centre.data(), index.data(),   weight.data(),
+                  size(xyz, 0), size(xyz, 1),  size(centre, 1)};
+        nb::gil_scoped_release nogil;
+        three_nn<D>(p, stream_of(stream));
+      },
+      "xyz"_a.noconvert(), "centre"_a.noconvert(), "index"_a.noconvert(), "weight"_a.noconvert(),
+      "stream"_a);
+}
+
+}  // namespace cmad
