@@ -10,15 +10,16 @@ void bind_three_nn(nb::module_& m) {
   using I = std::int64_t;
   m.def(
       "three_nn",
-      [](In<float, D, -1, -1, 3> xyz, In<float, D, -1, -1, 3> centre, Out<I, D, -1, -1, 3> index,
-         Out<float, D, -1, -1, 3> weight, std::uintptr_t stream) {
-        ThreeNn p{xyz.data(),   centre.data(), index.data(),   weight.data(),
-                  size(xyz, 0), size(xyz, 1),  size(centre, 1)};
+      [](In<float, D, -1, 3> xyz, In<I, D, -1> ptr, In<float, D, -1, 3> centre,
+         In<I, D, -1> centre_ptr, Out<I, D, -1, 3> index, Out<float, D, -1, 3> weight,
+         std::uintptr_t stream) {
+        ThreeNn p{xyz.data(),    ptr.data(),       centre.data(), centre_ptr.data(), index.data(),
+                  weight.data(), size(ptr, 0) - 1, size(xyz, 0),  size(centre, 0)};
         nb::gil_scoped_release nogil;
         three_nn<D>(p, stream_of(stream));
       },
-      "xyz"_a.noconvert(), "centre"_a.noconvert(), "index"_a.noconvert(), "weight"_a.noconvert(),
-      "stream"_a);
+      "xyz"_a.noconvert(), "ptr"_a.noconvert(), "centre"_a.noconvert(), "centre_ptr"_a.noconvert(),
+      "index"_a.noconvert(), "weight"_a.noconvert(), "stream"_a);
 }
 
 }  // namespace cmad

@@ -78,12 +78,14 @@ std::int64_t published_choice(const float* nearest, std::int64_t N, float value)
 template <>
 void fps<Cpu>(const Fps& p, void* stream) {
   parallel_for(p.B, 1, stream, [&](std::int64_t begin, std::int64_t end) {
-    Axes axes{std::vector<float>(p.N), std::vector<float>(p.N), std::vector<float>(p.N)};
+    Axes axes;
     for (std::int64_t b = begin; b < end; ++b) {
-      const float* xyz = p.xyz + 3 * b * p.N;
-      float* nearest = p.nearest + b * p.N;
+      const std::int64_t N = p.ptr[b + 1] - p.ptr[b];
+      const float* xyz = p.xyz + 3 * p.ptr[b];
+      float* nearest = p.nearest + p.ptr[b];
       std::int64_t* index = p.index + b * p.K;
-      for (std::int64_t n = 0; n < p.N; ++n) {
+      for (std::vector<float>* axis : {&axes.x, &axes.y, &axes.z}) axis->resize(N);
+      for (std::int64_t n = 0; n < N; ++n) {
         const float x = axes.x[n] = xyz[3 * n];
         const float y = axes.y[n] = xyz[3 * n + 1];
         const float z = axes.z[n] = xyz[3 * n + 2];
@@ -94,12 +96,12 @@ void fps<Cpu>(const Fps& p, void* stream) {
       index[0] = 0;
       for (std::int64_t k = 1; k < p.K; ++k) {
         const float far =
-            update(axes.x.data(), axes.y.data(), axes.z.data(), nearest, p.N, index[k - 1]);
+            update(axes.x.data(), axes.y.data(), axes.z.data(), nearest, N, index[k - 1]);
         if (far < 0)
           index[k] = 0;
         else
-          index[k] = p.published_ties ? published_choice(nearest, p.N, far)
-                                      : first_equal(nearest, p.N, far);
+          index[k] =
+              p.published_ties ? published_choice(nearest, N, far) : first_equal(nearest, N, far);
       }
     }
   });

@@ -7,15 +7,16 @@
 namespace cmad {
 
 /// Farthest point sampling: each pick is the point with the largest squared distance to its nearest
-/// earlier pick. Starts at point 0.
+/// earlier pick. Starts at a cloud's point 0.
 struct Fps {
-  const float* xyz;      // [B, N, 3] finite
-  float* nearest;        // [B, N]  scratch: squared distance to the picked set
-  std::int64_t* index;   // [B, K]  out
-  std::int64_t B, N, K;  // 1 <= K <= N, or B == 0
+  const float* xyz;         // [N, 3] finite; the clouds, one after another
+  const std::int64_t* ptr;  // [B + 1] where each begins; ascending from 0 to N
+  float* nearest;           // [N] scratch: squared distance to the picked set
+  std::int64_t* index;      // [B, K] out, counted from the cloud's own first point
+  std::int64_t B, N, K;     // 1 <= K <= points of each cloud
   // Among equally far points: false, the lowest index; true, the order of the published CUDA
   // kernel, by bit-reversed (index mod block), then index, with block the largest power of two
-  // that is at most N and 512.
+  // that is at most 512 and the points of the cloud.
   bool published_ties;
   // A point with x*x + y*y + z*z <= skip is picked only as point 0, and shortens no distance of
   // its own; where all are skipped every pick is 0. Negative: none is skipped.

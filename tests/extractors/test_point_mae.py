@@ -95,7 +95,7 @@ def test_groups_do_not_depend_on_where_the_part_is_but_positions_do(small_point_
 def test_each_point_is_interpolated_from_its_three_nearest_centres(small_point_mae, cloud):
     xyz = cloud()
     points = small_point_mae().points(xyz)
-    centre = xyz[ops.fps(xyz[None], 32)[0]]
+    centre = xyz[ops.fps(xyz, torch.tensor([0, len(xyz)]), 32)[0]]
     want = torch.cdist(xyz.double(), centre.double()).topk(3, largest=False).indices
     assert points.neighbour.dtype == torch.int64
     torch.testing.assert_close(points.neighbour.sort().values, want.sort().values)

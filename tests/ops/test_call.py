@@ -6,6 +6,11 @@ from cmad.ops._call import expect, finite
 F32 = torch.float32
 
 
+def test_a_side_may_be_one_more_than_a_letter():
+    got = expect("op", p=(torch.zeros(4), "B+1", F32), q=(torch.zeros(3, 4), "B B+1", F32))
+    assert got == {"B": 3}
+
+
 def test_sizes_are_returned_by_letter():
     got = expect("op", x=(torch.zeros(2, 5, 3), "B N 3", F32), y=(torch.zeros(2, 7), "B K", F32))
     assert got == {"B": 2, "N": 5, "K": 7}
@@ -18,6 +23,8 @@ def test_sizes_are_returned_by_letter():
         ("B N 3", torch.zeros(1, 4, 2), r"\(B, N, 3\), got \(1, 4, 2\)"),
         ("S S", torch.zeros(3, 4), r"\(S, S\), got \(3, 4\)"),
         ("K 2", torch.zeros(4, 2), r"\(K=7, 2\), got \(4, 2\)"),
+        ("K+1", torch.zeros(7), r"\(K\+1=8\), got \(7,\)"),
+        ("B+1", torch.zeros(0), r"\(B\+1\), got \(0,\)"),
         ("K", torch.zeros(7, device="meta"), "on cpu, got meta"),
     ],
 )

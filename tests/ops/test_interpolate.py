@@ -70,7 +70,7 @@ def test_random_rows_agree_with_the_reference():
         ({"start": torch.tensor([1, 2])}, ValueError, "start must ascend from 0 to E=2"),
         ({"start": torch.tensor([0, 1])}, ValueError, "start must ascend from 0 to E=2"),
         ({"start": torch.tensor([0, 2, 1, 2])}, ValueError, "start must ascend from 0 to E=2"),
-        ({"start": torch.tensor([]).long()}, ValueError, "start must ascend from 0 to E=2"),
+        ({"start": torch.tensor([]).long()}, ValueError, r"start must be \(P\+1\), got \(0,\)"),
         ({"index": torch.tensor([0, 2]).int()}, ValueError, r"index must be in \[0, M=2\)"),
         ({"index": torch.tensor([-1, 0]).int()}, ValueError, r"index must be in \[0, M=2\)"),
     ],

@@ -155,9 +155,10 @@ def test_tokens_are_those_of_the_reference(path):
 def test_centres_and_groups_are_those_of_the_reference(path):
     arrays, xyz = arrays_of(path), cloud_of(path)
     config = config_of(path)
-    fps = ops.fps(xyz[None], config["G"], ties="published", skip=1e-3)[0]
+    ptr = torch.tensor([0, len(xyz)])
+    fps = ops.fps(xyz, ptr, config["G"], ties="published", skip=1e-3)[0]
     np.testing.assert_array_equal(fps, arrays["fps_idx"])
-    index = ops.group(xyz[None], xyz[fps][None], config["M"])[0]
+    index = ops.group(xyz, ptr, xyz[fps], torch.tensor([0, len(fps)]), config["M"])
     np.testing.assert_array_equal(index.sort().values, np.sort(arrays["group_idx"]))
     got = stages_of(path).groups[arrays["group_sel_small"]]
     np.testing.assert_array_equal(rows_sorted(got), rows_sorted(arrays["groups"]))

@@ -14,6 +14,11 @@ def arrays(path):
         return {name: file[name] for name in file.files}
 
 
+def whole(points):
+    """Where one cloud begins and ends."""
+    return torch.tensor([0, len(points)])
+
+
 @pytest.fixture(scope="module")
 def files(fixtures_dir):
     """Find the fixture files that have all the given keys; skip where there is none."""
@@ -38,13 +43,13 @@ def cases(files, pattern):
             if match := re.fullmatch(r"(.+)_pts", key):
                 case = match[1]
                 want = data[f"{case}_idx"], data[f"{case}_idx_noskip"]
-                yield f"{name} {case}", torch.from_numpy(data[key])[None], *want
+                yield f"{name} {case}", torch.from_numpy(data[key]), *want
 
 
 def test_fps_without_skip_picks_the_published_indices(files):
     checked = 0
     for name, xyz, _, want in cases(files, "fps*.npz"):
-        got = ops.fps(xyz, len(want), ties="published")[0]
+        got = ops.fps(xyz, whole(xyz), len(want), ties="published")[0]
         np.testing.assert_array_equal(got, want, err_msg=name)
         checked += 1
     assert checked
@@ -53,7 +58,7 @@ def test_fps_without_skip_picks_the_published_indices(files):
 def test_fps_with_skip_picks_the_published_indices(files):
     checked = 0
     for name, xyz, want, _ in cases(files, "fps*.npz"):
-        got = ops.fps(xyz, len(want), ties="published", skip=1e-3)[0]
+        got = ops.fps(xyz, whole(xyz), len(want), ties="published", skip=1e-3)[0]
         # Distances without fused multiply-adds, as the op has them on every device.
         np.testing.assert_array_equal(got, want, err_msg=name)
         checked += 1
@@ -62,53 +67,54 @@ def test_fps_with_skip_picks_the_published_indices(files):
 
 def test_fps_of_the_configurations_picks_the_published_centres(files):
     for name, data in files("cfm_*.npz", "config", "fps_idx", "nonzero_indices").items():
-        xyz = torch.from_numpy(data["xyz"].reshape(1, -1, 3)[:, data["nonzero_indices"]])
+        xyz = torch.from_numpy(data["xyz"].reshape(-1, 3)[data["nonzero_indices"]])
         want = data["fps_idx"].astype(np.int64)
-        got = ops.fps(xyz, len(want), ties="published", skip=1e-3)[0]
+        got = ops.fps(xyz, whole(xyz), len(want), ties="published", skip=1e-3)[0]
         np.testing.assert_array_equal(got, want, err_msg=name)
 
 
 def test_groups_of_the_configurations_are_the_published_sets(files):
     for name, data in files("cfm_*.npz", "config", "group_idx", "nonzero_indices").items():
-        xyz = torch.from_numpy(data["xyz"].reshape(1, -1, 3)[:, data["nonzero_indices"]])
-        centre = xyz[:, torch.from_numpy(data["fps_idx"].astype(np.int64))]
+        xyz = torch.from_numpy(data["xyz"].reshape(-1, 3)[data["nonzero_indices"]])
+        centre = xyz[torch.from_numpy(data["fps_idx"].astype(np.int64))]
         want = data["group_idx"].astype(np.int64)
-        got = ops.group(xyz, centre, want.shape[1])
-        np.testing.assert_array_equal(got[0].sort().values, np.sort(want), err_msg=name)
+        got = ops.group(xyz, whole(xyz), centre, whole(centre), want.shape[1])
+        np.testing.assert_array_equal(got.sort().values, np.sort(want), err_msg=name)
         # The stored groups are the neighbours relative to their centre, in published order.
         at = torch.from_numpy(data["group_sel_small"].astype(np.int64))
-        groups = xyz[0][torch.from_numpy(want)[at]] - centre[0, at, None]
+        groups = xyz[torch.from_numpy(want)[at]] - centre[at, None]
         np.testing.assert_array_equal(groups, data["groups"], err_msg=name)
 
 
 def test_three_nn_has_the_exact_indices_and_weights(files):
     for name, data in files("interp*.npz", "idx_exact", "w_exact", "center_idx").items():
-        xyz = torch.from_numpy(data["xyz"])[None]
-        centre = xyz[:, torch.from_numpy(data["center_idx"].astype(np.int64))]
-        index, weight = ops.three_nn(xyz, centre)
-        np.testing.assert_array_equal(index[0], data["idx_exact"], err_msg=name)
+        xyz = torch.from_numpy(data["xyz"])
+        centre = xyz[torch.from_numpy(data["center_idx"].astype(np.int64))]
+        index, weight = ops.three_nn(xyz, whole(xyz), centre, whole(centre))
+        np.testing.assert_array_equal(index, data["idx_exact"], err_msg=name)
         # Squared distances and weights are rounded to float32: a few units in the last place.
-        np.testing.assert_allclose(weight[0], data["w_exact"], rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(weight, data["w_exact"], rtol=1e-6, err_msg=name)
 
 
 def test_three_nn_of_the_configurations_has_the_exact_indices_and_weights(files):
     for name, data in files("cfm_*.npz", "config", "nn3_idx_exact", "nn3_w_exact").items():
-        xyz = torch.from_numpy(data["xyz"].reshape(1, -1, 3)[:, data["nonzero_indices"]])
-        centre = xyz[:, torch.from_numpy(data["fps_idx"].astype(np.int64))]
+        xyz = torch.from_numpy(data["xyz"].reshape(-1, 3)[data["nonzero_indices"]])
+        centre = xyz[torch.from_numpy(data["fps_idx"].astype(np.int64))]
         at = torch.from_numpy(data["pt_sel"].astype(np.int64))
-        index, weight = ops.three_nn(xyz[:, at], centre)
+        index, weight = ops.three_nn(xyz[at], whole(at), centre, whole(centre))
         want = data["nn3_idx_exact"].astype(np.int64)
         # The points lie on a grid, so centres tie; the published order of ties is not defined.
-        differ = (index[0].numpy() != want).any(-1)
-        d2 = [((xyz[0, at, None] - centre[0][i]).double() ** 2).sum(-1) for i in (index[0], want)]
+        differ = (index.numpy() != want).any(-1)
+        d2 = [((xyz[at, None] - centre[i]).double() ** 2).sum(-1) for i in (index, want)]
         np.testing.assert_array_equal(d2[0][differ], d2[1][differ], err_msg=name)
-        np.testing.assert_allclose(weight[0], data["nn3_w_exact"], rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(weight, data["nn3_w_exact"], rtol=1e-6, err_msg=name)
 
 
 def test_interpolated_features_are_the_exact_ones(files):
     for name, data in files("interp*.npz", "feat", "out_exact").items():
-        xyz = torch.from_numpy(data["xyz"])[None]
-        index, weight = ops.three_nn(xyz, xyz[:, data["center_idx"].astype(np.int64)])
+        xyz = torch.from_numpy(data["xyz"])
+        centre = xyz[data["center_idx"].astype(np.int64)]
+        index, weight = ops.three_nn(xyz, whole(xyz), centre, whole(centre))
         start = torch.arange(0, index.numel() + 1, 3)
         feature = torch.from_numpy(data["feat"].T.copy())
         got = ops.interpolate(feature, start, index.int().reshape(-1), weight.reshape(-1))

@@ -123,8 +123,8 @@ class PointMAE:
         index, centre = self._centres(xyz)
         with torch.no_grad():
             features = self.network(xyz[index] - centre[:, None], centre, self._batch)
-        neighbour, weight = ops.three_nn(xyz[None], centre[None])
-        return Points(features.float(), neighbour[0], weight[0])
+        neighbour, weight = ops.three_nn(xyz, _whole(xyz), centre, _whole(centre), check=False)
+        return Points(features.float(), neighbour, weight)
 
     @property
     def takes_statistics(self) -> bool:
@@ -245,8 +245,14 @@ class PointMAE:
                 stacklevel=3,
             )
         ties, skip = ("published", 1e-3) if self._published else ("lowest", None)
-        centre = xyz[ops.fps(xyz[None], groups, ties=ties, skip=skip)[0]]
-        return ops.group(xyz[None], centre[None], size)[0], centre
+        ptr = _whole(xyz)
+        centre = xyz[ops.fps(xyz, ptr, groups, ties=ties, skip=skip, check=False)[0]]
+        return ops.group(xyz, ptr, centre, _whole(centre), size, check=False), centre
+
+
+def _whole(xyz: Tensor) -> Tensor:
+    """Return where one cloud begins and ends, as point ops take it."""
+    return torch.tensor([0, len(xyz)], device=xyz.device)
 
 
 def _is_statistic(name: str) -> bool:

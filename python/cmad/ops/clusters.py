@@ -6,7 +6,7 @@ from torch import Tensor
 from cmad.ops._call import expect, finite, native
 
 
-def clusters(xyz: Tensor, eps: float, min_points: int) -> Tensor:
+def clusters(xyz: Tensor, eps: float, min_points: int, *, check: bool = True) -> Tensor:
     """Label the points by DBSCAN cluster.
 
     A core point has at least ``min_points`` points, itself included, within ``eps``. Exact for any
@@ -16,6 +16,7 @@ def clusters(xyz: Tensor, eps: float, min_points: int) -> Tensor:
         xyz: (N, 3) float32, metres, finite.
         eps: radius in metres, above 0; a neighbour has a squared distance of at most eps².
         min_points: at least 1.
+        check: read the values of ``xyz`` to check them.
 
     Returns:
         (N,) int64: clusters are numbered from 0 by their lowest core point; a point that is not
@@ -25,8 +26,9 @@ def clusters(xyz: Tensor, eps: float, min_points: int) -> Tensor:
     n = expect("clusters", xyz=(xyz, "N 3", torch.float32))
     if not (eps > 0 and min_points >= 1):
         raise ValueError(f"clusters: needs eps > 0 and min_points >= 1, got {eps}, {min_points}")
-    label = xyz.new_empty(n["N"], dtype=torch.int64)
     lib, stream = native(xyz.device)
-    finite("clusters", xyz=xyz)
+    if check:
+        finite("clusters", xyz=xyz)
+    label = xyz.new_empty(n["N"], dtype=torch.int64)
     lib.clusters(xyz.detach().contiguous(), label, min_points, eps, stream)
     return label

@@ -9,6 +9,8 @@ from cmad.ops._call import expect, native
 def components(mask: Tensor) -> Tensor:
     """Label the marked pixels of a mask by 8-connected component.
 
+    Reads on the host how many pixels are marked, which is the size of the result.
+
     Args:
         mask: (H, W) bool.
 

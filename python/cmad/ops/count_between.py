@@ -9,7 +9,12 @@ Counts = tuple[Tensor, Tensor, Tensor]
 
 
 def count_between(
-    score: Tensor, skip: Tensor, level: Tensor, so_far: Counts | None = None
+    score: Tensor,
+    skip: Tensor,
+    level: Tensor,
+    so_far: Counts | None = None,
+    *,
+    check: bool = True,
 ) -> Counts:
     """Count the scores in each of the M + 1 intervals that M levels make.
 
@@ -22,6 +27,7 @@ def count_between(
         skip: (N,) bool, scores that are not counted.
         level: (M,) of the scores' dtype, ascending, distinct, not NaN; at least one.
         so_far: what an earlier call with the same levels returned; it is added to in place.
+        check: read the values of ``level`` to check them. Scores are never checked for NaN.
 
     Returns:
         count (M + 1,) int64, lowest (M + 1,) of the scores' dtype, the lowest score of the
@@ -43,7 +49,7 @@ def count_between(
     if n["M"] == 0:
         raise ValueError("count_between: level must hold at least one, got none")
     lib, stream = native(score.device)
-    if not bool((level[1:] > level[:-1]).all()) or bool(level.isnan().any()):
+    if check and not bool((level[1:] > level[:-1]).all() & ~level[0].isnan()):
         raise ValueError("count_between: level must be ascending, distinct and not NaN")
     if so_far is None:
         count = torch.zeros(n["M"] + 1, dtype=torch.int64, device=score.device)

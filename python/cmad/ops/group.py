@@ -3,28 +3,53 @@
 import torch
 from torch import Tensor
 
-from cmad.ops._call import expect, finite, native
+from cmad.ops._call import expect, finite, native, offsets
 
 
-def group(xyz: Tensor, centre: Tensor, k: int) -> Tensor:
-    """Find the ``k`` points nearest to each centre.
+def group(
+    xyz: Tensor, ptr: Tensor, centre: Tensor, centre_ptr: Tensor, k: int, *, check: bool = True
+) -> Tensor:
+    """Find the ``k`` points of its cloud that are nearest to each centre.
 
     Exact; by squared distance in float32. Not differentiable.
 
     Args:
-        xyz: (B, N, 3) float32, metres, finite.
-        centre: (B, G, 3) float32, metres, finite; need not be points of the cloud.
-        k: neighbours per centre, 1 to N.
+        xyz: (N, 3) float32, metres, finite; the clouds, one after another.
+        ptr: (B + 1,) int64, where each cloud begins; ascends from 0 to N.
+        centre: (G, 3) float32, metres, finite; the centres of each cloud, one cloud after another;
+            need not be points of the cloud.
+        centre_ptr: (B + 1,) int64, where each cloud's centres begin; ascends from 0 to G.
+        k: neighbours per centre, 1 to the points of the smallest cloud.
+        check: read the values of ``xyz``, ``centre``, ``ptr`` and ``centre_ptr`` to check them.
 
     Returns:
-        (B, G, k) int64 indices into N, nearest first; ties go to the lowest index.
+        (G, k) int64, counted from the cloud's own first point, nearest first; ties go to the lowest
+        index.
 
     """
-    n = expect("group", xyz=(xyz, "B N 3", torch.float32), centre=(centre, "B G 3", torch.float32))
-    if not 1 <= k <= n["N"]:
-        raise ValueError(f"group: k must be in [1, N={n['N']}], got {k}")
-    index = xyz.new_empty((n["B"], n["G"], k), dtype=torch.int64)
+    n = expect(
+        "group",
+        xyz=(xyz, "N 3", torch.float32),
+        ptr=(ptr, "B+1", torch.int64),
+        centre=(centre, "G 3", torch.float32),
+        centre_ptr=(centre_ptr, "B+1", torch.int64),
+    )
+    if k < 1:
+        raise ValueError(f"group: k must be at least 1, got {k}")
     lib, stream = native(xyz.device)
-    finite("group", xyz=xyz, centre=centre)
-    lib.group(xyz.detach().contiguous(), centre.detach().contiguous(), index, stream)
+    if check:
+        offsets("group", "ptr", ptr, "N", n["N"])
+        offsets("group", "centre_ptr", centre_ptr, "G", n["G"])
+        finite("group", xyz=xyz, centre=centre)
+        if n["B"] and k > (smallest := int(ptr.diff().min())):
+            raise ValueError(f"group: k must be in [1, {smallest}], got {k}")
+    index = xyz.new_empty((n["G"], k), dtype=torch.int64)
+    lib.group(
+        xyz.detach().contiguous(),
+        ptr.contiguous(),
+        centre.detach().contiguous(),
+        centre_ptr.contiguous(),
+        index,
+        stream,
+    )
     return index

@@ -7,13 +7,20 @@ from cmad.ops._call import expect, finite, native
 
 
 def plane(
-    xyz: Tensor, threshold: float, *, samples: int = 3, tries: int = 1000, seed: int = 0
+    xyz: Tensor,
+    threshold: float,
+    *,
+    samples: int = 3,
+    tries: int = 1000,
+    seed: int = 0,
+    check: bool = True,
 ) -> tuple[Tensor, int]:
     """Fit the plane that most points lie near, by seeded RANSAC and a least-squares refit.
 
     Draws ``tries`` sets of ``samples`` points (with replacement, from a hash of the seed), fits a
     plane to each by orthogonal least squares, keeps the earliest of those that most points support
-    and refits it to its supporters. The same on every machine.
+    and refits it to its supporters. The same on every machine. Reads its result on the host,
+    checked or not, as it raises where there is none.
 
     Args:
         xyz: (N, 3) float32, metres, finite, at least 3 points.
@@ -21,6 +28,7 @@ def plane(
         samples: points per hypothesis, at least 3.
         tries: hypotheses, at least 1.
         seed: of the draws, 0 or more.
+        check: read the values of ``xyz`` to check them.
 
     Returns:
         plane (4,) float64 = (n, d) with n·p + d = 0, |n| = 1, d >= 0 (the origin, where the camera
@@ -39,10 +47,11 @@ def plane(
         raise ValueError(
             f"plane: needs samples >= 3, tries >= 1 and seed >= 0, got {samples}, {tries}, {seed}"
         )
+    lib, stream = native(xyz.device)
+    if check:
+        finite("plane", xyz=xyz)
     result = xyz.new_empty(4, dtype=torch.float64)
     support = xyz.new_empty(1, dtype=torch.int64)
-    lib, stream = native(xyz.device)
-    finite("plane", xyz=xyz)
     lib.plane(xyz.detach().contiguous(), result, support, samples, tries, threshold, seed, stream)
     if not result.any():
         raise ValueError(f"plane: no plane in {tries} tries, the {n['N']} points lie on a line")

@@ -31,6 +31,7 @@ from cmad.testing.inputs import (
     outlier,
     part_of,
     sheet,
+    starts,
     strided,
     surface,
 )
@@ -76,11 +77,11 @@ def moved(inputs: Inputs, outputs: tuple[Array, ...]) -> int:
 
 
 def _fps(name: str, k: int | None = None, **more: Value) -> Case:
-    """Make a case of `k` picks of a cloud, by default all its points."""
+    """Make a case of `k` picks of each cloud, by default all points of the smallest."""
 
     def make(rng: Generator) -> Inputs:
-        xyz = CLOUDS[name](rng)
-        return {"xyz": xyz, "k": k or xyz.shape[1], **more}
+        xyz, sizes = CLOUDS[name](rng)
+        return {"xyz": xyz, "ptr": starts(sizes), "k": k or min(sizes, default=9), **more}
 
     picks = f"{k}_picks" if k else "all_points"
     return Case("fps", "_".join([name, picks, *(f"{a}_{v}" for a, v in more.items())]), make)
@@ -90,18 +91,31 @@ def _group(name: str, k: int | None, centres: int = 17) -> Case:
     """Make a case of centres of which every other one is a point of the cloud."""
 
     def make(rng: Generator) -> Inputs:
-        xyz = CLOUDS[name](rng)
-        centre = lattice(rng, len(xyz), centres, 3, high=10)
-        centre[:, ::2] = xyz[:, np.arange((centres + 1) // 2) % xyz.shape[1]]
-        return {"xyz": xyz, "centre": centre, "k": k or xyz.shape[1]}
+        xyz, sizes = CLOUDS[name](rng)
+        ptr = starts(sizes)
+        each = [centres + b for b in range(len(sizes))]  # not as many for each cloud
+        centre = lattice(rng, sum(each), 3, high=10)
+        for b, at in enumerate(starts(each)[:-1]):
+            some = np.arange(0, each[b], 2)
+            centre[at + some] = xyz[ptr[b] + some // 2 % sizes[b]]
+        smallest = min(sizes, default=9)
+        return {
+            "xyz": xyz,
+            "ptr": ptr,
+            "centre": centre,
+            "centre_ptr": starts(each),
+            "k": k or smallest,
+        }
 
     return Case("group", f"{name}_{k or 'all_points'}_of_{centres}_centres", make)
 
 
 def _three_nn(name: str, centres: int) -> Case:
     def make(rng: Generator) -> Inputs:
-        xyz = CLOUDS[name](rng)
-        return {"xyz": xyz, "centre": lattice(rng, len(xyz), centres, 3)}
+        xyz, sizes = CLOUDS[name](rng)
+        each = [(centres + b) * (size > 0) for b, size in enumerate(sizes)]
+        centre = lattice(rng, sum(each), 3)
+        return {"xyz": xyz, "ptr": starts(sizes), "centre": centre, "centre_ptr": starts(each)}
 
     return Case("three_nn", f"{name}_{centres}_centres", make, atol=1e-7)  # weights in [0, 1]
 
@@ -198,11 +212,12 @@ def _on_surface(op: str, n: int, k: int | None = None) -> Case:
     """Make a timed case of n points and, for ops that take them, 1024 centres among them."""
 
     def make(rng: Generator) -> Inputs:
-        xyz = part_of(n)(rng)[None]
-        centre = xyz[:, np.linspace(0, n - 1, 1024).astype(np.int64)]
+        xyz = part_of(n)(rng)
+        centre = xyz[np.linspace(0, n - 1, 1024).astype(np.int64)]
         return {
             "xyz": xyz,
-            **({} if op == "fps" else {"centre": centre}),
+            "ptr": starts([n]),
+            **({} if op == "fps" else {"centre": centre, "centre_ptr": starts([1024])}),
             **({"k": k} if k else {}),
         }
 
@@ -231,17 +246,18 @@ def _counts(
 
 
 SIZES = (10_000, 30_000, 50_000)
+FULL = [name for name in CLOUDS if name != "empty_cloud"]  # of which k points can be taken
 
 CASES = [
-    *[_fps(name) for name in CLOUDS],
-    *[_fps(name, ties="published") for name in CLOUDS],
+    *[_fps(name) for name in FULL],
+    *[_fps(name, ties="published") for name in FULL],
     _fps("ties", 1),
     _fps("ties", 60, skip=4.0),
     _fps("ties", 60, ties="published", skip=9.0),
     _fps("batch", 9, skip=1e9),
     *[_on_surface("fps", n, 1024) for n in SIZES],
-    *[_group(name, None) for name in CLOUDS],
-    *[_group(name, 5) for name in CLOUDS if name != "one_point"],
+    *[_group(name, None) for name in FULL],
+    *[_group(name, 5) for name in FULL if name != "one_point"],
     *[_group("ties", 32, centres) for centres in (0, 1)],
     *[_on_surface("group", n, 128) for n in SIZES],
     _on_surface("group", 30_000, 32),
@@ -277,14 +293,14 @@ CASES = [
     _clusters("ties_at_eps", lambda rng: lattice(rng, 200, 3, high=9), 2, 3),
     _clusters("negative_coordinates", lambda rng: lattice(rng, 150, 3) - np.float32(50), 2, 4),
     _clusters("min_points_1", lambda rng: lattice(rng, 80, 3, high=9), 1, 1),
-    _clusters("all_noise", lambda rng: 10 * line(60)[0], 9, 2),
+    _clusters("all_noise", lambda rng: 10 * line(60), 9, 2),
     _clusters("single_cluster", lambda rng: lattice(rng, 99, 3, high=2), 2, 3),
     _clusters("one_point", lambda rng: lattice(rng, 1, 3), 1, 1),
     _clusters("no_point", lambda rng: lattice(rng, 0, 3), 1, 1),
     _clusters("duplicates", lambda rng: np.repeat(lattice(rng, 30, 3), 4, 0), 1, 5),
     _clusters("border_between_two_clusters", bridge, 2, 4),
     _clusters("border_in_reverse", lambda rng: bridge(rng)[::-1].copy(), 2, 4),
-    _clusters("line", lambda rng: line(90)[0], 1, 3),
+    _clusters("line", lambda rng: line(90), 1, 3),
     _clusters("far_outlier", lambda rng: outlier(lattice(rng, 90, 3), 1e6), 4, 3),
     _clusters("non_contiguous", lambda rng: strided(lattice(rng, 90, 3)), 3, 3),
     _clusters("large_eps", lambda rng: lattice(rng, 70, 3), 1000, 70),

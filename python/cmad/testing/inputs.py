@@ -29,7 +29,7 @@ def outlier(x: Floats, far: float) -> Floats:
 
 def line(n: int) -> Floats:
     """Return points on a line, equally spaced, in shuffled order where 7 does not divide n."""
-    return np.stack([np.arange(n) * 7 % n, np.zeros(n), np.ones(n)], -1).astype(np.float32)[None]
+    return np.stack([np.arange(n) * 7 % n, np.zeros(n), np.ones(n)], -1).astype(np.float32)
 
 
 def two_sheets(x: Floats) -> Floats:
@@ -38,20 +38,41 @@ def two_sheets(x: Floats) -> Floats:
     return x
 
 
-CLOUDS: dict[str, Callable[[Generator], Floats]] = {
-    "one_point": lambda rng: lattice(rng, 1, 1, 3),
-    "odd_size": lambda rng: lattice(rng, 1, 131, 3),
-    "batch": lambda rng: lattice(rng, 3, 67, 3),
-    "ties": lambda rng: lattice(rng, 1, 700, 3, high=3),
-    "duplicates": lambda rng: np.repeat(lattice(rng, 1, 5, 3), 9, axis=1),
-    "same_point": lambda rng: np.full((1, 40, 3), -3, np.float32),
-    "line": lambda rng: line(53),
-    "far_outlier": lambda rng: outlier(lattice(rng, 1, 90, 3), 1024),
-    "offset": lambda rng: lattice(rng, 1, 200, 3) + np.float32(1024),
-    "two_sheets": lambda rng: two_sheets(lattice(rng, 1, 300, 3)),
-    "non_contiguous": lambda rng: np.swapaxes(lattice(rng, 2, 3, 50), 1, 2),
-    "empty_batch": lambda rng: lattice(rng, 0, 20, 3),
+Clouds = tuple[Floats, list[int]]
+"""Points of clouds, one after another, and how many each cloud has."""
+
+
+def one(points: Callable[[Generator], Floats]) -> Callable[[Generator], Clouds]:
+    """Return a maker of one cloud."""
+
+    def make(rng: Generator) -> Clouds:
+        xyz = points(rng)
+        return xyz, [len(xyz)]
+
+    return make
+
+
+CLOUDS: dict[str, Callable[[Generator], Clouds]] = {
+    "one_point": one(lambda rng: lattice(rng, 1, 3)),
+    "odd_size": one(lambda rng: lattice(rng, 131, 3)),
+    "batch": lambda rng: (lattice(rng, 201, 3), [67, 67, 67]),
+    "ragged": lambda rng: (lattice(rng, 700, 3), [5, 90, 13, 592]),
+    "empty_cloud": lambda rng: (lattice(rng, 37, 3), [7, 0, 30]),
+    "ties": one(lambda rng: lattice(rng, 700, 3, high=3)),
+    "duplicates": one(lambda rng: np.repeat(lattice(rng, 5, 3), 9, axis=0)),
+    "same_point": one(lambda rng: np.full((40, 3), -3, np.float32)),
+    "line": one(lambda rng: line(53)),
+    "far_outlier": one(lambda rng: outlier(lattice(rng, 90, 3), 1024)),
+    "offset": one(lambda rng: lattice(rng, 200, 3) + np.float32(1024)),
+    "two_sheets": one(lambda rng: two_sheets(lattice(rng, 300, 3))),
+    "non_contiguous": lambda rng: (lattice(rng, 3, 100).T, [50, 50]),
+    "empty_batch": lambda rng: (lattice(rng, 0, 3), []),
 }
+
+
+def starts(sizes: list[int]) -> npt.NDArray[np.int64]:
+    """Return where each of so many things begins, one after another, and where the last ends."""
+    return np.cumsum([0, *sizes])
 
 
 def footprint(side: int) -> tuple[npt.NDArray[np.int64], Floats]:

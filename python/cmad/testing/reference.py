@@ -1,6 +1,7 @@
 """What each native op means, in NumPy: plain, slow, and sharing no code with the op.
 
-Each function takes the arguments of the op of the same name as arrays, and returns what it returns.
+Each function takes the arguments of the op of the same name as arrays, but `check`, and returns
+what it returns.
 Squared distances are float32 sums of squared differences, x first, as the ops are defined on them.
 """
 
@@ -13,14 +14,14 @@ Ints = npt.NDArray[np.int64]
 Ints32 = npt.NDArray[np.int32]
 
 
-def fps(xyz: Floats, k: int, *, ties: str = "lowest", skip: float | None = None) -> Ints:
+def fps(xyz: Floats, ptr: Ints, k: int, *, ties: str = "lowest", skip: float | None = None) -> Ints:
     """Pick the eligible point farthest from those picked so far, k times, from point 0 on."""
-    block = min(512, 1 << xyz.shape[1].bit_length() - 1)
-    digits = block.bit_length() - 1
-    slot = [int(f"{i % block:0{digits}b}"[::-1], 2) for i in range(xyz.shape[1])]
-    order = np.argsort(slot if ties == "published" else range(len(slot)), kind="stable")
-    index = np.zeros((len(xyz), k), np.int64)
-    for points, picked in zip(xyz, index, strict=True):
+    index = np.zeros((len(ptr) - 1, k), np.int64)
+    for begin, end, picked in zip(ptr, ptr[1:], index, strict=False):
+        points = xyz[begin:end]
+        digits = min(9, len(points).bit_length() - 1)
+        slot = [int(f"{i % 2**digits:0{digits}b}"[::-1], 2) for i in range(len(points))]
+        order = np.argsort(slot if ties == "published" else range(len(slot)), kind="stable")
         norm2 = (points**2).sum(-1).astype(np.float64)
         nearest = np.where(norm2 > (-1 if skip is None else skip), np.inf, -np.inf)
         for i in range(1, k):
@@ -29,24 +30,26 @@ def fps(xyz: Floats, k: int, *, ties: str = "lowest", skip: float | None = None)
     return index
 
 
-def group(xyz: Floats, centre: Floats, k: int) -> Ints:
-    """Sort the points by distance from each centre, ties by index, and keep k."""
-    index = np.zeros((*centre.shape[:2], k), np.int64)
-    for b, g in np.ndindex(centre.shape[:2]):
-        d2 = ((xyz[b] - centre[b, g]) ** 2).sum(-1)
-        index[b, g] = np.argsort(d2, kind="stable")[:k]
+def group(xyz: Floats, ptr: Ints, centre: Floats, centre_ptr: Ints, k: int) -> Ints:
+    """Sort the points of its cloud by distance from each centre, ties by index, and keep k."""
+    index = np.zeros((len(centre), k), np.int64)
+    for g in range(len(centre)):
+        b = np.searchsorted(centre_ptr, g, side="right") - 1
+        d2 = ((xyz[ptr[b] : ptr[b + 1]] - centre[g]) ** 2).sum(-1)
+        index[g] = np.argsort(d2, kind="stable")[:k]
     return index
 
 
-def three_nn(xyz: Floats, centre: Floats) -> tuple[Ints, Floats]:
-    """Sort the centres by distance from each point, keep three, weight by 1 / (d2 + 1e-8)."""
+def three_nn(xyz: Floats, ptr: Ints, centre: Floats, centre_ptr: Ints) -> tuple[Ints, Floats]:
+    """Sort its cloud's centres by distance from each point, keep 3, weight by 1 / (d2 + 1e-8)."""
     index = np.zeros(xyz.shape, np.int64)
     weight = np.zeros(xyz.shape, np.float32)
-    for b, n in np.ndindex(xyz.shape[:2]):
-        d2 = ((centre[b] - xyz[b, n]) ** 2).sum(-1)
+    for n in range(len(xyz)):
+        b = np.searchsorted(ptr, n, side="right") - 1
+        d2 = ((centre[centre_ptr[b] : centre_ptr[b + 1]] - xyz[n]) ** 2).sum(-1)
         near = np.argsort(d2, kind="stable")[:3]
         w = 1 / (d2[near].astype(np.float64) + 1e-8)
-        index[b, n, : len(near)], weight[b, n, : len(near)] = near, w / w.sum()
+        index[n, : len(near)], weight[n, : len(near)] = near, w / w.sum()
     return index, weight
 
 
