@@ -86,8 +86,8 @@ def run(kind, args):
             (cfm, "train", "fit: train"),
             (Pipeline, "frame", "prepare"),
             (type(vit), "tokens", "2D extractor"),
-            (type(detector.pipeline.xyz), "points", "3D extractor"),
-            (type(detector.pipeline.xyz), "fit", "3D statistics"),
+            (type(detector.pipeline.extractors["xyz"]), "points", "3D extractor"),
+            (type(detector.pipeline.extractors["xyz"]), "fit", "3D statistics"),
             (cmad.CFM, "discrepancies", "map and compare"),
         ):
             timed.enter_context(clock.wrapped(owner, name, stage))
@@ -112,7 +112,7 @@ def run(kind, args):
             },
             "AUPRO@1% grid": aupro(maps, masks, [0.01], thresholds=99)[0],
         }
-    print(f"\n{args.category}, {detector.pipeline.xyz.describe()}, preset {args.preset}")
+    print(f"\n{args.category}, {detector.pipeline.extractors["xyz"].describe()}, preset {args.preset}")
     print(f"{'map':8}" + "".join(f"{k:>15}" for k in rows["product"]))
     for name, row in rows.items():
         print(f"{name:8}" + "".join(f"{v:15.3f}" for v in row.values()))

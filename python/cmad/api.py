@@ -5,7 +5,7 @@ import threading
 from functools import lru_cache
 from pathlib import Path
 
-from cmad.detectors import CFM, load
+from cmad.detectors import Detector, load
 from cmad.types import Array, Prediction
 
 _used: str | None = None
@@ -42,7 +42,7 @@ def score(
 
     Raises:
         RuntimeError: no model is named.
-        FileNotFoundError, ValueError: see `cmad.load` and `cmad.CFM.predict`.
+        FileNotFoundError, ValueError: see `cmad.load` and `cmad.detectors.Detector.predict`.
 
     """
     named = model or _used or os.environ.get("CMAD_MODEL")
@@ -56,7 +56,7 @@ def score(
     return prediction
 
 
-def _loaded(model: str | Path) -> CFM:
+def _loaded(model: str | Path) -> Detector:
     path = Path(model).resolve()
     stamp = path.stat().st_mtime_ns if path.is_file() else 0
     with _one_at_a_time:  # the cache alone lets several threads load the same model
@@ -64,5 +64,5 @@ def _loaded(model: str | Path) -> CFM:
 
 
 @lru_cache(maxsize=4)
-def _load(path: Path, _stamp: int) -> CFM:
+def _load(path: Path, _stamp: int) -> Detector:
     return load(path)

@@ -10,12 +10,13 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import cast
 
 import torch
 from torch import Tensor
 
-SCORES = "calibration.scores"
-"""Name of the tensor of scores in a model file."""
+SCORES = "calibration.{}.scores"
+"""Name of the tensor of scores in a model file, by the modalities that were looked at."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,10 @@ class Calibration:
     false_reject_rate: float
     """Asked for, in (0, 1)."""
     scores: tuple[float, ...]
-    """Of the calibration parts, ascending; empty where an older model file did not keep them."""
+    """Of the calibration parts, ascending."""
     threshold: float
     """The score above which a part is rejected."""
-    pixel_threshold: float | None = None
+    pixel_threshold: float
     """The value of the map above which a pixel is marked: at most ``false_reject_rate`` of good
     parts get any pixel marked."""
     map_thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -63,7 +64,7 @@ class Calibration:
             {k: conformal_threshold([p[k] for p in map_peaks], false_reject_rate) for k in names},
         )
 
-    def p_value(self, score: float) -> float | None:
+    def p_value(self, score: float) -> float:
         """Compute the share of parts at least as anomalous, the part itself counted in.
 
         (1 + number of calibration scores >= score) / (n + 1). For a good part that is exchangeable
@@ -74,45 +75,55 @@ class Calibration:
             score: of the part.
 
         Returns:
-            In [1 / (n + 1), 1]; None where the scores are not known.
+            In [1 / (n + 1), 1].
 
         """
-        if not self.scores:
-            return None
         n = len(self.scores)
         return (1 + n - bisect_left(self.scores, score)) / (n + 1)
 
 
-def to_file(calibration: Calibration | None) -> tuple[dict[str, object], dict[str, Tensor]]:
-    """Return what goes into the header and the tensors of a model file."""
-    if calibration is None:
-        return {"false_reject_rate": None, "threshold": None}, {}
-    header: dict[str, object] = {
-        "false_reject_rate": calibration.false_reject_rate,
-        "threshold": calibration.threshold,
-        "pixel_threshold": calibration.pixel_threshold,
-        "map_thresholds": dict(calibration.map_thresholds),
-    }
-    return header, {SCORES: torch.tensor(calibration.scores, dtype=torch.float64)}
+def to_file(
+    calibrations: Mapping[str, Calibration],
+) -> tuple[dict[str, object], dict[str, Tensor]]:
+    """Return what goes into the header and the tensors of a model file.
 
+    Args:
+        calibrations: by the modalities that the parts were judged by, such as ``"2d+3d"``.
 
-def from_file(header: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Calibration | None:
-    """Return the calibration in a model file; None where it has none.
-
-    Older files have the threshold only, and no p-value or regions come of them.
     """
-    if header["threshold"] is None:
-        return None
-    pixels, maps = header.get("pixel_threshold"), header.get("map_thresholds", {})
-    if not isinstance(maps, dict):
-        raise ValueError(f"map_thresholds must be numbers by name, got {maps!r}")
-    return Calibration(
-        _number(header["false_reject_rate"]),
-        tuple(tensors[SCORES].sort().values.tolist()) if SCORES in tensors else (),
-        _number(header["threshold"]),
-        None if pixels is None else _number(pixels),
-        {k: _number(v) for k, v in maps.items()},
-    )
+    header: dict[str, object] = {
+        way: {
+            "false_reject_rate": c.false_reject_rate,
+            "threshold": c.threshold,
+            "pixel_threshold": c.pixel_threshold,
+            "map_thresholds": dict(c.map_thresholds),
+        }
+        for way, c in calibrations.items()
+    }
+    tensors = {
+        SCORES.format(way): torch.tensor(c.scores, dtype=torch.float64)
+        for way, c in calibrations.items()
+    }
+    return {"calibration": header}, tensors
+
+
+def from_file(
+    header: Mapping[str, object], tensors: Mapping[str, Tensor]
+) -> dict[str, Calibration]:
+    """Return the calibrations in a model file; empty where it has none."""
+    found = {}
+    for way, values in cast("dict[str, dict[str, object]]", header["calibration"]).items():
+        maps = values["map_thresholds"]
+        if not isinstance(maps, dict):
+            raise ValueError(f"map_thresholds must be numbers by name, got {maps!r}")
+        found[way] = Calibration(
+            _number(values["false_reject_rate"]),
+            tuple(tensors[SCORES.format(way)].sort().values.tolist()),
+            _number(values["threshold"]),
+            _number(values["pixel_threshold"]),
+            {k: _number(v) for k, v in maps.items()},
+        )
+    return found
 
 
 def _number(value: object) -> float:

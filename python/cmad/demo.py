@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from time import perf_counter
 from typing import cast
@@ -14,16 +14,17 @@ import torch
 from PIL import Image
 
 from cmad.datasets import Synthetic
-from cmad.detectors import CFM
+from cmad.detectors import METHODS, Detector
+from cmad.evaluate import Tally
 from cmad.extractors import PointMAE, ViT
-from cmad.metrics import aupro, image_auroc
 from cmad.progress import bar
 from cmad.report import depth, outline, sheet, verdict
 from cmad.types import Prediction, Sample
 
 TRAIN, CALIBRATE, GOOD, DEFECTIVE = 24, 20, 20, 20
 """Parts of each purpose."""
-EPOCHS, PIXELS, BATCH = 150, 300, 2
+TRAINING = {"epochs": 150, "pixels_per_image": 300, "batch_size": 2}
+"""Of a method that descends; one that does not takes none of it."""
 FALSE_REJECT_RATE = 0.05
 WEIGHTS_SEED = 0
 """Of the extractors' random weights, the same for all parts' seeds."""
@@ -36,8 +37,8 @@ class DemoResult:
     """What came out of the demo."""
 
     seed: int
-    extractors: tuple[str, str]
-    """Descriptions of the 2D and the 3D extractor, with where their weights come from."""
+    extractors: dict[str, str]
+    """Descriptions of what extracts each modality's features, with where weights come from."""
     image_auroc: float
     aupro_30: float
     aupro_1: float
@@ -56,11 +57,12 @@ class DemoResult:
     """Written, by what they are: picture, model, parts."""
 
 
-def run(out: Path, seed: int = 0) -> DemoResult:
-    """Fit CFM on good synthetic parts, calibrate it on others, and score good and defective ones.
+def run(out: Path, seed: int = 0, method: str | None = None) -> DemoResult:
+    """Fit a method on good synthetic parts, calibrate it, and score good and defective ones.
 
     Args:
         out: folder for the picture, the model and a few parts as files; made where it is missing.
+        method: of `cmad.detectors.METHODS`; None takes the first.
         seed: of the parts and the training. The extractors' random weights have a seed of their
             own.
 
@@ -81,29 +83,30 @@ def run(out: Path, seed: int = 0) -> DemoResult:
         "making parts to score", Synthetic("test", good=GOOD, defective=DEFECTIVE, seed=seed)
     )
     clock.lap("make the parts")
-    detector = make_detector(seed)
+    detector = make_detector(seed, method)
+    takes = [f.name for f in fields(detector.Training)]
     with _one_thread():
-        detector.fit(train, epochs=EPOCHS, pixels_per_image=PIXELS, batch_size=BATCH)
+        detector.fit(train, **{k: v for k, v in TRAINING.items() if k in takes})  # type: ignore[arg-type]
     clock.lap("fit")
     threshold = detector.calibrate(held_out, FALSE_REJECT_RATE)
     clock.lap("calibrate")
-    predictions = []
+    predictions, tally = [], Tally(detector)
     with bar("scoring", len(test)) as step:
         for sample in test:
-            predictions.append(cast(Prediction, detector.predict(sample.rgb, sample.xyz)))
+            [grid] = detector.grids([sample])
+            predictions.append(detector.decide(grid, sample.xyz))
+            tally.add(sample, grid)
             step()
     clock.lap("score")
-    scores = np.array([p.score for p in predictions])
-    kinds = np.array([sample.defect for sample in test])
-    bad, rejected = kinds != "good", scores > threshold
-    areas = aupro([p.map for p in predictions], [_mask(s) for s in test], (0.3, 0.01))
+    metrics, wrong = tally.metrics(), cast("tuple[int, int]", tally.wrong())
     clock.lap("metrics")
     files = {"picture": out / "picture.png", "model": out / "demo.cmad", "parts": out / "parts"}
-    chosen = [int(np.flatnonzero(kinds == kind)[0]) for kind in dict.fromkeys(kinds)]
+    chosen = [tally.kinds.index(kind) for kind in dict.fromkeys(tally.kinds)]
     shown = [test[i] for i in chosen]
-    described = detector.pipeline.rgb.describe(), detector.pipeline.xyz.describe()
+    described = detector.pipeline.describe()
     foot = (
-        f"Synthetic parts, seed {seed}; the first of each kind. CFM with {' and '.join(described)}."
+        f"Synthetic parts, seed {seed}; the first of each kind. "
+        f"{detector.who} with {' and '.join(described.values())}."
     )
     picture(shown, [predictions[i] for i in chosen], foot).save(files["picture"])
     detector.save(files["model"])
@@ -113,28 +116,21 @@ def run(out: Path, seed: int = 0) -> DemoResult:
     return DemoResult(
         seed=seed,
         extractors=described,
-        image_auroc=image_auroc(scores, bad),
-        aupro_30=areas[0],
-        aupro_1=areas[1],
+        image_auroc=metrics["I-AUROC"],
+        aupro_30=metrics["AUPRO@30%"],
+        aupro_1=metrics["AUPRO@1%"],
         threshold=threshold,
-        false_rejects=int(rejected[~bad].sum()),
-        good=int((~bad).sum()),
-        missed=int((~rejected[bad]).sum()),
-        defective=int(bad.sum()),
-        detected={
-            kind: (
-                int(rejected[kinds == kind].sum()),
-                int((kinds == kind).sum()),
-                image_auroc(scores[~bad | (kinds == kind)], bad[~bad | (kinds == kind)]),
-            )
-            for kind in dict.fromkeys(kinds[bad].tolist())
-        },
+        false_rejects=wrong[0],
+        good=tally.good,
+        missed=wrong[1],
+        defective=len(tally.kinds) - tally.good,
+        detected=tally.by_kind(),
         seconds=clock.laps,
         files=files,
     )
 
 
-def make_detector(seed: int) -> CFM:
+def make_detector(seed: int, method: str | None = None) -> Detector:
     """Return the demo's untrained detector: small extractors with random weights, no download."""
     # Untrained features are local: small tokens, of 2.5 mm, tell colours apart, and large groups,
     # 8 mm across, tell shapes apart.
@@ -142,7 +138,7 @@ def make_detector(seed: int) -> CFM:
     xyz = PointMAE(
         groups=512, group_size=128, dim=192, heads=3, blocks=1, weights="random", seed=WEIGHTS_SEED
     )
-    return CFM(rgb=rgb, xyz=xyz, seed=seed)
+    return METHODS[method or next(iter(METHODS))](rgb=rgb, xyz=xyz, seed=seed)
 
 
 def picture(samples: Sequence[Sample], predictions: Sequence[Prediction], foot: str) -> Image.Image:
@@ -174,7 +170,7 @@ def picture(samples: Sequence[Sample], predictions: Sequence[Prediction], foot: 
 
 def _part(prediction: Prediction) -> tuple[int, int, int, int]:
     """Return the box of the part, the foreground of the maps: left, top, right, bottom."""
-    row, column = np.nonzero(prediction.maps["2d"])
+    row, column = np.nonzero(prediction.maps["3d"])
     height, width = prediction.map.shape
     return (
         max(int(column.min()) - MARGIN, 0),

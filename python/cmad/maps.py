@@ -1,8 +1,28 @@
 """From per-pixel discrepancies to the anomaly map and the score."""
 
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from PIL import Image, ImageFilter
 from torch import Tensor
 
 from cmad import ops
+
+SIGMA = 4.0
+"""Pixels of the grid: the Gaussian that anomaly maps are smoothed by (CFM, section 3.3)."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How a map is smoothed and scored; the defaults are the papers'."""
+
+    by_mean: bool = False
+    """CFM: a cascade of box filters, and map and score divided by means of the map's own values,
+    instead of a Gaussian and its maximum."""
+    eight_bits: bool = False
+    """Memory banks: the Gaussian on a map rounded to 256 levels instead of the map itself."""
 
 
 def on_grid(values: Tensor, pixel: Tensor, size: int) -> Tensor:
@@ -27,6 +47,63 @@ def fuse(psi_2d: Tensor, psi_3d: Tensor) -> Tensor:
     return psi_2d * psi_3d
 
 
+def enlarged(values: Tensor, size: int) -> Tensor:
+    """Interpolate a map of cells bilinearly, as torch with align_corners=False.
+
+    Args:
+        values: (R, R) float32.
+        size: S.
+
+    Returns:
+        (S, S) float32.
+
+    """
+    grown = functional.interpolate(
+        values[None, None], size=(size, size), mode="bilinear", align_corners=False
+    )
+    return grown[0, 0]
+
+
+def smoothed(map_: Tensor, scaling: Scaling) -> Tensor:
+    """Smooth the map of a memory bank.
+
+    Args:
+        map_: (S, S) float32, not negative.
+        scaling: whether to round it to 256 levels before, as published (M3DM, BTF, G2SF).
+
+    Returns:
+        (S, S) float32.
+
+    """
+    if not scaling.eight_bits:
+        return ops.smooth(map_[None], SIGMA)[0]
+    highest = float(map_.max())
+    if highest == 0:
+        return map_.clone()
+    levels = (map_.cpu() / highest * 255).to(torch.uint8)
+    blurred = Image.fromarray(levels.numpy()).filter(ImageFilter.GaussianBlur(SIGMA))
+    return torch.from_numpy(np.array(blurred)).to(map_) / 255 * highest
+
+
+def scored(fused: Tensor, scaling: Scaling) -> tuple[Tensor, dict[str, Tensor], float]:
+    """Smooth, scale and score CFM's fused map.
+
+    Args:
+        fused: (S, S) float32.
+        scaling: of the preset.
+
+    Returns:
+        The map (S, S), further maps by name, and the score. With ``by_mean`` the further one is
+        ``"pixel_auroc"``, see `official_map`.
+
+    """
+    if scaling.by_mean:
+        map_, roc, score = official_map(fused)
+        return map_, {"pixel_auroc": roc}, score
+    map_, score = paper_map(fused)
+    return map_, {}, score
+
+
 def paper_map(fused: Tensor) -> tuple[Tensor, float]:
     """Smooth a fused map by a Gaussian of sigma 4; the score is its maximum (CFM, section 3.3).
 
@@ -37,8 +114,8 @@ def paper_map(fused: Tensor) -> tuple[Tensor, float]:
         The map (S, S) and the score.
 
     """
-    smoothed = ops.smooth(fused[None], 4.0)[0]
-    return smoothed, float(smoothed.max())
+    map_ = ops.smooth(fused[None], SIGMA)[0]
+    return map_, float(map_.max())
 
 
 def official_map(fused: Tensor) -> tuple[Tensor, Tensor, float]:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from cmad.version import installed
 
-FORMAT = 1
-"""Raised when older files could no longer be read as they are meant."""
+FORMAT = 2
+"""Raised when files could no longer be read as they are meant; no other format is read."""
 
 
 def write(path: str | Path, header: Mapping[str, object], tensors: Mapping[str, Tensor]) -> None:
@@ -66,7 +66,7 @@ def read(path: str | Path) -> tuple[dict[str, object], dict[str, Tensor]]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a model file, truncated, or written by a newer version.
+        ValueError: not a model file, truncated, or written by a version with another format.
 
     """
     path = Path(path)
@@ -89,9 +89,11 @@ def read(path: str | Path) -> tuple[dict[str, object], dict[str, Tensor]]:
         raise ValueError(
             f"{path}: a safetensors file, but not a .cmad model (no cmad header)"
         ) from error
-    if version > FORMAT:
+    if version != FORMAT:
+        age, mend = ("a newer", "update cmad") if version > FORMAT else ("an older", "fit it again")
         raise ValueError(
-            f"{path}: written by a newer cmad (file format {version}, this version reads {FORMAT})"
+            f"{path}: written by {age} cmad (file format {version}, this version reads {FORMAT}); "
+            f"{mend}"
         )
     return header, tensors
 

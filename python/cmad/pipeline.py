@@ -1,19 +1,21 @@
-"""Sample to features: joins preprocessing, the frozen extractors and the sparse weights."""
+"""Sample to features: joins preprocessing, the frozen extractors and their cache."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
 from torch import Tensor
 
-from cmad import ops
 from cmad.cache import Cache, digest, named, versions
-from cmad.extractors import RgbExtractor, XyzExtractor
+from cmad.extractors import Extractor, RgbExtractor, XyzExtractor, modality_of
 from cmad.preprocess import CONSTANTS, Preprocessing, prepare
-from cmad.types import Features, Frame, PixelWeights, Points, Sample, Window
+from cmad.types import Features, Frame, Points, Sample, Window
+
+Known = Mapping[str, Sequence[Points]]
+"""What 3D extractors make of some frames, by name, where that is known already."""
 
 
 @dataclass(frozen=True)
@@ -24,256 +26,196 @@ class Pipeline:
     up by the content of what goes into it and by everything that decides its result: constants,
     configuration, a hash of the weights, statistics, precision, versions. So a part is found again
     under another name, from another file, or from no file at all; an image that was saved again
-    with equal pixels, too.
+    with equal pixels, too; and what one method's extractor computed serves another method.
     """
 
-    rgb: RgbExtractor
-    xyz: XyzExtractor
+    extractors: Mapping[str, Extractor]
+    """By name; each takes the image or the points, by its kind."""
     preprocessing: Preprocessing
     precision: torch.dtype = torch.float32
-    """Of the 2D extractor's and the mappings' arithmetic; results are float32."""
+    """Of the 2D extractors' and the networks' arithmetic; results are float32."""
     cache: Cache | None = None
-    """Keeps frames, features and statistics of the 3D extractor; None computes everything."""
+    """Keeps frames, features and statistics of the 3D extractors; None computes everything."""
+    depth: bool = False
+    """Whether features hold the frame's depth."""
 
-    def extract(self, sample: Sample) -> Features:
-        """Prepare a sample and extract its features, both through the cache."""
-        return self.cached_features(self.frame(sample))
+    @property
+    def of_images(self) -> dict[str, RgbExtractor]:
+        """The extractors that take images, by name."""
+        return {
+            n: cast(RgbExtractor, e) for n, e in self.extractors.items() if modality_of(e) == "2d"
+        }
+
+    @property
+    def of_points(self) -> dict[str, XyzExtractor]:
+        """The extractors that take points, by name."""
+        return {
+            n: cast(XyzExtractor, e) for n, e in self.extractors.items() if modality_of(e) == "3d"
+        }
+
+    def dims(self) -> dict[str, int]:
+        """Return the channels of a row of features, by modality."""
+        dims: dict[str, int] = {}
+        for extractor in self.extractors.values():
+            modality = modality_of(extractor)
+            dims[modality] = dims.get(modality, 0) + extractor.dim
+        return dims
+
+    def describe(self) -> dict[str, str]:
+        """Say of each modality in one line what extracts its features."""
+        said: dict[str, list[str]] = {}
+        for extractor in self.extractors.values():
+            said.setdefault(modality_of(extractor), []).append(extractor.describe())
+        return {modality: "; ".join(lines) for modality, lines in said.items()}
+
+    def extract(self, samples: Sequence[Sample]) -> list[Features]:
+        """Prepare samples and extract their features, both through the cache."""
+        return self.features([self.frame(sample) for sample in samples])
 
     def frame(self, sample: Sample) -> Frame:
-        """Prepare a sample, through the cache; see `cmad.preprocess.prepare`."""
-        arrays = sample.rgb, sample.xyz
+        """Prepare a sample, through the cache; see `cmad.preprocess.prepare`.
+
+        An image or points that no extractor takes are not looked at.
+        """
+        if not self.of_images and sample.xyz is not None:
+            sample = replace(sample, rgb=None)
+        if not self.of_points and not self.depth and sample.rgb is not None:
+            sample = replace(sample, xyz=None)
+        arrays = [a for a in (sample.rgb, sample.xyz) if a is not None]
         if self.cache is None or not all(isinstance(a, np.ndarray | Tensor) for a in arrays):
             return prepare(sample, self.preprocessing)
-        key = digest(*arrays, asdict(self.preprocessing), CONSTANTS, versions())
+        has = [a is not None for a in (sample.rgb, sample.xyz)]
+        key = digest(*arrays, has, asdict(self.preprocessing), CONSTANTS, versions())
         kept = self.cache.get("frame", key)
         if kept is not None:
             window = Window(*kept.pop("window").tolist())
-            return Frame(**kept, window=window, name=sample.name)
+            tensors = {name: kept.get(name) for name in ("rgb", "xyz", "valid")}
+            return Frame(**tensors, window=window, name=sample.name)
         frame = prepare(sample, self.preprocessing)
-        self.cache.put(
-            "frame",
-            key,
-            {
-                "rgb": frame.rgb,
-                "xyz": frame.xyz,
-                "valid": frame.valid,
-                "window": torch.tensor(astuple(frame.window)),
-            },
-        )
+        tensors = {"rgb": frame.rgb, "xyz": frame.xyz, "valid": frame.valid}
+        there = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        self.cache.put("frame", key, {**there, "window": torch.tensor(astuple(frame.window))})
         return frame
 
-    def cached_features(self, frame: Frame, points: Points | None = None) -> Features:
-        """Extract the features of a frame as `features` does, through the cache.
+    def features(self, frames: Sequence[Frame], known: Known | None = None) -> list[Features]:
+        """Extract the features of frames, each extractor in one call, through the cache.
 
         Kept is what the extractors made, about 9 MB for 784 tokens of 768 and 1024 centres of 1152.
-        The weights composed from it are larger and cheap, so they are computed again. Frames that
-        come up only once, such as augmented ones, belong to `features`.
-        """
-        if self.cache is None:
-            return self.features(frame, points)
-        key = digest(
-            *(frame.rgb, frame.xyz, frame.valid, self.rgb.config(), self.rgb.fingerprint()),
-            *(self.xyz.config(), self.xyz.fingerprint(), *named(self.xyz.statistics)),
-            *(str(self.precision), versions()),
-        )
-        kept = self.cache.get("features", key)
-        if kept is None:
-            tokens, points = self._tokens(frame), points or self._points(frame)
-            self.cache.put("features", key, {"tokens": tokens, **vars(points)})
-        else:
-            tokens, points = kept.pop("tokens"), Points(**kept)
-        return self._joined(frame, tokens, points)
-
-    def features(self, frame: Frame, points: Points | None = None) -> Features:
-        """Extract the features of a frame.
 
         Args:
-            frame: see `frame`.
-            points: what the 3D extractor makes of the frame, where that is known already.
+            frames: see `frame`.
+            known: what 3D extractors make of them, where that is known already.
 
         Returns:
-            Float32 features on the CPU. The foreground, the pixels that have a row of weights, is
-            the pixels with a 3D point; in the official preset also those that only the smoothing
-            reaches.
+            Float32 features of each frame, on the CPU; of the modalities that the frame has.
 
         """
-        return self._joined(frame, self._tokens(frame), points or self._points(frame))
+        tokens: list[dict[str, Tensor]] = [{} for _ in frames]
+        points: list[dict[str, Points]] = [{} for _ in frames]
+        for name, rgb in self.of_images.items():
+            seen = [i for i, frame in enumerate(frames) if frame.rgb is not None]
+            for i, made in zip(seen, self._tokens(rgb, [frames[i] for i in seen]), strict=True):
+                tokens[i][name] = made
+        for name, xyz in self.of_points.items():
+            seen = [i for i, frame in enumerate(frames) if frame.xyz is not None]
+            given = None if known is None or name not in known else [known[name][i] for i in seen]
+            of_points = self._points(xyz, [frames[i] for i in seen], given)
+            for i, cloud in zip(seen, of_points, strict=True):
+                points[i][name] = cloud
+        return [
+            Features(
+                tokens=tokens[i],
+                points=points[i],
+                valid=frame.valid,
+                image_size=self.preprocessing.image_size,
+                window=frame.window,
+                name=frame.name,
+                depth=frame.xyz[..., 2] if self.depth and frame.xyz is not None else None,
+            )
+            for i, frame in enumerate(frames)
+        ]
 
-    def with_statistics(self, frames: Sequence[Frame]) -> tuple["Pipeline", list[Points] | None]:
-        """Take the statistics of the 3D extractor from training frames, through the cache.
+    @property
+    def takes_statistics(self) -> bool:
+        """Whether a 3D extractor has something to learn from training clouds."""
+        return any(xyz.takes_statistics for xyz in self.of_points.values())
+
+    def with_statistics(self, frames: Sequence[Frame]) -> tuple["Pipeline", Known]:
+        """Take the statistics of the 3D extractors from training frames, through the cache.
 
         Args:
             frames: of good parts, one or more.
 
         Returns:
-            The pipeline with these statistics in a copy of its 3D extractor, and what that makes of
-            each frame where it came for free.
+            The pipeline with these statistics in copies of its 3D extractors, and what these make
+            of each frame where it came for free.
 
         """
-        xyz = copy.deepcopy(self.xyz)
-        pipeline = replace(self, xyz=xyz)
-        clouds = [frame.xyz[frame.valid] for frame in frames]
-        if self.cache is None:
-            return pipeline, xyz.fit(clouds)
-        key = digest(*clouds, xyz.config(), xyz.fingerprint(), versions())
-        kept = self.cache.get("statistics", key)
-        if kept is not None:
-            xyz.load_statistics(kept)
-            return pipeline, None
-        points = xyz.fit(clouds)
-        self.cache.put("statistics", key, xyz.statistics)
-        return pipeline, points
+        clouds = [_cloud(frame) for frame in frames]
+        extractors, known = dict(self.extractors), {}
+        for name, xyz in self.of_points.items():
+            if not xyz.takes_statistics:
+                continue
+            extractors[name] = own = copy.deepcopy(xyz)
+            kept, key = None, ""
+            if self.cache is not None:
+                key = digest(*clouds, xyz.config(), xyz.fingerprint(), versions())
+                kept = self.cache.get("statistics", key)
+            if kept is not None:
+                own.load_statistics(kept)
+                continue
+            made = own.fit(clouds)
+            if made is not None:
+                known[name] = made
+            if self.cache is not None:
+                self.cache.put("statistics", key, own.statistics)
+        return replace(self, extractors=extractors), known
 
-    def _tokens(self, frame: Frame) -> Tensor:
-        with torch.inference_mode(), arithmetic(self.precision):
-            tokens = self.rgb.tokens(frame.rgb[None])[0].float()
-        return tokens.permute(1, 2, 0).contiguous().clone()
+    def _tokens(self, rgb: RgbExtractor, frames: Sequence[Frame]) -> list[Tensor]:
+        """Tokens (h, w, D) of each frame, those that the cache lacks in one call."""
+        images = [cast(Tensor, frame.rgb) for frame in frames]
+        found: list[Tensor | None] = [None] * len(frames)
+        keys = [""] * len(frames)
+        if self.cache is not None:
+            what = rgb.config(), rgb.fingerprint(), str(self.precision), versions()
+            keys = [digest(image, *what) for image in images]
+            found = [(self.cache.get("tokens", key) or {}).get("tokens") for key in keys]
+        todo = [i for i, made in enumerate(found) if made is None]
+        if todo:
+            with torch.inference_mode(), arithmetic(self.precision):
+                made = rgb.tokens(torch.stack([images[i] for i in todo])).float()
+            for i, one in zip(todo, made.permute(0, 2, 3, 1), strict=True):
+                found[i] = kept = one.clone(memory_format=torch.contiguous_format)
+                if self.cache is not None:
+                    self.cache.put("tokens", keys[i], {"tokens": kept})
+        return cast("list[Tensor]", found)
 
-    def _points(self, frame: Frame) -> Points:
-        return self.xyz.points(frame.xyz[frame.valid])
-
-    def _joined(self, frame: Frame, tokens: Tensor, points: Points) -> Features:
-        return Features(
-            tokens=tokens,
-            centres=points.features,
-            weights=pixel_weights(points, frame.valid, self.preprocessing.preset),
-            image_size=self.preprocessing.image_size,
-            window=frame.window,
-            name=frame.name,
-        )
-
-
-def pixel_weights(points: Points, valid: Tensor, preset: str) -> PixelWeights:
-    """Compose the points' interpolation with the smoothing of the 3D feature map.
-
-    Args:
-        points: of the N valid pixels, in row-major order.
-        valid: (S, S) bool with N true.
-        preset: see `smoothing_taps`; in ``"official"`` every pixel that the smoothing
-            reaches has a row, in ``"paper"`` the valid ones.
-
-    Returns:
-        The sparse weights from centres to foreground pixels.
-
-    """
-    size = valid.shape[0]
-    point = torch.full_like(valid, -1, dtype=torch.int64)
-    point[valid] = torch.arange(len(points.neighbour))
-    first, tap = smoothing_taps(size, preset)
-    reached = valid
-    if preset == "official":  # a superset of what the footprint can reach
-        reached = functional.max_pool2d(valid[None].float(), 7, stride=1, padding=3)[0] > 0
-    pixel = reached.flatten().nonzero()[:, 0]
-    start, index, weight = ops.pixel_weights(
-        points.neighbour, points.weight, point, first, tap, pixel
-    )
-    filled = start.diff() > 0
-    return PixelWeights(
-        pixel=pixel[filled],
-        start=torch.cat([start[:1], start[1:][filled]]),
-        index=index,
-        weight=weight,
-    )
+    def _points(
+        self, xyz: XyzExtractor, frames: Sequence[Frame], known: Sequence[Points] | None
+    ) -> list[Points]:
+        """Features of each frame's cloud, those that the cache lacks in one call."""
+        clouds = [_cloud(frame) for frame in frames]
+        found: list[Points | None] = [None] * len(frames)
+        keys = [""] * len(frames)
+        if self.cache is not None:
+            what = xyz.config(), xyz.fingerprint(), *named(xyz.statistics), versions()
+            keys = [digest(cloud, *what) for cloud in clouds]
+            kept = [self.cache.get("points", key) for key in keys]
+            found = [None if k is None else Points(**k) for k in kept]
+        todo = [i for i, made in enumerate(found) if made is None]
+        if todo:
+            given = None if known is None else [known[i] for i in todo]
+            for i, made in zip(todo, given or xyz.batch([clouds[i] for i in todo]), strict=True):
+                found[i] = made
+                if self.cache is not None:
+                    self.cache.put("points", keys[i], dict(vars(made)))
+        return cast("list[Points]", found)
 
 
-def smoothing_taps(size: int, preset: str) -> tuple[Tensor, Tensor]:
-    """Describe the smoothing of the 3D feature map along one axis.
-
-    Args:
-        size: S, pixels along each side.
-        preset: ``"paper"``: the 3x3 mean, zeros beyond the image (CFM, section 3.1).
-            ``"official"``: the published average pooling without padding followed by an adaptive
-            one back to S, a blur of 4 pixels with a shift of half a pixel to the centre.
-
-    Returns:
-        first (S,) int64 and tap (S, T) float32 as `cmad.ops.pixel_weights` takes them.
-
-    """
-    if preset == "paper":
-        return torch.arange(size) - 1, torch.full((size, 3), 1 / 3)
-    out = torch.arange(size)
-    cells = size - 2  # of the pooled map; cell c covers pixels c to c + 2
-    begin, end = out * cells // size, -(-(out + 1) * cells // size)
-    width = int((end - begin).max())
-    tap = torch.zeros(size, width + 2, dtype=torch.float64)
-    for offset in range(width):
-        share = torch.where(begin + offset < end, 1 / (3.0 * (end - begin)), 0.0)
-        tap[:, offset : offset + 3] += share[:, None]
-    return begin, tap.float()
-
-
-def rgb_rows(features: Features, row: Tensor | None = None) -> Tensor:
-    """Compute the 2D features of foreground pixels: bilinear in the tokens (CFM, section 3.1).
-
-    Args:
-        features: tokens of any floating dtype.
-        row: (Q,) int64 rows of ``features.weights``; None for all P.
-
-    Returns:
-        (Q, D2) float32.
-
-    """
-    h, w, dim = features.tokens.shape
-    pixel = features.weights.pixel if row is None else features.weights.pixel[row]
-    y0, y1, y = _linear(pixel // features.image_size, h, features.image_size)
-    x0, x1, x = _linear(pixel % features.image_size, w, features.image_size)
-    index = torch.stack([y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1], 1)
-    weight = torch.stack([(1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x], 1)
-    return ops.interpolate(
-        features.tokens.float().view(h * w, dim),
-        torch.arange(len(pixel) + 1) * 4,
-        index.flatten().int(),
-        weight.flatten(),
-    )
-
-
-def xyz_rows(features: Features, row: Tensor | None = None) -> Tensor:
-    """Compute the smoothed 3D features of foreground pixels (CFM, section 3.1).
-
-    Args:
-        features: centres of any floating dtype.
-        row: (Q,) int64 rows of ``features.weights``; None for all P.
-
-    Returns:
-        (Q, D3) float32.
-
-    """
-    weights = features.weights
-    start, index, weight = weights.start, weights.index, weights.weight
-    if row is not None:
-        length = start.diff()[row]
-        chosen = torch.cat([length.new_zeros(1), length.cumsum(0)])
-        entry = torch.arange(int(chosen[-1])) + (start[row] - chosen[:-1]).repeat_interleave(length)
-        start, index, weight = chosen, index[entry], weight[entry]
-    return ops.interpolate(features.centres.float(), start, index, weight)
-
-
-def rows(
-    features: Features, row: Tensor | None = None, preset: str = "paper"
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute both modalities' features of foreground pixels, and which of the pixels count.
-
-    Args:
-        features: of one frame.
-        row: (Q,) int64 rows of ``features.weights``; None for all P.
-        preset: in ``"official"`` a pixel whose 3D channels happen to add up to exactly 0 does not
-            count, as published.
-
-    Returns:
-        (Q, D2) and (Q, D3) float32, and (Q,) bool.
-
-    """
-    e_2d, e_3d = rgb_rows(features, row), xyz_rows(features, row)
-    if preset == "official":
-        return e_2d, e_3d, e_3d.sum(-1) != 0
-    return e_2d, e_3d, torch.ones(len(e_3d), dtype=torch.bool)
-
-
-def _linear(at: Tensor, cells: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Lower cell, upper cell and the upper one's share, as torch with align_corners=False."""
-    position = ((at + 0.5) * (cells / size) - 0.5).clamp(min=0)
-    lower = position.long().clamp(max=cells - 1)
-    return lower, (lower + 1).clamp(max=cells - 1), position - lower
+def _cloud(frame: Frame) -> Tensor:
+    """The frame's valid points, (N, 3), in row-major order of the pixels."""
+    assert frame.xyz is not None  # asked for frames with points only
+    return frame.xyz[frame.valid]
 
 
 def arithmetic(precision: torch.dtype) -> torch.autocast:

@@ -1,8 +1,8 @@
 """From a sample to a frame: checks, background plane, largest cluster, square padding, resizing.
 
 The working grid is the padded square, sampled to S by S pixels; rgb and xyz go through the same
-square, so they stay registered for every aspect ratio. Preset "official" follows the published
-scripts; docs/decisions/presets.md lists what differs.
+square, so they stay registered for every aspect ratio. What a preset decides here is a record,
+`Choices`; docs/decisions/presets.md lists what differs.
 """
 
 from dataclasses import dataclass
@@ -37,15 +37,37 @@ CONSTANTS = {
 
 
 @dataclass(frozen=True)
+class Choices:
+    """Where the paper's text and the published scripts prepare parts differently.
+
+    The defaults are the paper's; `cmad.presets` has the others.
+    """
+
+    any_zero_is_missing: bool = False
+    """Whether a point with one coordinate of exactly 0 is missing, or only one with three."""
+    plane_samples: int = 3
+    """Points that each hypothesis of the background plane goes through."""
+    plane_support: float = PLANE_DISTANCE
+    """Metres; a point nearer to a hypothesis than this supports it."""
+    corners_twice: bool = False
+    """Whether the strips of the border overlap at the corners."""
+    noise_votes: bool = False
+    """Whether points outside all clusters may be the part, where they are the most."""
+    multiple: int = 1
+    """Pixels that both sides are rounded up to a multiple of, before the square is made."""
+    upper_left: bool = False
+    """Whether xyz is sampled at the upper left corner of a pixel of the grid, or at its centre."""
+
+
+@dataclass(frozen=True)
 class Preprocessing:
     """How samples become frames."""
 
     image_size: int = 224
     """S, pixels along each side of the working grid."""
     rgb_size: int = 224
-    """R, pixels along each side of what the 2D extractor takes."""
-    preset: str = "paper"
-    """``"paper"`` or ``"official"``."""
+    """R, pixels along each side of what the 2D extractors take."""
+    choices: Choices = Choices()
     seed: int = 0
     """Of the background plane's RANSAC."""
 
@@ -55,7 +77,7 @@ def prepare(sample: Sample, how: Preprocessing, *, keep: Tensor | None = None) -
 
     Args:
         sample: see `Sample`; ``xyz`` in metres.
-        how: sizes, preset and seed.
+        how: sizes, choices and seed.
         keep: (H, W) bool, the pixels of the part where they are known; None finds them
             with `part_pixels`.
 
@@ -68,7 +90,13 @@ def prepare(sample: Sample, how: Preprocessing, *, keep: Tensor | None = None) -
 
     """
     rgb, xyz = checked(sample)
-    valid = (xyz != 0).all(-1) if how.preset == "official" else (xyz != 0).any(-1)
+    height, width = (rgb if xyz is None else xyz).shape[:2]  # type: ignore[union-attr]
+    window = square(height, width, how.choices)
+    resized = None if rgb is None else _resize_rgb(rgb, window, how.rgb_size)
+    if xyz is None:
+        return Frame(resized, None, None, window, sample.name)
+    present = xyz != 0
+    valid = present.all(-1) if how.choices.any_zero_is_missing else present.any(-1)
     if not valid.any():
         raise ValueError(_at(sample, "xyz has no valid point: all are 0, NaN or infinite"))
     if keep is None:
@@ -78,7 +106,6 @@ def prepare(sample: Sample, how: Preprocessing, *, keep: Tensor | None = None) -
         raise ValueError(
             _at(sample, "no part in view: every valid point lies on the background plane")
         )
-    window = square(rgb.shape[0], rgb.shape[1], how.preset)
     rows = _samples(window, how, window.top, window.height)
     columns = _samples(window, how, window.left, window.width)
     inside = (rows >= 0)[:, None] & (columns >= 0)[None]
@@ -86,23 +113,20 @@ def prepare(sample: Sample, how: Preprocessing, *, keep: Tensor | None = None) -
     valid = valid[at] & inside
     if not valid.any():
         raise ValueError(_at(sample, f"no 3D point of the part is left at {how.image_size} pixels"))
-    return Frame(
-        rgb=_resize_rgb(rgb, window, how.rgb_size),
-        xyz=torch.where(valid[..., None], xyz[at], 0.0).contiguous(),
-        valid=valid,
-        window=window,
-        name=sample.name,
-    )
+    placed = torch.where(valid[..., None], xyz[at], 0.0).contiguous()
+    return Frame(resized, placed, valid, window, sample.name)
 
 
-def checked(sample: Sample) -> tuple[Tensor, Tensor]:
+def checked(sample: Sample) -> tuple[Tensor | None, Tensor | None]:
     """Check a sample's arrays and return them as tensors on the CPU.
 
     Args:
-        sample: rgb (H, W, 3) uint8 or float in [0, 1]; xyz (H, W, 3) float in metres.
+        sample: rgb (H, W, 3) uint8 or float in [0, 1]; xyz (H, W, 3) float in metres; one of them
+            may be None.
 
     Returns:
-        rgb (H, W, 3) uint8, and xyz (H, W, 3) float32 with zeros where it is not finite.
+        rgb (H, W, 3) uint8, and xyz (H, W, 3) float32 with zeros where it is not finite; None for
+        what the sample lacks.
 
     Raises:
         TypeError: not an array, or a dtype that is neither of these.
@@ -111,10 +135,9 @@ def checked(sample: Sample) -> tuple[Tensor, Tensor]:
 
     """
     rgb, xyz = _tensor(sample, "rgb"), _tensor(sample, "xyz")
-    for name, array in (("rgb", rgb), ("xyz", xyz)):
-        if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
-            raise ValueError(_at(sample, f"{name} must be (H, W, 3), got {tuple(array.shape)}"))
-    if rgb.shape != xyz.shape:
+    if rgb is None and xyz is None:
+        raise ValueError(_at(sample, "needs rgb, xyz or both, got neither"))
+    if rgb is not None and xyz is not None and rgb.shape != xyz.shape:
         raise ValueError(
             _at(
                 sample,
@@ -122,15 +145,23 @@ def checked(sample: Sample) -> tuple[Tensor, Tensor]:
                 f"{rgb.shape[0]}x{rgb.shape[1]} and {xyz.shape[0]}x{xyz.shape[1]}",
             )
         )
-    if rgb.is_floating_point():
-        low, high = float(rgb.min()), float(rgb.max())
-        if not (low >= 0 and high <= 1):
-            raise ValueError(
-                _at(sample, f"float rgb must be in [0, 1], got [{low:.4g}, {high:.4g}]")
-            )
-        rgb = (rgb * 255).round().to(torch.uint8)
-    elif rgb.dtype != torch.uint8:
+    return _checked_rgb(sample, rgb), _checked_xyz(sample, xyz)
+
+
+def _checked_rgb(sample: Sample, rgb: Tensor | None) -> Tensor | None:
+    if rgb is None or rgb.dtype == torch.uint8:
+        return rgb
+    if not rgb.is_floating_point():
         raise TypeError(_at(sample, f"rgb must be uint8, or float in [0, 1], got {rgb.dtype}"))
+    low, high = float(rgb.min()), float(rgb.max())
+    if not (low >= 0 and high <= 1):
+        raise ValueError(_at(sample, f"float rgb must be in [0, 1], got [{low:.4g}, {high:.4g}]"))
+    return (rgb * 255).round().to(torch.uint8)
+
+
+def _checked_xyz(sample: Sample, xyz: Tensor | None) -> Tensor | None:
+    if xyz is None:
+        return None
     if not xyz.is_floating_point():
         raise TypeError(_at(sample, f"xyz must be float, in metres, got {xyz.dtype}"))
     xyz = xyz.to(torch.float32)
@@ -144,7 +175,7 @@ def checked(sample: Sample) -> tuple[Tensor, Tensor]:
                 '; for millimetres pass unit="mm"',
             )
         )
-    return rgb, xyz
+    return xyz
 
 
 def part_pixels(xyz: Tensor, valid: Tensor, how: Preprocessing) -> Tensor:
@@ -157,36 +188,29 @@ def part_pixels(xyz: Tensor, valid: Tensor, how: Preprocessing) -> Tensor:
     Args:
         xyz: (H, W, 3) float32, metres, finite.
         valid: (H, W) bool, pixels with a 3D point.
-        how: preset and seed.
+        how: choices and seed.
 
     Returns:
         (H, W) bool, a subset of ``valid``.
 
     """
-    official = how.preset == "official"
     keep = valid.clone()
     plane = _background(xyz, valid, how)
     if plane is not None:
         distance = (xyz.double() @ plane[:3] + plane[3]).abs()
         keep &= distance >= PLANE_DISTANCE
-    label = ops.clusters(xyz[keep], CLUSTER_EPS, CLUSTER_POINTS)
-    # In the published scripts the noise label takes part in the vote.
-    voters = label if official else label[label >= 0]
-    # Points so far apart that most are noise say nothing of what belongs together.
-    if len(voters) and (official or 2 * len(voters) > len(label)):
+    label = ops.clusters(xyz[keep], CLUSTER_EPS, CLUSTER_POINTS, check=False)
+    voters = label if how.choices.noise_votes else label[label >= 0]
+    # Points so far apart that most are noise say nothing of what belongs together; where noise has
+    # a vote, it has been counted.
+    if 2 * len(voters) > len(label):
         keep[keep.clone()] = label == voters.mode().values
     return keep
 
 
-def square(height: int, width: int, preset: str) -> Window:
-    """Place an input in its square: centred, side the longer one.
-
-    The official preset rounds both sides up to the next 100 first.
-    """
-    sides = (height, width)
-    if preset == "official":
-        sides = (-(-height // 100) * 100, -(-width // 100) * 100)
-    side = max(sides)
+def square(height: int, width: int, choices: Choices) -> Window:
+    """Place an input in its square: centred, side the longer one, rounded up as chosen."""
+    side = max(-(-length // choices.multiple) * choices.multiple for length in (height, width))
     return Window(side, (side - height) // 2, (side - width) // 2, height, width)
 
 
@@ -213,13 +237,13 @@ def mask_to_grid(mask: npt.NDArray[np.bool_], how: Preprocessing) -> npt.NDArray
 
     Args:
         mask: (H, W) bool.
-        how: image size and preset.
+        how: image size and choices.
 
     Returns:
         (S, S) bool, false beside the input.
 
     """
-    window = square(mask.shape[0], mask.shape[1], how.preset)
+    window = square(mask.shape[0], mask.shape[1], how.choices)
     rows = _nearest(window, how.image_size, window.top, window.height)
     columns = _nearest(window, how.image_size, window.left, window.width)
     inside = (rows >= 0)[:, None] & (columns >= 0)[None]
@@ -229,7 +253,7 @@ def mask_to_grid(mask: npt.NDArray[np.bool_], how: Preprocessing) -> npt.NDArray
 
 def _samples(window: Window, how: Preprocessing, offset: int, length: int) -> Tensor:
     """Input row (or column) that each grid row samples for xyz, -1 in the padding."""
-    if how.preset != "official":
+    if not how.choices.upper_left:
         return _nearest(window, how.image_size, offset, length)
     # torch's nearest: the pixel at the sample's upper left corner.
     at = torch.arange(how.image_size) * window.side // how.image_size - offset
@@ -246,19 +270,19 @@ def _background(xyz: Tensor, valid: Tensor, how: Preprocessing) -> Tensor | None
     rows, columns = torch.zeros_like(valid), torch.zeros_like(valid)
     rows[:BORDER] = rows[-BORDER:] = True
     columns[:, :BORDER] = columns[:, -BORDER:] = True
-    official = how.preset == "official"
-    if official:  # four strips that overlap at the corners
+    if how.choices.corners_twice:
         points = torch.cat([xyz[rows & valid], xyz[columns & valid]])
     else:
         points = xyz[(rows | columns) & valid]
     if len(points) < 3:
         return None
     try:
-        # Published: hypotheses through 50 points, supporters within 4 mm.
-        plane, support = (
-            ops.plane(points, 0.004, samples=50, seed=how.seed)
-            if official
-            else ops.plane(points, PLANE_DISTANCE, seed=how.seed)
+        plane, support = ops.plane(
+            points,
+            how.choices.plane_support,
+            samples=how.choices.plane_samples,
+            seed=how.seed,
+            check=False,
         )
     except ValueError:  # the points lie on a line
         return None
@@ -274,8 +298,17 @@ def _resize_rgb(rgb: Tensor, window: Window, size: int) -> Tensor:
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
 
 
-def _tensor(sample: Sample, name: str) -> Tensor:
+def _tensor(sample: Sample, name: str) -> Tensor | None:
     array = getattr(sample, name)
+    tensor = None if array is None else _converted(sample, name, array)
+    if tensor is not None and (
+        tensor.ndim != 3 or tensor.shape[2] != 3 or 0 in tensor.shape
+    ):
+        raise ValueError(_at(sample, f"{name} must be (H, W, 3), got {tuple(tensor.shape)}"))
+    return tensor
+
+
+def _converted(sample: Sample, name: str, array: object) -> Tensor:
     if isinstance(array, Tensor):
         return array.detach().cpu()
     if not isinstance(array, np.ndarray):

@@ -1,15 +1,16 @@
 """Features of the training frames, kept so that no epoch extracts again."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from cmad.types import Features, PixelWeights, Window
+from cmad.types import Features, Points, Window
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,7 @@ class FeatureStore(Sequence[Features]):
     """A list of features that goes to disk beyond a limit.
 
     Used as a context manager: the files are deleted at its end. Other than `cmad.cache.Cache`, it
-    serves the epochs of one training: composed weights along, so that nothing is computed again,
-    and in half precision, so that more of it stays in memory.
+    serves one training: in half precision, so that more of it stays in memory.
     """
 
     def __init__(self, dtype: torch.dtype = torch.float16, limit: int = 4 << 30) -> None:
@@ -53,8 +53,11 @@ class FeatureStore(Sequence[Features]):
         """
         features = replace(
             features,
-            tokens=features.tokens.to(self.dtype),
-            centres=features.centres.to(self.dtype),
+            tokens={name: t.to(self.dtype) for name, t in features.tokens.items()},
+            points={
+                name: replace(p, features=p.features.to(self.dtype))
+                for name, p in features.points.items()
+            },
         )
         tensors = _tensors(features)
         size = sum(t.nbytes for t in tensors.values())
@@ -83,10 +86,16 @@ class FeatureStore(Sequence[Features]):
         kept = self._kept[i]
         if isinstance(kept, Features):
             return kept
-        tensors = load_file(kept.path)
-        tokens, centres = tensors.pop("tokens"), tensors.pop("centres")
-        weights = PixelWeights(**tensors)
-        return Features(tokens, centres, weights, kept.image_size, kept.window, kept.name)
+        tokens, points, rest = _parts(load_file(kept.path))
+        return Features(
+            tokens,
+            points,
+            rest.get("valid"),
+            kept.image_size,
+            kept.window,
+            kept.name,
+            rest.get("depth"),
+        )
 
     def __enter__(self) -> "FeatureStore":
         """Return itself."""
@@ -100,5 +109,31 @@ class FeatureStore(Sequence[Features]):
             self._folder = None
 
 
-def _tensors(features: Features) -> dict[str, torch.Tensor]:
-    return {"tokens": features.tokens, "centres": features.centres, **vars(features.weights)}
+def _tensors(features: Features) -> dict[str, Tensor]:
+    """All tensors under one name each: ``tokens/rgb``, ``points/xyz/weight``, ``valid``."""
+    tensors = {f"tokens/{name}": t for name, t in features.tokens.items()}
+    for name, points in features.points.items():
+        tensors |= {f"points/{name}/{field}": t for field, t in vars(points).items()}
+    beside = {"valid": features.valid, "depth": features.depth}
+    # Contiguous, and no two of them the same memory, as safetensors asks.
+    tensors |= {name: t for name, t in beside.items() if t is not None}
+    return {name: t.contiguous() for name, t in tensors.items()}
+
+
+def _parts(
+    tensors: Mapping[str, Tensor],
+) -> tuple[dict[str, Tensor], dict[str, Points], dict[str, Tensor]]:
+    """Undo `_tensors`."""
+    tokens: dict[str, Tensor] = {}
+    fields: dict[str, dict[str, Tensor]] = {}
+    rest: dict[str, Tensor] = {}
+    for key, tensor in tensors.items():
+        kind, _, name = key.partition("/")
+        if kind == "tokens":
+            tokens[name] = tensor
+        elif kind == "points":
+            name, _, field = name.rpartition("/")
+            fields.setdefault(name, {})[field] = tensor
+        else:
+            rest[kind] = tensor
+    return tokens, {name: Points(**given) for name, given in fields.items()}, rest

@@ -1,5 +1,9 @@
-"""The data flow as dataclasses: Sample, Frame, Features, Prediction with its Regions."""
+"""The data flow as dataclasses: Sample, Frame, Features, GridMaps, Prediction with its Regions.
 
+Those that hold arrays compare and hash by identity: elementwise equality has no single truth.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,15 +13,15 @@ from torch import Tensor
 Array = npt.NDArray[np.generic] | Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """One part as a data set yields it: what the cameras saw, and what is known about it."""
 
-    rgb: Array
-    """(H, W, 3), uint8, or float in [0, 1]."""
-    xyz: Array
+    rgb: Array | None
+    """(H, W, 3), uint8, or float in [0, 1]; None where there is no image."""
+    xyz: Array | None
     """(H, W, 3) float, metres, pixel-registered with ``rgb``. A pixel has no 3D point where a
-    coordinate is not finite or all three are 0."""
+    coordinate is not finite or all three are 0. None where there are no points."""
     mask: npt.NDArray[np.bool_] | None = None
     """(H, W) bool, true on defects; None where the truth is not known."""
     defect: str | None = None
@@ -44,26 +48,24 @@ class Window:
     width: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """A sample prepared for the extractors: square, background removed, rgb and xyz registered."""
 
-    rgb: Tensor
-    """(3, R, R) uint8, the whole square resized to what the 2D extractor takes."""
-    xyz: Tensor
-    """(S, S, 3) float32, metres; 0 where ``valid`` is false."""
-    valid: Tensor
-    """(S, S) bool, pixels with a 3D point that belongs to the part."""
+    rgb: Tensor | None
+    """(3, R, R) uint8, the whole square resized to what the 2D extractors take; None without."""
+    xyz: Tensor | None
+    """(S, S, 3) float32, metres; 0 where ``valid`` is false. None without points."""
+    valid: Tensor | None
+    """(S, S) bool, pixels with a 3D point that belongs to the part; None without points."""
     window: Window
     name: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PixelWeights:
-    """Sparse linear map from feature vectors to pixels, in compressed rows."""
+    """Sparse linear map from feature vectors to the pixels of a raster, in compressed rows."""
 
-    pixel: Tensor
-    """(P,) int64, ascending: the pixels that have a row, as row * S + column."""
     start: Tensor
     """(P + 1,) int64, where each row's entries begin."""
     index: Tensor
@@ -72,7 +74,7 @@ class PixelWeights:
     """(E,) float32."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Points:
     """What a 3D extractor makes of a cloud of N points."""
 
@@ -84,20 +86,56 @@ class Points:
     """(N, J) float32, with sum 1 in each row."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Features:
-    """What the frozen extractors made of a frame; feature maps are never formed."""
+    """What the frozen extractors made of a frame; feature maps are never formed.
 
-    tokens: Tensor
-    """(h, w, D2), the 2D features on the extractor's own raster."""
-    centres: Tensor
-    """(G, D3), the 3D features of the group centres."""
-    weights: PixelWeights
-    """From centres to the pixels that a 3D feature reaches, the foreground."""
+    Rows of features on any raster are composed from it by `cmad.rasters`.
+    """
+
+    tokens: Mapping[str, Tensor]
+    """(h, w, D) on the extractor's own raster, by name of the 2D extractor."""
+    points: Mapping[str, Points]
+    """Of the frame's valid pixels in row-major order, by name of the 3D extractor."""
+    valid: Tensor | None
+    """(S, S) bool, pixels with a 3D point; None where the sample had no points."""
     image_size: int
     """S: pixels along each side of the frame."""
     window: Window
     name: str = ""
+    depth: Tensor | None = None
+    """(S, S) float32, metres, the frame's z; for methods that ask for it."""
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Which modalities it has features of, ``"2d"`` and ``"3d"``."""
+        return ("2d",) * bool(self.tokens) + ("3d",) * bool(self.points)
+
+
+@dataclass(frozen=True, eq=False)
+class GridMaps:
+    """What a method says of one part, on the method's own grid and before any verdict."""
+
+    score: float
+    """Image-level anomaly score; larger is more anomalous."""
+    map: npt.NDArray[np.float32]
+    """(S, S) anomaly map, fused and smoothed."""
+    maps: Mapping[str, npt.NDArray[np.float32]]
+    """(S, S) maps by name: those of the modalities, and others that the method documents."""
+    modalities: tuple[str, ...]
+    """What the part was judged by; each has a map."""
+    window: Window
+    """Where the input lies in the grid's square."""
+    name: str = ""
+
+    @property
+    def roc_map(self) -> npt.NDArray[np.float32]:
+        """The map that the pixel AUROC is computed from; preset "official" scales it otherwise."""
+        return self.maps.get("pixel_auroc", self.map)
+
+    def __float__(self) -> float:
+        """Return the score."""
+        return self.score
 
 
 @dataclass(frozen=True)
@@ -118,12 +156,12 @@ class Region:
     """Row and column of the peak."""
     modality: str | None
     """Which modality's map is above its own threshold here: ``"2d"``, ``"3d"`` or ``"both"``. Where
-    neither is, only their product is, the one nearer to its threshold; None without such maps."""
+    neither is, only both together are, the one nearer to its threshold; None without such maps."""
     discrepancy: dict[str, float]
-    """Largest value of each modality's smoothed map in it; CFM gives ``"2d"`` and ``"3d"``."""
+    """Largest value of each modality's smoothed map in it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """What a detector says of one part. ``float(prediction)`` is the score."""
 
@@ -132,15 +170,15 @@ class Prediction:
     map: npt.NDArray[np.float32]
     """(H, W) anomaly map on the input's own pixels."""
     maps: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
-    """(H, W) maps by name; CFM gives ``"2d"`` and ``"3d"``, before fusion and smoothing."""
+    """(H, W) maps by name, before fusion and smoothing: ``"2d"`` and ``"3d"``, of what the method
+    makes and the part has, and others that the method documents."""
     threshold: float | None = None
     """The score above which a part is rejected; None before calibration."""
     p_value: float | None = None
     """Share of parts at least as anomalous as this one, from calibration; small is anomalous, and
     of good parts at most a share a gets a or less. None before calibration."""
     pixel_threshold: float | None = None
-    """The value of ``map`` above which a pixel is marked; None before calibration, and where the
-    map is on the detector's grid."""
+    """The value of ``map`` above which a pixel is marked; None before calibration."""
     regions: tuple[Region, ...] = ()
     """The marked pixels as connected defects, the largest peak first."""
     name: str = ""

@@ -172,9 +172,9 @@ def test_pictures_and_nested_lists_are_refused(trained, parts):
 
 def test_features_that_are_not_finite_stop_the_training(untrained, parts, monkeypatch):
     detector = untrained()
-    tokens = type(detector.pipeline.rgb).tokens
+    tokens = type(detector.pipeline.extractors["rgb"]).tokens
     monkeypatch.setattr(
-        type(detector.pipeline.rgb), "tokens", lambda self, rgb: tokens(self, rgb) * torch.nan
+        type(detector.pipeline.extractors["rgb"]), "tokens", lambda self, rgb: tokens(self, rgb) * torch.nan
     )
     with pytest.raises(ValueError, match="fit: the loss is nan in epoch 1: the features are not"):
         detector.fit(parts[:1], epochs=2)
@@ -182,6 +182,6 @@ def test_features_that_are_not_finite_stop_the_training(untrained, parts, monkey
 
 
 def test_calibration_counts_before_it_works(trained, parts, monkeypatch):
-    monkeypatch.setattr(cmad.CFM, "_predict", lambda *_: pytest.fail("scored a part"))
+    monkeypatch.setattr(cmad.CFM, "maps", lambda *_: pytest.fail("scored a part"))
     with pytest.raises(ValueError, match="needs at least 9 good parts, got 6"):
         trained.calibrate(parts, 0.1)

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import cmad
-from cmad.cache import Cache
 from cmad.types import Points
 
 
@@ -26,6 +25,9 @@ class Standardised:
         own = torch.arange(len(xyz))[:, None]
         features = (xyz - self.statistics["mean"]) / self.statistics["std"]
         return Points(features, own, torch.ones(len(xyz), 1))
+
+    def batch(self, clouds):
+        return [self.points(xyz) for xyz in clouds]
 
     def fit(self, clouds):
         self.calls.append("fit")
@@ -71,7 +73,7 @@ def forbid(monkeypatch, *names):
 
 COMPUTING = (
     "cmad.extractors.ViT.tokens",
-    "cmad.extractors.PointMAE.points",
+    "cmad.extractors.PointMAE.batch",
     "cmad.pipeline.prepare",
 )
 
@@ -97,7 +99,7 @@ def test_training_and_prediction_are_the_same_without_cold_and_warm(
         assert detector.losses == plain.losses
         same(got, want)
     kinds = [name.split("-")[0] for name in entries(tmp_path / "cache")]
-    assert [kinds.count(k) for k in ("frame", "features", "statistics")] == [7, 7, 1]
+    assert [kinds.count(k) for k in ("frame", "tokens", "points", "statistics")] == [7, 7, 7, 1]
 
 
 def test_statistics_are_kept_and_features_of_others_are_not_taken_for_them(
@@ -115,11 +117,12 @@ def test_statistics_are_kept_and_features_of_others_are_not_taken_for_them(
             got, want = trained(subset, cache), trained(subset, None)
             assert got.losses == want.losses
             same(*(d.predict(parts[5].rgb, parts[5].xyz) for d in (got, want)))
-    assert got.pipeline.xyz.calls == []  # of the second, warm
+    assert got.pipeline.extractors["xyz"].calls == []  # of the second, warm
     kinds = [name.split("-")[0] for name in entries(cache)]
     assert {k: kinds.count(k) for k in set(kinds)} == {
         "statistics": 2,
-        "features": 3 + 2 + 2,
+        "tokens": 4,  # one extractor, four parts
+        "points": 3 + 2 + 2,
         "frame": 4,
     }
 
@@ -143,20 +146,20 @@ def test_fpfh_is_the_same_without_cold_and_warm(open3d, make, parts, tmp_path, m
 def test_equal_content_is_found_under_any_name_and_in_any_array(untrained, parts, tmp_path):
     pipeline = untrained(cache=tmp_path).pipeline
     part = parts[0]
-    want = pipeline.extract(part)
+    [want] = pipeline.extract([part])
     before = entries(tmp_path)
     xyz = part.xyz.copy(order="F")
     for again in (
         replace(part, name="another", defect=None, mask=None),
         replace(part, rgb=torch.from_numpy(part.rgb), xyz=torch.from_numpy(xyz)),
     ):
-        got = pipeline.extract(again)
-        assert torch.equal(got.tokens, want.tokens)
+        [got] = pipeline.extract([again])
+        assert torch.equal(got.tokens["rgb"], want.tokens["rgb"])
         assert (got.name, got.window) == (again.name, want.window)
     assert entries(tmp_path) == before
     changed = part.rgb.copy()
     changed[0, 0, 0] ^= 1
-    pipeline.extract(replace(part, rgb=changed))
+    pipeline.extract([replace(part, rgb=changed)])
     assert len(entries(tmp_path)) > len(before)
 
 
@@ -166,44 +169,47 @@ def test_whatever_decides_the_result_is_part_of_the_key(
     def added(**options):
         before = set(entries(tmp_path))
         pipeline = untrained(cache=tmp_path, **options).pipeline
-        pipeline.extract(parts[0])
+        pipeline.extract(parts[:1])
         return [name.split("-")[0] for name in set(entries(tmp_path)) - before]
 
-    assert sorted(added()) == ["features", "frame"]
+    assert sorted(added()) == ["frame", "points", "tokens"]
     assert added() == []
     assert "frame" in added(preset="official")
     assert "frame" in added(seed=1)
-    assert added(precision="bf16") == ["features"]
+    assert added(precision="bf16") == ["tokens"]
     pipeline = untrained(cache=tmp_path).pipeline
-    for other in (
-        replace(pipeline, rgb=make["vit"](1)),
-        replace(pipeline, xyz=make["point_mae"](1)),
-        replace(pipeline, xyz=cmad.extractors.PointMAE(
-            groups=64, group_size=8, dim=12, heads=2, blocks=1, weights="random")),
-    ):  # fmt: skip
+    small = cmad.extractors.PointMAE(
+        groups=64, group_size=8, dim=12, heads=2, blocks=1, weights="random"
+    )
+    for kind, extractor in (
+        ("tokens", {"rgb": make["vit"](1)}),
+        ("points", {"xyz": make["point_mae"](1)}),
+        ("points", {"xyz": small}),
+    ):
         before = set(entries(tmp_path))
-        other.extract(parts[0])
-        assert [n.split("-")[0] for n in set(entries(tmp_path)) - before] == ["features"]
+        replace(pipeline, extractors={**pipeline.extractors, **extractor}).extract(parts[:1])
+        assert [n.split("-")[0] for n in set(entries(tmp_path)) - before] == [kind]
     with monkeypatch.context() as changed:
         changed.setattr(cmad.extractors.ViT, "config", lambda _: {"kind": "other"})
-        assert added() == ["features"]
+        assert added() == ["tokens"]
     with monkeypatch.context() as changed:
         changed.setattr(cmad.extractors.PointMAE, "fingerprint", lambda _: "other")
-        assert added() == ["features"]
+        assert added() == ["points"]
     monkeypatch.setattr("cmad.pipeline.CONSTANTS", {"border": 9})
     assert "frame" in added()
     monkeypatch.setattr("cmad.pipeline.versions", lambda: {"torch": "0"})
-    assert sorted(added()) == ["features", "frame"]
+    assert sorted(added()) == ["frame", "points", "tokens"]
 
 
 def test_what_is_damaged_is_computed_again(untrained, parts, tmp_path):
     pipeline = untrained(cache=tmp_path).pipeline
-    want = pipeline.extract(parts[0])
+    [want] = pipeline.extract(parts[:1])
     keys = [name.removesuffix(".safetensors").split("-") for name in entries(tmp_path)]
     for path in tmp_path.iterdir():
         path.write_bytes(path.read_bytes()[:-1])
-    assert [pipeline.cache.get(*key) for key in keys] == [None, None]
-    assert torch.equal(pipeline.extract(parts[0]).centres, want.centres)
+    assert [pipeline.cache.get(*key) for key in keys] == [None, None, None]
+    [got] = pipeline.extract(parts[:1])
+    assert torch.equal(got.points["xyz"].features, want.points["xyz"].features)
     assert None not in [pipeline.cache.get(*key) for key in keys]
 
 
@@ -221,7 +227,7 @@ def test_a_cache_does_not_change_the_error_of_a_bad_sample(bad, untrained, parts
     said = []
     for cache in (None, tmp_path):
         with pytest.raises(TypeError) as error:
-            untrained(cache=cache).pipeline.extract(replace(parts[0], rgb=bad))
+            untrained(cache=cache).pipeline.extract([replace(parts[0], rgb=bad)])
         said.append(str(error.value))
     assert said[0] == said[1]
     assert "rgb must" in said[0]
@@ -232,17 +238,9 @@ def test_a_model_file_does_not_remember_the_cache(untrained, parts, tmp_path):
     detector = untrained(cache=tmp_path / "cache").fit(parts, epochs=1, pixels_per_image=50)
     detector.save(tmp_path / "model.cmad", include_extractors=True)
     shutil.rmtree(tmp_path / "cache")
-    loaded = cmad.load(tmp_path / "model.cmad", rgb=detector.pipeline.rgb)
+    loaded = cmad.load(tmp_path / "model.cmad", rgb=detector.pipeline.extractors["rgb"])
     assert loaded.pipeline.cache is None
     same(*(d.predict(parts[0].rgb, parts[0].xyz) for d in (detector, loaded)))
-
-
-def test_features_of_a_frame_given_by_hand_are_not_stored(untrained, parts, tmp_path):
-    pipeline = untrained(cache=tmp_path).pipeline
-    frame = replace(pipeline, cache=None).frame(parts[0])
-    pipeline.features(frame)
-    assert isinstance(pipeline.cache, Cache)
-    assert entries(tmp_path) == []
 
 
 def test_a_loaded_detector_reads_the_cache_of_another(trained, parts, tmp_path, make):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import cmad
-from cmad.pipeline import rgb_rows, xyz_rows
+from cmad.rasters import foreground, rows
 from cmad.store import FeatureStore
 
 
@@ -82,11 +82,12 @@ def test_training_leaves_the_global_random_state_alone(untrained, parts):
 def test_features_extracted_once_equal_features_extracted_every_epoch(untrained, parts):
     detector = untrained(precision="fp32")
     detector.fit(parts[:2], epochs=1, pixels_per_image=10)
-    features = detector.features(detector.pipeline.frame(parts[0]))
+    [features] = detector.pipeline.extract(parts[:1])
+    want = rows(features, detector.raster)
     with FeatureStore(torch.float32) as store:
         store.append(features)
-        assert torch.equal(xyz_rows(store[0]), xyz_rows(features))
-        assert torch.equal(rgb_rows(store[0]), rgb_rows(features))
+        for modality, kept in rows(store[0], detector.raster).items():
+            assert torch.equal(kept, want[modality])
 
 
 def test_features_beyond_the_memory_limit_train_to_the_same_detector(untrained, parts):
@@ -95,28 +96,12 @@ def test_features_beyond_the_memory_limit_train_to_the_same_detector(untrained, 
     assert in_memory.losses == on_disk.losses
 
 
-def test_rows_of_some_pixels_are_those_of_all(trained, parts):
-    features = trained.features(trained.pipeline.frame(parts[0]))
-    row = torch.tensor([5, 0, 17, 5])
-    assert torch.equal(xyz_rows(features, row), xyz_rows(features)[row])
-    assert torch.equal(rgb_rows(features, row), rgb_rows(features)[row])
-
-
-def test_bilinear_rows_are_those_of_torch(trained, parts):
-    features = trained.features(trained.pipeline.frame(parts[0]))
-    full = torch.nn.functional.interpolate(
-        features.tokens.permute(2, 0, 1)[None], size=(48, 48), mode="bilinear", align_corners=False
-    )
-    want = full[0].flatten(1).T[features.weights.pixel]
-    torch.testing.assert_close(rgb_rows(features), want, rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_half_precision_is_close_to_full(precision, untrained, parts):
     full = untrained(precision="fp32").fit(parts[:2], epochs=5)
     half = untrained(precision=precision)
     half.load_mappings(full.mappings.CFM_2Dto3D.state_dict(), full.mappings.CFM_3Dto2D.state_dict())
-    half.pipeline.xyz.load_statistics(full.pipeline.xyz.statistics)
+    half.pipeline.extractors["xyz"].load_statistics(full.pipeline.extractors["xyz"].statistics)
     a, b = (d.predict(parts[3].rgb, parts[3].xyz) for d in (full, half))
     assert float(b) != float(a)
     assert float(b) == pytest.approx(float(a), rel=0.05)
@@ -139,10 +124,10 @@ def test_official_scores_are_scaled_and_have_the_auroc_map(untrained, parts):
 
 def test_official_keeps_the_rim_that_only_the_smoothing_reaches(untrained, parts):
     frame = untrained(preset="official").pipeline.frame(parts[0])
-    pixels = [
-        set(untrained(preset=p).features(frame).weights.pixel.tolist())
-        for p in ("paper", "official")
-    ]
+    pixels = []
+    for detector in (untrained(preset="paper"), untrained(preset="official")):
+        [features] = detector.pipeline.features([frame])
+        pixels.append(set(foreground(features, detector.raster).tolist()))
     assert pixels[0] == set(frame.valid.flatten().nonzero()[:, 0].tolist())
     assert pixels[0] < pixels[1]
 
@@ -151,13 +136,13 @@ def test_variants_prune_both_extractors():
     sizes = {}
     for variant in ("small", "tiny"):
         d = cmad.CFM(variant, rgb="vit_tiny_patch16_224", weights="random")
-        sizes[variant] = (d.pipeline.rgb.dim, d.pipeline.xyz.dim)
+        sizes[variant] = (d.pipeline.extractors["rgb"].dim, d.pipeline.extractors["xyz"].dim)
     assert sizes == {"small": (192, 1152), "tiny": (192, 384)}
 
 
 def test_calibration_rejects_what_scores_above_the_good_parts(trained, parts, make, tmp_path):
     trained.save(tmp_path / "m.cmad")
-    detector = cmad.load(tmp_path / "m.cmad", rgb=trained.pipeline.rgb, xyz=trained.pipeline.xyz)
+    detector = cmad.load(tmp_path / "m.cmad", rgb=trained.pipeline.extractors["rgb"], xyz=trained.pipeline.extractors["xyz"])
     good = [make["part"](s) for s in range(40, 49)]
     threshold = detector.calibrate(good, false_reject_rate=0.1)
     assert threshold == max(float(detector.predict(p.rgb, p.xyz)) for p in good)
@@ -181,9 +166,9 @@ def test_training_does_not_change_an_extractor_that_was_passed_in(make, parts):
 def test_training_extracts_each_frame_once(untrained, parts, make, monkeypatch):
     seen = []
     vit, mae = (type(e) for e in (make["vit"](), make["point_mae"]()))
-    tokens, points = vit.tokens, mae.points
+    tokens, batch = vit.tokens, mae.batch
     monkeypatch.setattr(vit, "tokens", lambda self, x: seen.append("2d") or tokens(self, x))
-    monkeypatch.setattr(mae, "points", lambda self, x: seen.append("3d") or points(self, x))
+    monkeypatch.setattr(mae, "batch", lambda self, x: seen.append("3d") or batch(self, x))
     untrained().fit(parts[:3], epochs=4, pixels_per_image=20)
     assert sorted(seen) == ["2d"] * 3 + ["3d"] * 3
 
@@ -197,7 +182,7 @@ def test_fpfh_histograms_are_computed_once_for_each_frame(open3d, make, parts, m
     detector = cmad.CFM(rgb=make["vit"](), xyz="fpfh", image_size=48)
     detector.fit(parts[:3], epochs=2, pixels_per_image=20)
     assert len(seen) == 3
-    direct = detector.pipeline.xyz.points(detector.pipeline.frame(parts[0]).xyz[20:24].view(-1, 3))
+    direct = detector.pipeline.extractors["xyz"].points(detector.pipeline.frame(parts[0]).xyz[20:24].view(-1, 3))
     assert direct.features.shape[1] == 33
 
 

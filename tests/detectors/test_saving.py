@@ -33,7 +33,7 @@ def header_of(path):
 def test_a_loaded_detector_predicts_the_same(trained, parts, tmp_path):
     path = tmp_path / "part.cmad"
     trained.save(path)
-    loaded = cmad.load(path, rgb=trained.pipeline.rgb, xyz=trained.pipeline.xyz)
+    loaded = cmad.load(path, rgb=trained.pipeline.extractors["rgb"], xyz=trained.pipeline.extractors["xyz"])
     a, b = (d.predict(parts[0].rgb, parts[0].xyz) for d in (trained, loaded))
     assert a.score == b.score
     assert (a.map == b.map).all()
@@ -45,7 +45,7 @@ def test_a_file_with_extractors_needs_nothing_else(trained, parts, make, tmp_pat
         xyz=make["point_mae"](),
     ).fit(parts[:2], epochs=2, pixels_per_image=50)
     calibration = Calibration(0.05, (0.125, 0.25), 0.25, 0.1, {"2d": 0.5, "3d": 1 / 3})
-    detector.calibration = calibration
+    detector.calibrations = {"2d+3d": calibration}
     detector.save(tmp_path / "part.cmad", include_extractors=True)
     loaded = cmad.load(tmp_path / "part.cmad")
     assert loaded.calibration == calibration
@@ -55,18 +55,21 @@ def test_a_file_with_extractors_needs_nothing_else(trained, parts, make, tmp_pat
     )
 
 
-def test_a_file_without_the_scores_as_older_ones_gives_verdicts_but_no_regions(
-    trained, parts, tmp_path
-):
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (1, r"written by an older cmad \(file format 1, this version reads 2\); fit it again"),
+        (3, r"written by a newer cmad \(file format 3, this version reads 2\); update cmad"),
+    ],
+)
+def test_a_file_of_another_format_is_refused_in_one_line(trained, tmp_path, version, message):
     path = tmp_path / "old.cmad"
     trained.save(path)
     header, tensors = model_file.read(path)
-    model_file.write(path, {**header, "threshold": 0.0, "false_reject_rate": 0.05}, tensors)
-    loaded = cmad.load(path, rgb=trained.pipeline.rgb, xyz=trained.pipeline.xyz)
-    assert loaded.calibration == Calibration(0.05, (), 0.0)
-    got = loaded.predict(parts[0].rgb, parts[0].xyz)
-    assert got.rejected is True
-    assert (got.p_value, got.pixel_threshold, got.mask, got.regions) == (None, None, None, ())
+    model_file.write(path, {**header, "format": version}, tensors)
+    with pytest.raises(ValueError, match=rf"old\.cmad: {message}") as error:
+        cmad.load(path)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -82,10 +85,12 @@ def test_a_calibration_that_holds_no_numbers_is_refused(trained, tmp_path, chang
     path = tmp_path / "odd.cmad"
     trained.save(path)
     header, tensors = model_file.read(path)
-    given = {"threshold": 0.5, "false_reject_rate": 0.05, **change}
-    model_file.write(path, {**header, **given}, {**tensors, SCORES: torch.tensor([0.5])})
+    given = {"threshold": 0.5, "false_reject_rate": 0.05, "pixel_threshold": 0.5}
+    given = {"2d+3d": {**given, "map_thresholds": {}, **change}}
+    scores = {SCORES.format("2d+3d"): torch.tensor([0.5])}
+    model_file.write(path, {**header, "calibration": given}, {**tensors, **scores})
     with pytest.raises(ValueError, match=rf"odd\.cmad: {message}"):
-        cmad.load(path, rgb=trained.pipeline.rgb, xyz=trained.pipeline.xyz)
+        cmad.load(path, rgb=trained.pipeline.extractors["rgb"], xyz=trained.pipeline.extractors["xyz"])
 
 
 def test_random_extractors_are_rebuilt_from_their_seed(parts, make, tmp_path):
@@ -105,7 +110,7 @@ def test_the_header_names_configuration_versions_and_hashes(saved, trained):
     assert header["format"] == model_file.FORMAT
     assert header["method"] == "CFM"
     assert header["preset"] == "paper"
-    assert header["rgb"]["sha256"] == trained.pipeline.rgb.fingerprint()
+    assert header["extractors"]["rgb"]["sha256"] == trained.pipeline.extractors["rgb"].fingerprint()
     assert header["versions"]["torch"] == torch.__version__
 
 
@@ -120,7 +125,7 @@ def test_extractors_with_other_weights_are_refused(trained, make, tmp_path):
     path = tmp_path / "part.cmad"
     trained.save(path)
     with pytest.raises(ValueError, match="trained with other rgb weights than those found now"):
-        cmad.load(path, rgb=make["vit"](seed=1), xyz=trained.pipeline.xyz)
+        cmad.load(path, rgb=make["vit"](seed=1), xyz=trained.pipeline.extractors["xyz"])
 
 
 def test_extractors_that_are_not_available_are_named(parts, make, tmp_path):
@@ -131,11 +136,11 @@ def test_extractors_that_are_not_available_are_named(parts, make, tmp_path):
     path = tmp_path / "part.cmad"
     detector.save(path)
     header, tensors = model_file.read(path)
-    header["rgb"]["model"] = "vit_of_tomorrow"
+    header["extractors"]["rgb"]["model"] = "vit_of_tomorrow"
     model_file.write(path, header, tensors)
     said = r"part\.cmad: the rgb extractor .* not available: .*vit_of_tomorrow.* cmad\.load as rgb="
     with pytest.raises(RuntimeError, match=said):
-        cmad.load(path, xyz=detector.pipeline.xyz)
+        cmad.load(path, xyz=detector.pipeline.extractors["xyz"])
 
 
 def test_weights_of_a_file_are_found_from_another_folder(parts, make, tmp_path, monkeypatch):
@@ -198,10 +203,10 @@ def test_a_file_of_a_newer_version_or_another_method_is_refused(saved):
 
 def test_a_file_with_a_tensor_missing_is_refused(saved, trained):
     header, tensors = model_file.read(saved)
-    del tensors["CFM_2Dto3D.input.weight"]
+    del tensors["learnt.CFM_2Dto3D.input.weight"]
     model_file.write(saved, header, tensors)
     with pytest.raises(ValueError, match=r"part\.cmad: .*mapping weights must fit.*Missing key"):
-        cmad.load(saved, rgb=trained.pipeline.rgb, xyz=trained.pipeline.xyz)
+        cmad.load(saved, rgb=trained.pipeline.extractors["rgb"], xyz=trained.pipeline.extractors["xyz"])
 
 
 FULL_DISK = """
@@ -252,7 +257,7 @@ def test_saved_files_have_the_permissions_of_any_new_file(saved, tmp_path):
 
 def test_published_mapping_names_are_taken(trained, untrained, parts):
     detector = untrained()
-    detector.pipeline.xyz.load_statistics(trained.pipeline.xyz.statistics)  # its own extractor
+    detector.pipeline.extractors["xyz"].load_statistics(trained.pipeline.extractors["xyz"].statistics)  # its own extractor
     detector.load_mappings(
         trained.mappings.CFM_2Dto3D.state_dict(), trained.mappings.CFM_3Dto2D.state_dict()
     )
@@ -266,7 +271,7 @@ def test_published_mapping_names_are_taken(trained, untrained, parts):
 
 def test_published_mapping_files_are_read(trained, untrained, parts, tmp_path):
     detector = untrained()
-    detector.pipeline.xyz.load_statistics(trained.pipeline.xyz.statistics)
+    detector.pipeline.extractors["xyz"].load_statistics(trained.pipeline.extractors["xyz"].statistics)
     paths = [tmp_path / f"{name}.pth" for name in ("CFM_2Dto3D_part", "CFM_3Dto2D_part")]
     for path in paths:
         torch.save(getattr(trained.mappings, path.stem[:10]).state_dict(), path)

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, TextIO
 
 import typer
@@ -61,6 +61,13 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> 
     for row in rows:
         drawn.add_row(*row)
     Console(highlight=False, markup=False).print(drawn)
+
+
+def describe(extractors: Mapping[str, str]) -> None:
+    """Print what extracts the features of each modality, and warn of random weights."""
+    for modality, said in extractors.items():
+        typer.echo(f"{modality.upper()}  {said}")
+    note_random(*extractors.values())
 
 
 def note_random(*described: str) -> None:

@@ -41,7 +41,10 @@ Weights = Annotated[
         show_default=False,
     ),
 ]
-Epochs = Annotated[int, typer.Option(help="Passes over the good parts.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option(help="Passes over the good parts.", show_default="the method's, cfm 250"),
+]
 PixelsPerImage = Annotated[
     int | None,
     typer.Option(
@@ -51,7 +54,11 @@ PixelsPerImage = Annotated[
     ),
 ]
 BatchSize = Annotated[
-    int, typer.Option(help="Parts per training step; take more with few pixels of each.")
+    int | None,
+    typer.Option(
+        help="Parts per training step; take more with few pixels of each.",
+        show_default="the method's, cfm 4",
+    ),
 ]
 Precision = Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")]
 Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]

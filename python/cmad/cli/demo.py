@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from cmad import demo as demonstration
-from cmad.cli._common import command, note_random, table
+from cmad.cli._common import command, describe, table
+from cmad.cli._method import DEFAULT, Method
+from cmad.detectors import method_named
 
 
 @command
@@ -15,6 +17,7 @@ def demo(
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.")
     ] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Of the synthetic parts and the training.")] = 0,
+    method: Method = DEFAULT,
 ) -> None:
     """Fit, calibrate and score on synthetic parts; takes a minute or two and no download.
 
@@ -23,13 +26,12 @@ def demo(
     """
     counts = (demonstration.TRAIN, demonstration.CALIBRATE)
     typer.echo(
-        f"CFM on synthetic parts: fit on {counts[0]} good ones, threshold from {counts[1]} other "
+        f"{method_named(method).__name__} on synthetic parts: fit on {counts[0]} good ones, threshold from {counts[1]} other "
         f"good ones, score {demonstration.GOOD} good and {demonstration.DEFECTIVE} defective ones"
     )
-    result = demonstration.run(out, seed)
-    typer.echo(f"2D  {result.extractors[0]}\n3D  {result.extractors[1]}")
+    result = demonstration.run(out, seed, method.lower())
+    describe(result.extractors)
     typer.echo(f"seed of parts and training: {result.seed}")
-    note_random(*result.extractors)
     table(
         "Parts found",
         ("kind of defect", "rejected", "of", "AUROC"),

@@ -1,6 +1,7 @@
 """`cmad evaluate`: tables like the papers', for one or all categories of a data set."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,8 @@ from typing import Annotated
 import typer
 
 from cmad.calibrate import check_parts
-from cmad.cli._common import command, note_random, table
+from cmad.cli._common import command, describe, table
+from cmad.cli._method import DEFAULT, Method, Set, own_options, training, with_defaults
 from cmad.cli._options import (
     BatchSize,
     Cache,
@@ -29,7 +31,7 @@ from cmad.cli._options import (
 )
 from cmad.datasets import DataSet
 from cmad.datasets import open as open_data
-from cmad.detectors import CFM
+from cmad.detectors import Detector, method_named
 from cmad.environment import environment
 from cmad.evaluate import (
     AREAS,
@@ -46,8 +48,6 @@ from cmad.evaluate import evaluate as run_evaluation
 from cmad.report import evaluation as report
 from cmad.version import __version__
 
-METHODS = {"cfm": CFM}
-
 
 @command
 def evaluate(
@@ -60,7 +60,8 @@ def evaluate(
             show_default=False,
         ),
     ],
-    method: Annotated[str, typer.Option(help=f"One of: {', '.join(METHODS)}.")] = "cfm",
+    method: Method = DEFAULT,
+    options: Set = None,
     category: Annotated[
         list[str] | None,
         typer.Option(help="A category to evaluate; may be repeated.", show_default="all"),
@@ -93,9 +94,9 @@ def evaluate(
     image_size: ImageSize = 224,
     rgb_size: RgbSize = None,
     weights: Weights = None,
-    epochs: Epochs = 250,
+    epochs: Epochs = None,
     pixels_per_image: PixelsPerImage = None,
-    batch_size: BatchSize = 4,
+    batch_size: BatchSize = None,
     precision: Precision = "auto",
     seed: Seed = 0,
     cache: Cache = None,
@@ -110,17 +111,14 @@ def evaluate(
     - `cmad evaluate mvtec_3d_anomaly_detection --category bagel --pixels-per-image 500`
     - `cmad evaluate Eyecandies --shots 10 --out ten_shots`
     """
-    if method not in METHODS:
-        raise ValueError(f"--method must be one of {', '.join(METHODS)}, got {method!r}")
+    chosen = method_named(method)
+    how = training(
+        chosen, epochs=epochs, pixels_per_image=pixels_per_image, batch_size=batch_size
+    )
     found = open_data(data)
     categories = _chosen(found, category)
     _check(found, categories, shots, false_reject_rate)
-    training = {
-        "epochs": epochs,
-        "pixels_per_image": pixels_per_image,
-        "batch_size": batch_size,
-    }
-    options: dict[str, object] = {
+    settings: dict[str, object] = {
         "variant": variant,
         "preset": preset,
         "rgb": rgb,
@@ -130,25 +128,26 @@ def evaluate(
         "weights": weights,
         "precision": precision,
         "seed": seed,
+        **own_options(chosen, options),
     }
 
-    def make() -> CFM:
-        return METHODS[method](**options, cache=cache)  # type: ignore[arg-type]
+    def make() -> Detector:
+        return chosen(**settings, cache=cache)  # type: ignore[arg-type]
 
-    described = make()  # also finds wrong options and missing weights before anything is written
-    extractors = described.pipeline.rgb, described.pipeline.xyz
-    names = [extractor.describe() for extractor in extractors]
+    first = make()  # also finds wrong options and missing weights before anything is written
+    names = first.pipeline.describe()
     config = {
         "cmad": __version__,
         "data set": found.kind,
         "method": method,
-        **options,
-        **training,
+        **settings,
+        **asdict(first.options),  # type: ignore[call-overload]
+        **with_defaults(chosen, how),
         "shots": shots,
         "false_reject_rate": false_reject_rate,
         "skip_bad": skip_bad,
-        "extractors": dict(zip(("2D", "3D"), names, strict=True)),
-        "sha256": [extractor.fingerprint() for extractor in extractors],
+        "extractors": {modality.upper(): said for modality, said in names.items()},
+        "sha256": [extractor.fingerprint() for extractor in first.pipeline.extractors.values()],
     }
     if maps is not None:
         writable(maps)
@@ -162,14 +161,13 @@ def evaluate(
             if len(list((maps / name).rglob("*.tiff"))) >= result.good + result.defective
         }
     typer.echo(f"{found.kind} in {data}: {', '.join(categories)}")
-    typer.echo(f"2D  {names[0]}\n3D  {names[1]}")
-    note_random(*names)
+    describe(names)
     if kept:
         typer.echo(f"results kept from before: {', '.join(kept)}")
-    plan = Plan(shots, seed, training, false_reject_rate, skip_bad, maps)
+    plan = Plan(shots, seed, how, false_reject_rate, skip_bad, maps)
     todo = [name for name in categories if name not in kept]
     about = {"data": str(data.resolve()), "cache": cache is not None, **config}
-    page = partial(_write, out, _name(method, variant), found, shots, about)
+    page = partial(_write, out, _name(first), found, shots, about)
     for result in run_evaluation(found, todo, make, plan):
         run.keep(result, prints[result.category])
         kept[result.category] = result, environment()
@@ -205,8 +203,9 @@ def _check(data: DataSet, categories: Sequence[str], shots: int | None, rate: fl
                 raise ValueError(f"{name}: {error}") from error
 
 
-def _name(method: str, variant: str) -> str:
-    return method.upper() + ("" if variant == "full" else f"-{variant[0].upper()}")
+def _name(detector: Detector) -> str:
+    """As the papers' tables name a method: ``CFM-M`` for the medium variant."""
+    return detector.who + ("" if detector.variant == "full" else f"-{detector.variant[0].upper()}")
 
 
 def _write(

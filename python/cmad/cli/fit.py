@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from cmad.calibrate import check_parts
-from cmad.cli._common import command, note_random
+from cmad.cli._common import command, describe
+from cmad.cli._method import DEFAULT, Method, Set, own_options, training
 from cmad.cli._options import (
     BatchSize,
     Cache,
@@ -29,7 +30,7 @@ from cmad.cli._options import (
 )
 from cmad.datasets import Folder, LazySamples, Loader
 from cmad.datasets import open as open_data
-from cmad.detectors import CFM
+from cmad.detectors import method_named
 
 Model = typer.Option("--out", "-o", metavar="MODEL.cmad", help="The model file to write.")
 
@@ -58,6 +59,8 @@ def fit(
             help="The held-out good parts for --false-reject-rate, a folder like DATA.",
         ),
     ] = None,
+    method: Method = DEFAULT,
+    options: Set = None,
     variant: Variant = "full",
     preset: Preset = "paper",
     rgb: RgbExtractorName = "vit_base_patch8_224.dino",
@@ -65,9 +68,9 @@ def fit(
     image_size: ImageSize = 224,
     rgb_size: RgbSize = None,
     weights: Weights = None,
-    epochs: Epochs = 250,
+    epochs: Epochs = None,
     pixels_per_image: PixelsPerImage = None,
-    batch_size: BatchSize = 4,
+    batch_size: BatchSize = None,
     shots: Shots = None,
     precision: Precision = "auto",
     seed: Seed = 0,
@@ -100,7 +103,11 @@ def fit(
     held_out = _held_out(data, category, false_reject_rate, calibrate)
     if held_out is not None and false_reject_rate is not None:
         check_parts(len(held_out), false_reject_rate)  # now, not after hours of training
-    detector = CFM(
+    chosen = method_named(method)
+    how = training(
+        chosen, epochs=epochs, pixels_per_image=pixels_per_image, batch_size=batch_size
+    )
+    detector = chosen(
         variant=variant,
         preset=preset,
         rgb=rgb,
@@ -111,18 +118,17 @@ def fit(
         precision=precision,
         seed=seed,
         cache=cache,
+        **own_options(chosen, options),
     )
-    described = detector.pipeline.rgb.describe(), detector.pipeline.xyz.describe()
-    typer.echo(f"2D  {described[0]}\n3D  {described[1]}")
-    note_random(*described)
+    describe(detector.pipeline.describe())
     begin = perf_counter()
     check = detector.pipeline.frame if skip_bad else None
     parts = Loader(train, skip_bad=skip_bad, check=check)
-    detector.fit(parts, epochs=epochs, pixels_per_image=pixels_per_image, batch_size=batch_size)
-    loss = sum(detector.losses[-1])
+    detector.fit(parts, **how)  # type: ignore[arg-type]
+    loss = f"; last loss {sum(detector.losses[-1]):.4f}" if detector.losses else ""
     typer.echo(
-        f"fitted {len(train) - len(parts.bad)} good parts, {epochs} epochs, "
-        f"in {perf_counter() - begin:.1f} s; last loss {loss:.4f}"
+        f"fitted {detector.who} to {len(train) - len(parts.bad)} good parts "
+        f"in {perf_counter() - begin:.1f} s{loss}"
     )
     detector.save(out, include_extractors)  # whatever a held-out part may do
     if held_out is not None and false_reject_rate is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cmad import model_file
-from cmad.calibrate import SCORES
+from cmad.calibrate import Calibration, from_file
 from cmad.cli._common import command, note_random
 
 
@@ -17,23 +17,21 @@ def info(
 ) -> None:
     """Say what is in a model file, without loading its extractors."""
     header, tensors = model_file.read(model)
-    threshold, rate = header.get("threshold"), header.get("false_reject_rate")
-    said = "none: not calibrated, scores come without a verdict"
-    if isinstance(threshold, float) and isinstance(rate, float):
-        said = f"{threshold:.6g}, for at most {rate:g} of good parts rejected"
-        if SCORES in tensors:
-            said += f", from {len(tensors[SCORES])} good parts"
     parameters = sum(t.numel() for t in tensors.values())
-    extractors = {k: _extractor(header.get(k), tensors, k) for k in ("rgb", "xyz")}
+    configs = header.get("extractors")
+    extractors = {
+        str(name): _extractor(config, tensors, str(name))
+        for name, config in (configs.items() if isinstance(configs, Mapping) else ())
+    }
+    options = _pairs(header.get("options"))
     lines = {
         "method": f"{header.get('method')}, variant {header.get('variant')}, "
-        f"preset {header.get('preset')}",
-        "2D extractor": extractors["rgb"],
-        "3D extractor": extractors["xyz"],
+        f"preset {header.get('preset')}" + (f", {options}" if options else ""),
+        **{f"extractor {name}": said for name, said in extractors.items()},
         "map grid": f"{header.get('image_size')} x {header.get('image_size')} pixels",
         "precision": str(header.get("precision")),
         "seed": str(header.get("seed")),
-        "threshold": said,
+        **_thresholds(from_file(header, tensors)),
         "made with": _pairs(header.get("versions")),
         "file": f"{model}, {model.stat().st_size / 1e6:.1f} MB, {parameters:,} numbers, "
         f"format {header['format']}",
@@ -41,6 +39,17 @@ def info(
     for name, value in lines.items():
         typer.echo(f"{name + ':':<14} {value}")
     note_random(*extractors.values())
+
+
+def _thresholds(calibrations: Mapping[str, Calibration]) -> dict[str, str]:
+    """Describe the calibrations; more than one where the method judges parts of one modality."""
+    if not calibrations:
+        return {"threshold": "none: not calibrated, scores come without a verdict"}
+    return {
+        "threshold" + (f" {way}" if i else ""): f"{c.threshold:.6g}, for at most "
+        f"{c.false_reject_rate:g} of good parts rejected, from {len(c.scores)} good parts"
+        for i, (way, c) in enumerate(calibrations.items())
+    }
 
 
 def _extractor(config: object, tensors: Iterable[str], name: str) -> str:
@@ -54,7 +63,7 @@ def _extractor(config: object, tensors: Iterable[str], name: str) -> str:
         for k, v in config.items()
         if k not in ("kind", "weights", "sha256", "seed", "mean", "std") and v is not None
     }
-    stored = any(t.startswith(f"{name}.") for t in tensors)
+    stored = any(t.startswith(f"extractors.{name}.") for t in tensors)
     parts = [str(config.get("kind")), _pairs(shown), weights.get(source, source)]
     parts += ["stored in the file" if stored else f"sha256 {str(config.get('sha256'))[:12]}"]
     return ", ".join(part for part in parts if part)

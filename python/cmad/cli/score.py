@@ -1,23 +1,23 @@
 """`cmad score`: apply a model to parts; files are written as results come."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, cast
+from typing import Annotated
 
 import numpy as np
 import typer
 
 from cmad.cli._common import EXPECTED, command, complain, note_random, said
 from cmad.cli._results import Result, Results
-from cmad.cli._tally import Tally
+from cmad.cli._truth import show
 from cmad.datasets import Folder, Pairs
 from cmad.datasets.files import LazySamples
-from cmad.detectors import CFM, load, on_input
-from cmad.preprocess import square
+from cmad.detectors import load
+from cmad.evaluate import Tally
 from cmad.progress import bar
-from cmad.types import Prediction, Sample
+from cmad.types import Sample
 from cmad.units import to_metres
 
 
@@ -75,7 +75,7 @@ def score(
     sources = _sources(paths, _camera(intrinsics), depth_unit)
     total = sum(len(samples) for _, samples in sources)
     detector = load(model)
-    tally = Tally(detector.pipeline.preprocessing, detector.threshold)
+    tally = Tally(detector)
     failed = 0
     with Results(out, maps=maps, overlays=overlays) as results, bar("scoring", total) as step:
         for name, sample in _read(sources):
@@ -85,7 +85,9 @@ def score(
                     raise sample
                 result.defect, result.label = sample.defect, sample.label
                 begin = perf_counter()
-                full, grid = _predict(detector, sample, unit)
+                sample = replace(sample, xyz=to_metres(sample.xyz, unit), name="")
+                [grid] = detector.grids([sample])
+                full = detector.decide(grid, sample.xyz)
                 result.seconds = perf_counter() - begin
             except EXPECTED as error:
                 failed += 1
@@ -101,8 +103,8 @@ def score(
             results.add(result)
             step(result.name)
     typer.echo(f"scored {total - failed} of {total} parts, results in {out}")
-    note_random(detector.pipeline.rgb.describe(), detector.pipeline.xyz.describe())
-    tally.show()
+    note_random(*detector.pipeline.describe().values())
+    show(tally)
     if failed:
         raise RuntimeError(f"{failed} of {total} parts could not be scored, see {out}/scores.csv")
 
@@ -145,12 +147,3 @@ def _read(sources: list[tuple[str, LazySamples]]) -> Iterator[tuple[str, Sample 
                 yield f"{prefix}{name}", samples[i]
             except EXPECTED as error:
                 yield f"{prefix}{name}", error
-
-
-def _predict(detector: CFM, sample: Sample, unit: str) -> tuple[Prediction, Prediction]:
-    """Predict once; return it on the input's pixels and on the grid, where metrics are cheap."""
-    xyz = to_metres(sample.xyz, unit)
-    grid = cast(Prediction, detector.predict(sample.rgb, xyz, resolution="grid"))
-    height, width = sample.rgb.shape[:2]
-    window = square(height, width, detector.preset)
-    return on_input(grid, window, xyz, detector.calibration), grid

@@ -1,7 +1,9 @@
 """The detectors: fit on good parts, calibrate, predict."""
 
-from cmad.detectors._outputs import on_input
 from cmad.detectors.cfm import CFM
+from cmad.detectors.detector import Detector
 from cmad.detectors.load import load
+from cmad.detectors.methods import METHODS, method_named
+#from cmad.detectors.patchcore import PatchCore
 
-__all__ = ["CFM", "load", "on_input"]
+__all__ = ["CFM", "METHODS", "Detector", "load", "method_named"]

@@ -1,35 +1,50 @@
 """What every detector does with its inputs: batches, good parts, options, extractors by name."""
 
 import operator
-from collections.abc import Iterable, Iterator, Sequence, Sized
-from typing import cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import fields
+from typing import TypeVar, cast
 
 import torch
 
-from cmad.extractors import FPFH, PointMAE, RgbExtractor, ViT, XyzExtractor
+from cmad.extractors import FPFH, Extractor, PointMAE, RgbExtractor, ViT, XyzExtractor
+from cmad.presets import Grouping
 from cmad.types import Array, Sample
 from cmad.units import to_metres
 
+T = TypeVar("T")
 VARIANTS = {"full": None, "medium": 8, "small": 4, "tiny": 1}
 """Transformer blocks kept in both extractors (CFM, sections 3.4 and 4); None keeps all."""
 
 
 def as_samples(
-    rgb: Array | Sequence[Array], xyz: Array | Sequence[Array], unit: str
+    rgb: Array | Sequence[Array] | None, xyz: Array | Sequence[Array] | None, unit: str
 ) -> tuple[list[Sample], bool]:
     """Turn what `predict` takes into samples; the flag says that it was a single part."""
-    frames = [_frames(rgb), _frames(xyz)]
-    if (frames[0] is None) != (frames[1] is None):
+    given = {"rgb": rgb, "xyz": xyz}
+    frames = {name: _frames(value) for name, value in given.items() if value is not None}
+    if not frames:
+        raise ValueError("predict: needs rgb, xyz or both, got neither")
+    batches = {name: batch for name, batch in frames.items() if batch is not None}
+    if not batches:
+        points = None if xyz is None else to_metres(cast(Array, xyz), unit)
+        return [Sample(cast("Array | None", rgb), points)], True
+    if len(batches) != len(frames):
         raise ValueError("predict: rgb and xyz must both be single frames or both batches")
-    if frames[0] is None or frames[1] is None:
-        return [Sample(cast(Array, rgb), to_metres(cast(Array, xyz), unit))], True
-    if len(frames[0]) != len(frames[1]):
+    counts = {len(batch) for batch in batches.values()}
+    if len(counts) > 1:
         raise ValueError(
             "predict: rgb and xyz must have as many frames, got "
-            f"{len(frames[0])} and {len(frames[1])}"
+            f"{len(batches['rgb'])} and {len(batches['xyz'])}"
         )
-    pairs = enumerate(zip(*frames, strict=True))
-    return [Sample(r, to_metres(x, unit), name=f"frame {i}") for i, (r, x) in pairs], False
+    return [
+        Sample(
+            batches["rgb"][i] if "rgb" in batches else None,
+            to_metres(batches["xyz"][i], unit) if "xyz" in batches else None,
+            name=f"frame {i}",
+        )
+        for i in range(counts.pop())
+    ], False
 
 
 def _frames(value: Array | Sequence[Array]) -> list[Array] | None:
@@ -88,40 +103,62 @@ def named_extractors(
     rgb: str | RgbExtractor,
     xyz: str | XyzExtractor,
     *,
+    modalities: Sequence[str],
     variant: str,
-    official: bool,
+    grouping: Grouping,
     rgb_size: int,
     weights: str | None,
     seed: int,
-) -> tuple[RgbExtractor, XyzExtractor]:
-    """Make the extractors that are given by name; pass objects on."""
-    block = VARIANTS[variant]
-    if block is not None and not (isinstance(rgb, str) and isinstance(xyz, str)):
-        raise ValueError(
-            f"{who}: variant {variant!r} prunes extractors given by name; an extractor object is "
-            "pruned where it is made: ViT(..., block=...), PointMAE(..., blocks=...)"
-        )
-    for name, given, has in (("rgb", rgb, "tokens"), ("xyz", xyz, "points")):
+) -> dict[str, Extractor]:
+    """Make the extractors of these modalities that are given by name; pass objects on."""
+    chosen: dict[str, str | Extractor] = {}
+    for name, given, modality, has in (("rgb", rgb, "2d", "tokens"), ("xyz", xyz, "3d", "points")):
+        if modality not in modalities:
+            continue
+        chosen[name] = given
         if not isinstance(given, str) and not hasattr(given, has):
             raise TypeError(
                 f"{who}: {name} must be a name or an extractor, got {type(given).__name__}; wrap a "
                 "module of timm in cmad.extractors.ViT"
             )
-    if weights is not None and not (isinstance(rgb, str) or isinstance(xyz, str)):
+    block = VARIANTS[variant]
+    by_name = [given for given in chosen.values() if isinstance(given, str)]
+    if block is not None and len(by_name) < len(chosen):
+        raise ValueError(
+            f"{who}: variant {variant!r} prunes extractors given by name; an extractor object is "
+            "pruned where it is made: ViT(..., block=...), PointMAE(..., blocks=...)"
+        )
+    if weights is not None and not by_name:
         raise ValueError(
             f"{who}: weights={weights!r} is for extractors given by name; give it to the objects"
         )
-    if isinstance(rgb, str):
-        rgb = ViT(rgb, block=block, image_size=rgb_size, weights=weights, seed=seed)
-    if isinstance(xyz, str):
-        one_of(who, "xyz", xyz, ("point_mae", "fpfh"))
-        if xyz == "fpfh":
-            return rgb, FPFH()
-        xyz = PointMAE(
-            group_size=128 if official else 32,
-            blocks=block,
-            weights=weights,
-            seed=seed,
-            published=official,
-        )
-    return rgb, xyz
+    made: dict[str, Extractor] = {}
+    for name, given in chosen.items():
+        if not isinstance(given, str):
+            made[name] = given
+        elif name == "rgb":
+            made[name] = ViT(given, block=block, image_size=rgb_size, weights=weights, seed=seed)
+        else:
+            one_of(who, "xyz", given, ("point_mae", "fpfh"))
+            made[name] = FPFH() if given == "fpfh" else _point_mae(grouping, block, weights, seed)
+    return made
+
+
+def _point_mae(grouping: Grouping, blocks: int | None, weights: str | None, seed: int) -> PointMAE:
+    return PointMAE(
+        group_size=grouping.size,
+        blocks=blocks,
+        weights=weights,
+        seed=seed,
+        published=grouping.published,
+    )
+
+
+def options_of(who: str, kind: type[T], given: Mapping[str, object], what: str) -> T:
+    """Make a method's record of options; raise where one of them is not in it."""
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    for name in given:
+        if name not in known:
+            said = f"it has {', '.join(known)}" if known else "it has none"
+            raise TypeError(f"{who}: no {what} {name!r}; {said}")
+    return kind(**given)

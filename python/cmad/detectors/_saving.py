@@ -7,7 +7,7 @@ from typing import cast
 from torch import Tensor
 
 from cmad import extractors, model_file
-from cmad.extractors import RgbExtractor, XyzExtractor
+from cmad.extractors import Extractor, XyzExtractor
 from cmad.pipeline import Pipeline
 from cmad.preprocess import CONSTANTS
 
@@ -23,16 +23,18 @@ def pipeline_to_file(pipeline: Pipeline, include_extractors: bool) -> tuple[Head
         include_extractors: also the frozen extractors' weights.
 
     """
-    rgb, xyz = pipeline.rgb, pipeline.xyz
-    tensors = {f"xyz_statistics.{k}": v for k, v in xyz.statistics.items()}
+    tensors: Tensors = {}
+    for name, xyz in pipeline.of_points.items():
+        tensors |= {f"statistics.{name}.{k}": v for k, v in xyz.statistics.items()}
     if include_extractors:
-        tensors |= {f"rgb.{k}": v for k, v in rgb.state_dict().items()}
-        tensors |= {f"xyz.{k}": v for k, v in xyz.state_dict().items()}
+        for name, extractor in pipeline.extractors.items():
+            tensors |= {f"extractors.{name}.{k}": v for k, v in extractor.state_dict().items()}
     header: Header = {
-        "image_size": pipeline.preprocessing.image_size,
         "preprocessing": CONSTANTS,
-        "rgb": {**rgb.config(), "sha256": rgb.fingerprint()},
-        "xyz": {**xyz.config(), "sha256": xyz.fingerprint()},
+        "extractors": {
+            name: {**extractor.config(), "sha256": extractor.fingerprint()}
+            for name, extractor in pipeline.extractors.items()
+        },
         "versions": model_file.versions(),
     }
     return header, tensors
@@ -41,16 +43,15 @@ def pipeline_to_file(pipeline: Pipeline, include_extractors: bool) -> tuple[Head
 def extractors_from_file(
     header: Mapping[str, object],
     tensors: Mapping[str, Tensor],
-    rgb: RgbExtractor | None,
-    xyz: XyzExtractor | None,
-) -> tuple[RgbExtractor, XyzExtractor]:
+    given: Mapping[str, Extractor | None],
+) -> dict[str, Extractor]:
     """Return the extractors of a saved model, with the statistics of its training.
 
     Args:
         header: of the model file.
         tensors: of the model file.
-        rgb: the 2D extractor passed by the caller; None rebuilds it.
-        xyz: the 3D extractor, likewise; its statistics go into a copy.
+        given: those passed by the caller, by name; others are built again. One that takes
+            statistics is copied first.
 
     Raises:
         RuntimeError: an extractor is not available.
@@ -63,30 +64,32 @@ def extractors_from_file(
             f"the model was trained on parts prepared with {header['preprocessing']}, this "
             f"version prepares them with {CONSTANTS}: train it again"
         )
-    configs = {name: cast(Header, header[name]) for name in ("rgb", "xyz")}
-    found_rgb = cast(RgbExtractor, _restored("rgb", rgb, configs["rgb"], tensors))
-    found_xyz = cast(XyzExtractor, _restored("xyz", xyz, configs["xyz"], tensors))
-    found_xyz.load_statistics(model_file.prefixed(tensors, "xyz_statistics."))
-    return found_rgb, found_xyz
+    found: dict[str, Extractor] = {}
+    for name, config in cast("dict[str, Header]", header["extractors"]).items():
+        found[name] = extractor = _restored(name, given.get(name), config, tensors)
+        if extractors.modality_of(extractor) == "3d":
+            statistics = model_file.prefixed(tensors, f"statistics.{name}.")
+            cast(XyzExtractor, extractor).load_statistics(statistics)
+    return found
 
 
 def _restored(
     name: str,
-    given: RgbExtractor | XyzExtractor | None,
+    given: Extractor | None,
     config: Mapping[str, object],
     tensors: Mapping[str, Tensor],
-) -> RgbExtractor | XyzExtractor:
+) -> Extractor:
     """Return the extractor of a saved model, and check that its weights are those of the training.
 
     Args:
-        name: ``"rgb"`` or ``"xyz"``.
-        given: the extractor passed by the caller; None rebuilds it.
+        name: of the extractor.
+        given: the extractor passed by the caller; None builds it again.
         config: from the model's header, with the hash of its weights.
         tensors: of the model file, with the extractor's own if it was saved along.
 
     """
     if given is None:
-        state = model_file.prefixed(tensors, f"{name}.") or None
+        state = model_file.prefixed(tensors, f"extractors.{name}.") or None
         try:
             plain = {k: v for k, v in config.items() if k != "sha256"}
             given = extractors.from_config(plain, state)

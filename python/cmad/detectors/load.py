@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from cmad import model_file
-from cmad.detectors.cfm import CFM
+from cmad.detectors.detector import Detector
+from cmad.detectors.methods import METHODS
 from cmad.extractors import RgbExtractor, XyzExtractor
 
 
@@ -14,7 +15,7 @@ def load(
     xyz: XyzExtractor | None = None,
     device: str = "auto",
     cache: str | Path | None = None,
-) -> CFM:
+) -> Detector:
     """Load a detector from a `.cmad` file.
 
     Args:
@@ -23,24 +24,26 @@ def load(
             its weights and not saved along.
         xyz: the 3D extractor, likewise.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        cache: folder that features are kept in, see `cmad.CFM`; None keeps nothing.
+        cache: folder that features are kept in, see `cmad.detectors.Detector`; None keeps nothing.
 
     Returns:
         The detector, as it was saved.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a model file, truncated, or an extractor whose weights differ from those it
-            was trained with.
+        ValueError: not a model file, truncated, of an older format, or an extractor whose weights
+            differ from those it was trained with.
         RuntimeError: an extractor it was trained with is not available; says which and what to do.
 
     """
     header, tensors = model_file.read(path)
-    method = header.get("method")
-    if method != "CFM":
-        raise ValueError(f"{path}: made by method {method!r}, which this version does not have")
+    name = header.get("method")
+    method = METHODS.get(str(name).lower())
+    if method is None:
+        raise ValueError(f"{path}: made by method {name!r}, which this version does not have")
+    extractors = {"rgb": rgb, "xyz": xyz}
     try:
-        return CFM.restore(header, tensors, rgb=rgb, xyz=xyz, device=device, cache=cache)
+        return method.restore(header, tensors, extractors=extractors, device=device, cache=cache)
     except (ValueError, RuntimeError) as error:
         raise type(error)(f"{path}: {error}") from error
     except (KeyError, TypeError) as error:

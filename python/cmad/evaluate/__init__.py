@@ -1,16 +1,8 @@
 """Fit a method on the categories of a data set, test it, and keep the results."""
 
-from cmad.evaluate.category import (
-    AREAS,
-    GRID,
-    METRICS,
-    Evaluation,
-    Plan,
-    evaluate,
-    fingerprint,
-    mean,
-)
+from cmad.evaluate.category import Evaluation, Plan, evaluate, fingerprint, mean
 from cmad.evaluate.run import Run, writable, write_whole
+from cmad.evaluate.tally import AREAS, GRID, METRICS, Tally
 
 __all__ = [
     "AREAS",
@@ -19,6 +11,7 @@ __all__ = [
     "Evaluation",
     "Plan",
     "Run",
+    "Tally",
     "evaluate",
     "fingerprint",
     "mean",

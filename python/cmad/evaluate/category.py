@@ -9,23 +9,16 @@ from pathlib import Path
 from time import perf_counter
 from typing import cast
 
-import numpy as np
 import tifffile
 import torch
 
 from cmad.datasets import DataSet, Loader
-from cmad.detectors import CFM
+from cmad.detectors import Detector
 from cmad.environment import forget_peak, peak_memory
-from cmad.metrics import LIMITS, image_auroc, image_average_precision, pool
-from cmad.preprocess import mask_to_grid, square, to_input
+from cmad.evaluate.tally import Tally
+from cmad.preprocess import to_input
 from cmad.progress import bar
-from cmad.types import Prediction, Sample
-
-GRID = 99
-"""Thresholds of the grid that CFM's AUPRO was published with; docs/evaluation.md."""
-AREAS = tuple(f"AUPRO@{100 * limit:g}%" for limit in LIMITS)
-METRICS = ("I-AUROC", "I-AP", "P-AUROC", "P-AP", *AREAS)
-
+from cmad.types import GridMaps, Sample
 
 @dataclass(frozen=True)
 class Plan:
@@ -75,7 +68,7 @@ class Evaluation:
 def evaluate(
     data: DataSet,
     categories: Sequence[str],
-    make: Callable[[], CFM],
+    make: Callable[[], Detector],
     plan: Plan | None = None,
 ) -> Iterator[Evaluation]:
     """Fit and test a detector on one category after the other.
@@ -112,7 +105,7 @@ def fingerprint(data: DataSet, category: str) -> str:
     return hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
 
-def _category(data: DataSet, category: str, detector: CFM, plan: Plan) -> Evaluation:
+def _category(data: DataSet, category: str, detector: Detector, plan: Plan) -> Evaluation:
     forget_peak()
     seconds = {}
     train, test_parts = data.split(category, "train"), data.split(category, "test")
@@ -138,14 +131,13 @@ def _category(data: DataSet, category: str, detector: CFM, plan: Plan) -> Evalua
     test.run(test_parts, plan.skip_bad)
     seconds["test"] = perf_counter() - begin
     begin = perf_counter()
-    metrics, grid = test.metrics()
+    metrics, grid = test.tally.metrics(), test.tally.grid()
     seconds["metrics"] = perf_counter() - begin
-    good = test.labels.count(False)
     return Evaluation(
         category=category,
         train=len(train) - sum(name in train.names for name, _ in bad),
-        good=good,
-        defective=len(test.labels) - good,
+        good=test.tally.good,
+        defective=len(test.tally.kinds) - test.tally.good,
         metrics=metrics,
         grid=grid,
         frames_per_second=1 / statistics.median(test.seconds),
@@ -161,22 +153,21 @@ def _check(samples: Sequence[Sample], skip_bad: bool) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of bad parts, which come again with the test
         labels = set()
-        for sample in Loader(samples, skip_bad=skip_bad, check=_truth_of):
-            labels.add(_truth_of(sample)[0])
+        for sample in Loader(samples, skip_bad=skip_bad, check=_check_truth):
+            labels.add(sample.label)
     for label, what in ((0, "good"), (1, "defective")):
         if label not in labels:
             raise ValueError(f"none of the {len(samples)} test parts is a {what} one to be used")
 
 
-def _truth_of(sample: Sample) -> tuple[int, np.ndarray]:
-    """Return a part's label and mask, which a test needs."""
+def _check_truth(sample: Sample) -> None:
+    """Raise where a part lacks its label or its mask, which a test needs."""
     if sample.label is None or sample.mask is None:
         lacking = "kind of defect" if sample.label is None else "mask"
         raise ValueError(f"{sample.name}: a test part needs a {lacking}")
-    return sample.label, sample.mask
 
 
-def _loader(samples: Sequence[Sample], detector: CFM, plan: Plan) -> Loader:
+def _loader(samples: Sequence[Sample], detector: Detector, plan: Plan) -> Loader:
     check = detector.pipeline.frame if plan.skip_bad else None
     return Loader(samples, skip_bad=plan.skip_bad, check=check)
 
@@ -184,19 +175,15 @@ def _loader(samples: Sequence[Sample], detector: CFM, plan: Plan) -> Loader:
 class _Test:
     """The test parts of a category, scored."""
 
-    def __init__(self, detector: CFM, maps: Path | None) -> None:
+    def __init__(self, detector: Detector, maps: Path | None) -> None:
         self.bad: list[tuple[str, str]] = []
-        self.labels: list[bool] = []
         self.seconds: list[float] = []
+        self.tally = Tally(detector)
         self._detector, self._folder = detector, maps
-        self._scores: list[float] = []
-        self._maps: list[np.ndarray] = []
-        self._roc_maps: list[np.ndarray] = []
-        self._masks: list[np.ndarray] = []
 
     def run(self, samples: Sequence[Sample], skip_bad: bool) -> None:
         """Score the parts, and write their maps."""
-        parts = Loader(samples, skip_bad=skip_bad, check=_truth_of)
+        parts = Loader(samples, skip_bad=skip_bad, check=_check_truth)
         with bar("testing", len(samples)) as step:
             for sample in parts:
                 try:
@@ -208,50 +195,24 @@ class _Test:
                 step()
         self.bad += parts.bad
 
-    def metrics(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Return the metrics by name, and AUPRO on the published grid."""
-        pixels = pool(self._maps, self._masks)
-        # The official preset scales the maps in another way for the ROC (presets.md).
-        same = all(a is b for a, b in zip(self._maps, self._roc_maps, strict=True))
-        roc = pixels if same else pool(self._roc_maps, self._masks)
-        values = (
-            image_auroc(self._scores, self.labels),
-            image_average_precision(self._scores, self.labels),
-            roc.auroc(),
-            roc.average_precision(),
-            *pixels.aupro(),
-        )
-        grid = pixels.aupro(thresholds=GRID)
-        return dict(zip(METRICS, values, strict=True)), dict(zip(AREAS, grid, strict=True))
-
     def verdicts(self) -> dict[str, float]:
         """Count wrong verdicts, where there is a threshold."""
-        if (threshold := self._detector.threshold) is None:
+        wrong, threshold = self.tally.wrong(), self._detector.threshold
+        if wrong is None or threshold is None:
             return {}
-        rejected, defective = np.array(self._scores) > threshold, np.array(self.labels)
-        return {
-            "threshold": threshold,
-            "false_rejects": float((rejected & ~defective).sum()),
-            "missed": float((~rejected & defective).sum()),
-        }
+        return {"threshold": threshold, "false_rejects": wrong[0], "missed": wrong[1]}
 
     def _add(self, sample: Sample) -> None:
-        label, mask = _truth_of(sample)
         begin = perf_counter()
-        options = {"resolution": "grid"}
-        result = cast(Prediction, self._detector.predict(sample.rgb, sample.xyz, **options))
+        grid = cast(
+            GridMaps, self._detector.predict(sample.rgb, sample.xyz, resolution="grid")
+        )
         self.seconds.append(perf_counter() - begin)
-        self.labels.append(label == 1)
-        self._scores.append(result.score)
-        self._maps.append(result.map)
-        self._roc_maps.append(result.maps.get("pixel_auroc", result.map))
-        self._masks.append(mask_to_grid(mask, self._detector.pipeline.preprocessing))
+        self.tally.add(sample, grid)
         if self._folder is not None:
-            height, width = mask.shape
-            window = square(height, width, self._detector.preset)
             path = self._folder / "test" / str(sample.defect) / f"{_number(sample)}.tiff"
             path.parent.mkdir(parents=True, exist_ok=True)
-            full = to_input(torch.from_numpy(result.map)[None], window)[0].numpy()
+            full = to_input(torch.from_numpy(grid.map)[None], grid.window)[0].numpy()
             tifffile.imwrite(path, full)
 
 

@@ -1,6 +1,6 @@
 """Frozen extractors: an image to tokens, a point cloud to features of its centres."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -31,6 +31,9 @@ class Extractor(Protocol):
     def describe(self) -> str:
         """Say in one line what the extractor is and where its weights come from."""
 
+    def to(self, device: torch.device | str) -> "Extractor":
+        """Move the weights to a device; return the extractor."""
+
 
 class RgbExtractor(Extractor, Protocol):
     """Turns images into tokens."""
@@ -56,6 +59,9 @@ class XyzExtractor(Extractor, Protocol):
     def points(self, xyz: Tensor) -> Points:
         """Turn (N, 3) float32, metres, into features and interpolation weights."""
 
+    def batch(self, clouds: Sequence[Tensor]) -> list[Points]:
+        """Do the same for clouds of several sizes, in one call."""
+
     @property
     def takes_statistics(self) -> bool:
         """Whether ``fit`` estimates anything."""
@@ -75,6 +81,11 @@ class XyzExtractor(Extractor, Protocol):
 
     def to(self, device: torch.device | str) -> "XyzExtractor":
         """Move the weights to a device; return the extractor."""
+
+
+def modality_of(extractor: Extractor) -> str:
+    """Return what an extractor looks at: ``"2d"``, an image, or ``"3d"``, points."""
+    return "2d" if hasattr(extractor, "tokens") else "3d"
 
 
 _KINDS: dict[str, type[ViT] | type[PointMAE] | type[FPFH]] = {
@@ -107,4 +118,13 @@ def from_config(
     return kind.from_config(config, state)
 
 
-__all__ = ["FPFH", "PointMAE", "RgbExtractor", "ViT", "XyzExtractor", "from_config"]
+__all__ = [
+    "FPFH",
+    "Extractor",
+    "PointMAE",
+    "RgbExtractor",
+    "ViT",
+    "XyzExtractor",
+    "from_config",
+    "modality_of",
+]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any, cast
@@ -74,6 +74,10 @@ class FPFH:
         if self._mean is None:
             raise RuntimeError("FPFH: the mean and deviation are not known: call fit first")
         return self._standardised(self.histograms(xyz))
+
+    def batch(self, clouds: Sequence[Tensor]) -> list[Points]:
+        """Compute what ``points`` does for clouds of several sizes."""
+        return [self.points(xyz) for xyz in clouds]
 
     def histograms(self, xyz: Tensor) -> Tensor:
         """Compute the features before standardisation, on the CPU whatever the device.

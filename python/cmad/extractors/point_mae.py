@@ -1,7 +1,7 @@
 """The 3D extractor of the papers: Point-MAE, a frozen transformer over groups of points."""
 
 import warnings as python_warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -120,11 +120,43 @@ class PointMAE:
             Features (G, D) of the centres; for each point the three nearest centres and weights.
 
         """
-        index, centre = self._centres(xyz)
+        return self.batch([xyz])[0]
+
+    def batch(self, clouds: Sequence[Tensor]) -> list[Points]:
+        """Compute what ``points`` does for clouds of several sizes, in one call.
+
+        Clouds that have equally many groups go through the network together.
+
+        Args:
+            clouds: each (N, 3) float32, metres, finite, N at least 1.
+
+        Returns:
+            What ``points`` gives for each.
+
+        """
+        found: list[Points | None] = [None] * len(clouds)
+        sizes = [self._sizes(xyz) for xyz in clouds]
+        for groups, size in dict.fromkeys(sizes):
+            chosen = [i for i, own in enumerate(sizes) if own == (groups, size)]
+            together = [clouds[i] for i in chosen]
+            made = zip(chosen, self._of_one_size(together, groups, size), strict=True)
+            for i, points in made:
+                found[i] = points
+        return cast("list[Points]", found)
+
+    def _of_one_size(self, clouds: Sequence[Tensor], groups: int, size: int) -> list[Points]:
+        grouped, centre, xyz, ptr = self._grouped(clouds, groups, size)
         with torch.no_grad():
-            features = self.network(xyz[index] - centre[:, None], centre, self._batch)
-        neighbour, weight = ops.three_nn(xyz, _whole(xyz), centre, _whole(centre), check=False)
-        return Points(features.float(), neighbour, weight)
+            features = self.network(grouped, centre, self._batch)
+        each = torch.arange(len(clouds) + 1, device=xyz.device) * groups
+        neighbour, weight = ops.three_nn(xyz, ptr, centre.flatten(0, 1), each, check=False)
+        lengths = [len(cloud) for cloud in clouds]
+        return [
+            Points(*one)
+            for one in zip(
+                features.float(), neighbour.split(lengths), weight.split(lengths), strict=True
+            )
+        ]
 
     @property
     def takes_statistics(self) -> bool:
@@ -149,8 +181,7 @@ class PointMAE:
 
         def groups() -> Iterator[Tensor]:
             for xyz in clouds:
-                index, centre = self._centres(xyz)
-                yield xyz[index] - centre[:, None]
+                yield self._grouped([xyz], *self._sizes(xyz))[0][0]
 
         with torch.no_grad():
             moments = self.network.encoder.moments(groups)
@@ -230,8 +261,8 @@ class PointMAE:
             f"{self.dim} wide, {self._source}"
         )
 
-    def _centres(self, xyz: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the points of each group (G, K) as indices and the centres (G, 3)."""
+    def _sizes(self, xyz: Tensor) -> tuple[int, int]:
+        """Check a cloud; return how many groups of how many points it gets."""
         n = expect("PointMAE", xyz=(xyz, "N 3", torch.float32))["N"]
         if n == 0:
             raise ValueError("PointMAE: xyz must have at least one point, got (0, 3)")
@@ -244,15 +275,31 @@ class PointMAE:
                 f"{self._group_size}: using {groups} groups of {size}",
                 stacklevel=3,
             )
+        return groups, size
+
+    def _grouped(
+        self, clouds: Sequence[Tensor], groups: int, size: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Find the groups of clouds that have equally many.
+
+        Returns:
+            The groups' points around their centres (B, G, K, 3), the centres (B, G, 3), and the
+            clouds one after another (N, 3) with where each begins (B + 1,).
+
+        """
+        xyz = torch.cat(list(clouds))
+        begin = [0]
+        for cloud in clouds:
+            begin.append(begin[-1] + len(cloud))
+        ptr = torch.tensor(begin, device=xyz.device)
         ties, skip = ("published", 1e-3) if self._published else ("lowest", None)
-        ptr = _whole(xyz)
-        centre = xyz[ops.fps(xyz, ptr, groups, ties=ties, skip=skip, check=False)[0]]
-        return ops.group(xyz, ptr, centre, _whole(centre), size, check=False), centre
-
-
-def _whole(xyz: Tensor) -> Tensor:
-    """Return where one cloud begins and ends, as point ops take it."""
-    return torch.tensor([0, len(xyz)], device=xyz.device)
+        offset = ptr[:-1, None]
+        picked = ops.fps(xyz, ptr, groups, ties=ties, skip=skip, check=False) + offset
+        centre = xyz[picked]
+        each = torch.arange(len(clouds) + 1, device=xyz.device) * groups
+        index = ops.group(xyz, ptr, centre.flatten(0, 1), each, size, check=False)
+        index = index.unflatten(0, (len(clouds), groups)) + offset[..., None]
+        return xyz[index] - centre[:, :, None], centre, xyz, ptr
 
 
 def _is_statistic(name: str) -> bool:

@@ -25,15 +25,18 @@ class Network(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, groups: Tensor, centre: Tensor, batch: bool = False) -> Tensor:
-        """Turn groups (G, K, 3) around centres (G, 3) into features (G, D)."""
-        x: Tensor = self.encoder(groups, batch)[None]
+        """Turn groups (B, G, K, 3) around centres (B, G, 3) into features (B, G, D).
+
+        ``batch`` normalises each cloud's groups by their own statistics.
+        """
+        x = torch.stack([self.encoder(cloud, batch) for cloud in groups])
         position = self.pos_embed(centre)
         features = []
         for i, block in enumerate(cast("nn.ModuleList", self.blocks["blocks"]), start=1):
             x = block(x + position)  # the position is added before every block
             if i in self.taps:
                 features.append(self.norm(x))
-        return torch.cat(features, -1)[0]
+        return torch.cat(features, -1)
 
 
 class Block(nn.Module):

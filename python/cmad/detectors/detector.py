@@ -1,0 +1,494 @@
+"""The shell: everything of a detector that is not its method."""
+
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Literal, cast, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from cmad import model_file, rasters
+from cmad.cache import Cache
+from cmad.calibrate import Calibration, check_parts, from_file, to_file
+from cmad.detectors._extraction import extract
+from cmad.detectors._inputs import (
+    VARIANTS,
+    as_samples,
+    device_of,
+    good_only,
+    named_extractors,
+    one_of,
+    options_of,
+    parts_of,
+    whole,
+)
+from cmad.detectors._outputs import on_input, peaks
+from cmad.detectors._saving import extractors_from_file, pipeline_to_file
+from cmad.extractors import Extractor, RgbExtractor, XyzExtractor
+from cmad.pipeline import Pipeline
+from cmad.preprocess import Preprocessing
+from cmad.presets import PRESETS, Preset
+from cmad.progress import bar
+from cmad.store import FeatureStore
+from cmad.types import Array, Features, GridMaps, Prediction, Sample
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+BATCH = 8
+"""Parts of a batch that go through the extractors in one call; bounds the memory."""
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Of a method without options of its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """What a method learns from good parts."""
+
+    tensors: Mapping[str, Tensor]
+    """Everything that its verdicts rest on, as it goes into a model file."""
+    losses: Sequence[tuple[float, ...]] = field(default_factory=list)
+    """Of each training step, by modality; empty for a method that does not descend."""
+
+
+class Detector(ABC):
+    """A detector of anomalies: learns from good parts, judges others.
+
+    Args:
+        variant: ``"full"``, ``"medium"``, ``"small"`` or ``"tiny"``: extractors pruned after block
+            12, 8, 4 or 1 (CFM, section 3.4). For extractors given by name.
+        preset: ``"paper"`` follows the papers' text, ``"official"`` the published code;
+            docs/decisions/presets.md lists the differences.
+        rgb: name of a timm ViT, or a 2D extractor such as `cmad.extractors.ViT`.
+        xyz: ``"point_mae"``, ``"fpfh"``, or a 3D extractor such as `cmad.extractors.PointMAE`.
+        image_size: S, pixels along each side of the grid that maps are computed on.
+        rgb_size: R, pixels along each side of the images that a 2D extractor given by name takes;
+            None takes S.
+        weights: None loads pretrained weights (`CMAD_WEIGHTS`, else downloaded once); ``"random"``
+            draws seeded ones, for tests and timing. For extractors given by name.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        precision: of the 2D extractor and the method's networks, ``"fp32"``, ``"fp16"`` or
+            ``"bf16"``. ``"auto"`` is fp32 arithmetic with training features kept in half precision.
+        seed: of everything random: initial weights, order, draws, random extractor weights, the
+            background plane.
+        cache: folder that prepared frames and features of every part are kept in, also those of
+            `predict`, to be read where the same part comes again: some 10 MB a part, never evicted
+            (`cmad.cache.Cache`). None keeps nothing. Not saved with the model.
+        options: the method's own, see its class.
+
+    Raises:
+        ValueError: an option is out of range.
+        TypeError: the method has no such option, or an extractor is none.
+        RuntimeError: weights, an extra, or a device that are not available.
+
+    """
+
+    Options: ClassVar[type] = NoOptions
+    """Frozen dataclass of the method's own options; a model file keeps them."""
+    Training: ClassVar[type] = NoOptions
+    """Frozen dataclass of the method's arguments of `fit`."""
+
+    why_all: ClassVar[str] = "it looks at all of them"
+    """Ends the message to whoever gives a part without what the method needs."""
+
+    def __init_subclass__(cls) -> None:
+        """Show the method's options in the class's signature, so that help() names them."""
+        super().__init_subclass__()
+        shared = list(inspect.signature(Detector.__init__).parameters.values())[1:-1]
+        own = [
+            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default)
+            for f in fields(cls.Options)
+        ]
+        cls.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
+
+    def __init__(
+        self,
+        variant: str = "full",
+        preset: str = "paper",
+        rgb: str | RgbExtractor = "vit_base_patch8_224.dino",
+        xyz: str | XyzExtractor = "point_mae",
+        image_size: int = 224,
+        rgb_size: int | None = None,
+        weights: str | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        seed: int = 0,
+        cache: str | Path | None = None,
+        **options: object,
+    ) -> None:
+        """Make an untrained detector; the arguments are described with the class."""
+        who = self.who
+        one_of(who, "variant", variant, VARIANTS)
+        one_of(who, "preset", preset, PRESETS)
+        one_of(who, "precision", precision, ("auto", *PRECISIONS))
+        one_of(who, "weights", weights, (None, "random"))
+        seed = whole(who, "seed", seed, 0)
+        image_size = whole(who, "image_size", image_size, 1)
+        rgb_size = image_size if rgb_size is None else whole(who, "rgb_size", rgb_size, 1)
+        self.variant, self.preset, self.precision, self.seed = variant, preset, precision, seed
+        self.choices: Preset = PRESETS[preset]
+        """Of the preset, stage by stage."""
+        self.options = options_of(who, self.Options, options, "option")
+        """The method's own."""
+        self.device = device_of(who, device)
+        extractors = named_extractors(
+            who,
+            rgb,
+            xyz,
+            modalities=self.modalities,
+            variant=variant,
+            grouping=self.choices.grouping,
+            rgb_size=rgb_size,
+            weights=weights,
+            seed=seed,
+        )
+        sizes = [e.image_size for e in extractors.values() if hasattr(e, "image_size")]
+        self.pipeline = Pipeline(
+            extractors,
+            Preprocessing(image_size, *(sizes or [rgb_size]), self.choices.preparation, seed),
+            PRECISIONS.get(precision, torch.float32),
+            None if cache is None else Cache(cache),
+        )
+        self.losses: list[tuple[float, ...]] = []
+        """Of each training step, by modality; empty for a method that does not descend."""
+        self.calibrations: dict[str, Calibration] = {}
+        """By the modalities that a part is judged by, such as ``"2d+3d"``: thresholds and scores
+        of good parts; empty before `calibrate`."""
+
+    # What a method states.
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the method looks at and makes maps of, of ``"2d"`` and ``"3d"``."""
+        return ("2d", "3d")
+
+    @property
+    def fallbacks(self) -> tuple[tuple[str, ...], ...]:
+        """Modalities that suffice to judge a part where the others are missing; see `predict`."""
+        return ()
+
+    @abstractmethod
+    def learn(self, store: FeatureStore, training: object, progress: bool) -> Learnt:
+        """Learn from the features of good parts; the detector itself stays as it is.
+
+        Args:
+            store: one or more frames.
+            training: an instance of ``Training``.
+            progress: show progress bars when on a terminal.
+
+        """
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what was learnt, by name; empty before."""
+
+    @abstractmethod
+    def take(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `learn` gave, now or in a model file.
+
+        Raises:
+            ValueError: it does not fit the extractors' features.
+
+        """
+
+    @abstractmethod
+    def maps(self, features: Features) -> GridMaps:
+        """Judge one part by its features, of `modalities` or one of `fallbacks`."""
+
+    # What is the same for all.
+
+    @property
+    def who(self) -> str:
+        """The method's name, as in messages and model files."""
+        return type(self).__name__
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Thresholds and scores for parts of which all modalities are seen; None before."""
+        return self.calibrations.get(_way(self.modalities))
+
+    @property
+    def threshold(self) -> float | None:
+        """The score above which a part is rejected; None before `calibrate`."""
+        return None if self.calibration is None else self.calibration.threshold
+
+    @property
+    def false_reject_rate(self) -> float | None:
+        """The rate that the threshold was asked for; None before `calibrate`."""
+        return None if self.calibration is None else self.calibration.false_reject_rate
+
+    def fit(
+        self,
+        samples: Iterable[Sample],
+        progress: bool = True,
+        *,
+        memory_limit: int = 4 << 30,
+        **training: object,
+    ) -> Self:
+        """Learn from good parts. Where it fails the detector stays as it was.
+
+        The frozen extractors run once per part; whatever the method does with their features works
+        on kept ones (docs/training.md has the figures).
+
+        Args:
+            samples: good parts; iterated once.
+            progress: show progress bars when on a terminal.
+            memory_limit: bytes of features kept in memory; the rest goes to a temporary folder.
+            training: the method's own arguments, see its class.
+
+        Returns:
+            The detector itself; a calibration is forgotten.
+
+        Raises:
+            ValueError: no samples, a defective one, or one that cannot be prepared (named).
+            TypeError: the method has no such argument.
+
+        """
+        asked = options_of(f"{self.who}.fit", self.Training, training, "argument")
+        dtype = torch.float32 if self.precision == "fp32" else torch.float16
+        with FeatureStore(dtype, memory_limit) as store:
+            checked = self._complete(good_only(samples, "fit"))
+            pipeline = extract(self.pipeline, checked, store, parts_of(samples), progress)
+            if len(store) == 0:
+                raise ValueError("fit: the training set is empty; at least one good part is needed")
+            learnt = self.learn(store, asked, progress)
+        self.pipeline, self.losses = pipeline, list(learnt.losses)
+        self._accept(learnt.tensors)
+        return self
+
+    def calibrate(
+        self, samples: Iterable[Sample], false_reject_rate: float = 0.01, progress: bool = True
+    ) -> float:
+        """Set the thresholds from good parts that were not trained on.
+
+        At most the asked share of further good parts is rejected, and at most that share gets any
+        pixel marked, if they are exchangeable with these: made and seen in the same way. The share
+        is that over many calibrations; docs/calibration.md says what one of them gives. A method
+        that can judge a part with a modality missing gets thresholds for that, too.
+
+        Args:
+            samples: good parts, with all modalities that the method looks at.
+            false_reject_rate: in (0, 1); a rate of 1 / N needs at least N - 1 parts.
+            progress: show a progress bar when on a terminal.
+
+        Returns:
+            The threshold of the score; it and all others are kept as ``detector.calibrations``.
+
+        Raises:
+            ValueError: a defective part, a rate out of range, or too few parts for the rate.
+
+        """
+        self._trained()
+        count = parts_of(samples)
+        if count is not None:  # before the work, not after it
+            check_parts(count, false_reject_rate)
+        ways = (self.modalities, *self.fallbacks)
+        seen: dict[str, list[tuple[float, float, dict[str, float]]]] = {_way(w): [] for w in ways}
+        with bar("calibrating", count, show=progress) as step:
+            for sample in self._complete(good_only(samples, "calibrate")):
+                features = self.pipeline.extract([sample])[0]
+                for way in ways:
+                    grid = self._grid(rasters.only(features, way))
+                    seen[_way(way)].append((grid.score, *peaks(grid)))
+                step()
+        self.calibrations = {
+            way: Calibration.of(false_reject_rate, *zip(*of_parts, strict=True))
+            for way, of_parts in seen.items()
+        }
+        return self.calibrations[_way(self.modalities)].threshold
+
+    @overload
+    def predict(
+        self,
+        rgb: Array | Sequence[Array] | None,
+        xyz: Array | Sequence[Array] | None,
+        *,
+        unit: str = "m",
+        resolution: Literal["input"] = "input",
+    ) -> Prediction | list[Prediction]: ...
+
+    @overload
+    def predict(
+        self,
+        rgb: Array | Sequence[Array] | None,
+        xyz: Array | Sequence[Array] | None,
+        *,
+        unit: str = "m",
+        resolution: Literal["grid"],
+    ) -> GridMaps | list[GridMaps]: ...
+
+    def predict(
+        self,
+        rgb: Array | Sequence[Array] | None,
+        xyz: Array | Sequence[Array] | None,
+        *,
+        unit: str = "m",
+        resolution: str = "input",
+    ) -> Prediction | list[Prediction] | GridMaps | list[GridMaps]:
+        """Judge one part, or a batch of them.
+
+        Args:
+            rgb: (H, W, 3) uint8, or float in [0, 1]; for a batch (B, H, W, 3) or a list. None for
+                parts without an image, where the method can do without.
+            xyz: (H, W, 3) float in ``unit``; for a batch (B, H, W, 3) or a list. A pixel without
+                a 3D point has a coordinate that is not finite, or zeros. None likewise.
+            unit: of ``xyz``, ``"m"`` or ``"mm"``.
+            resolution: ``"input"`` for predictions, on the input's own pixels; ``"grid"`` for the
+                maps on the (S, S) grid they are computed on, without verdict, mask and regions.
+
+        Returns:
+            One prediction, or a list for a batch, or the same of grid maps.
+
+        Raises:
+            RuntimeError: not trained.
+            ValueError: the method needs what is None; the score is not finite.
+            TypeError, ValueError: see `cmad.preprocess.checked` and `cmad.preprocess.prepare`.
+
+        """
+        one_of(self.who, "resolution", resolution, ("input", "grid"))
+        samples, single = as_samples(rgb, xyz, unit)
+        grids = self.grids(samples)
+        if resolution == "grid":
+            return grids[0] if single else grids
+        predictions = [self.decide(g, s.xyz) for g, s in zip(grids, samples, strict=True)]
+        return predictions[0] if single else predictions
+
+    def grids(self, samples: Sequence[Sample]) -> list[GridMaps]:
+        """Judge parts on the method's own grid, without a verdict.
+
+        Args:
+            samples: ``xyz`` in metres.
+
+        Raises:
+            RuntimeError, ValueError, TypeError: see `predict`.
+
+        """
+        self._trained()
+        found: list[GridMaps] = []
+        for begin in range(0, len(samples), BATCH):
+            some = samples[begin : begin + BATCH]
+            for sample in some:
+                self._check_modalities(sample)
+            found += [self._grid(features) for features in self.pipeline.extract(some)]
+        return found
+
+    def decide(self, grid: GridMaps, xyz: Array | None) -> Prediction:
+        """Bring a part's grid maps to its own pixels, decide, and find the regions.
+
+        Args:
+            grid: from `grids`.
+            xyz: (H, W, 3) float, metres, of the same part; None where it has no points.
+
+        """
+        return on_input(grid, xyz, self.calibrations.get(_way(grid.modalities)))
+
+    def save(self, path: str | Path, include_extractors: bool = False) -> None:
+        """Save the detector as a `.cmad` file.
+
+        Args:
+            path: of the file.
+            include_extractors: store the frozen extractors' weights too; otherwise they are named
+                with a hash and looked up when loading.
+
+        Raises:
+            RuntimeError: not trained.
+            OSError: the file cannot be written; an existing one stays as it was.
+
+        """
+        self._trained()
+        learnt = {f"learnt.{name}": tensor for name, tensor in self.tensors().items()}
+        header, tensors = pipeline_to_file(self.pipeline, include_extractors)
+        calibrated, scores = to_file(self.calibrations)
+        header |= {
+            "method": self.who,
+            "options": asdict(self.options),  # type: ignore[call-overload]
+            "variant": self.variant,
+            "preset": self.preset,
+            "image_size": self.pipeline.preprocessing.image_size,
+            "precision": self.precision,
+            "seed": self.seed,
+            **calibrated,
+        }
+        model_file.write(path, header, {**tensors, **learnt, **scores})
+
+    @classmethod
+    def restore(
+        cls,
+        header: Mapping[str, object],
+        tensors: Mapping[str, Tensor],
+        *,
+        extractors: Mapping[str, Extractor | None],
+        device: str = "auto",
+        cache: str | Path | None = None,
+    ) -> Self:
+        """Rebuild a detector from the contents of a `.cmad` file; `cmad.load` is the way in."""
+        found = extractors_from_file(header, tensors, extractors)
+        self = cls(
+            preset=str(header["preset"]),
+            image_size=cast(int, header["image_size"]),
+            device=device,
+            precision=str(header["precision"]),
+            seed=cast(int, header["seed"]),
+            cache=cache,
+            **found,  # type: ignore[arg-type]
+            **cast("dict[str, Any]", header["options"]),
+        )
+        self.variant = str(header["variant"])
+        self._accept(model_file.prefixed(tensors, "learnt."))
+        self.calibrations = from_file(header, tensors)
+        return self
+
+    def _accept(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what was learnt; a calibration of something else is forgotten."""
+        self.take(tensors)
+        self.calibrations = {}
+
+    def _grid(self, features: Features) -> GridMaps:
+        grid = self.maps(features)
+        if not (math.isfinite(grid.score) and np.isfinite(grid.map).all()):
+            named = f"{grid.name}: " if grid.name else ""
+            raise ValueError(f"{named}{self.who} gives no finite score: no verdict")
+        return grid
+
+    def _check_modalities(self, sample: Sample) -> None:
+        given = {"2d": sample.rgb, "3d": sample.xyz}
+        has = tuple(m for m in self.modalities if given[m] is not None)
+        if has not in (self.modalities, *self.fallbacks):
+            named = f"{sample.name}: " if sample.name else ""
+            needed = " and ".join({"2d": "rgb", "3d": "xyz"}[m] for m in self.modalities)
+            lacking = ", ".join(
+                f"{word}=None"
+                for m, word in (("2d", "rgb"), ("3d", "xyz"))
+                if m in self.modalities and given[m] is None
+            )
+            raise ValueError(f"{named}{self.who} needs {needed}: {self.why_all}; got {lacking}")
+
+    def _complete(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """Pass samples on; raise at one that lacks a modality that the method looks at."""
+        for sample in samples:
+            if (sample.rgb is None and "2d" in self.modalities) or (
+                sample.xyz is None and "3d" in self.modalities
+            ):
+                raise ValueError(
+                    f"{sample.name or 'a sample'}: good parts must have all that {self.who} looks "
+                    "at, rgb or xyz is None"
+                )
+            yield sample
+
+    def _trained(self) -> None:
+        if not self.tensors():
+            raise RuntimeError(
+                f"{self.who}: not trained yet; call fit, or load a model with cmad.load"
+            )
+
+
+def _way(modalities: Sequence[str]) -> str:
+    """The name of a set of modalities, as in model files."""
+    return "+".join(modalities)

@@ -1,0 +1,16 @@
+"""The one table of methods."""
+
+from cmad.detectors.cfm import CFM
+from cmad.detectors.detector import Detector
+#from cmad.detectors.patchcore import PatchCore
+
+METHODS: dict[str, type[Detector]] = {"cfm": CFM}
+"""By the name that the command line takes; the first is its default."""
+
+
+def method_named(name: str) -> type[Detector]:
+    """Return a method by its name in `METHODS`, in any case; raise where there is none."""
+    try:
+        return METHODS[name.lower()]
+    except KeyError:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}") from None

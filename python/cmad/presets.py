@@ -1,0 +1,53 @@
+"""The presets: what the papers' text and the published code do differently, in one place.
+
+Each stage has a record of its choices; nothing else asks for a preset's name. The table with the
+sources is docs/decisions/presets.md.
+"""
+
+from dataclasses import dataclass
+
+from cmad.maps import Scaling
+from cmad.preprocess import Choices
+from cmad.rasters import Smoothing
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How Point-MAE, given by name, groups points."""
+
+    size: int = 32
+    """Points per group (CFM, section 4)."""
+    published: bool = False
+    """Whether centres are chosen as by the published CUDA kernel (`cmad.ops.fps`)."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A choice for every stage; the defaults are those of the papers' text."""
+
+    preparation: Choices = Choices()
+    grouping: Grouping = Grouping()
+    smoothing: Smoothing = Smoothing()
+    scaling: Scaling = Scaling()
+    grid_thresholds: bool = False
+    """Whether AUPRO is quoted with the published grid of thresholds, or with every one."""
+
+
+PRESETS = {
+    "paper": Preset(),
+    "official": Preset(
+        preparation=Choices(
+            any_zero_is_missing=True,
+            plane_samples=50,
+            plane_support=0.004,
+            corners_twice=True,
+            noise_votes=True,
+            multiple=100,
+            upper_left=True,
+        ),
+        grouping=Grouping(size=128, published=True),
+        smoothing=Smoothing(padding=0, rim=True, zero_sum_is_missing=True),
+        scaling=Scaling(by_mean=True, eight_bits=True),
+        grid_thresholds=True,
+    ),
+}
