@@ -165,7 +165,7 @@ def pixel_weights(points: Points, valid: Tensor, preset: str) -> PixelWeights:
         reached = functional.max_pool2d(valid[None].float(), 7, stride=1, padding=3)[0] > 0
     pixel = reached.flatten().nonzero()[:, 0]
     start, index, weight = ops.pixel_weights(
-        points.neighbour, points.weight, point, first, tap, pixel
+        points.neighbour, points.weight, point, first, tap, pixel, centres=len(points.features)
     )
     filled = start.diff() > 0
     return PixelWeights(
