@@ -119,12 +119,12 @@ def brute_fps(xyz, k):
 
 def sparse_product(a):
     """Make pixel weights by SciPy: smoothing matrix by interpolation matrix."""
-    side, taps = a["tap"].shape
-    row = np.repeat(np.arange(side), taps)
+    side, taps = len(a["point"]), a["tap"].shape[1]
+    row = np.repeat(np.arange(len(a["tap"])), taps)
     column = (a["first"][:, None] + np.arange(taps)).ravel()
     inside = (column >= 0) & (column < side)
     entries = (a["tap"].ravel()[inside].astype(np.float64), (row[inside], column[inside]))
-    line = sparse.csr_matrix(entries, (side, side))
+    line = sparse.csr_matrix(entries, (len(a["tap"]), side))
     seen = np.flatnonzero(a["point"].ravel() >= 0)
     n, near = a["neighbour"].shape
     weights = a["neighbour_weight"].astype(np.float64).ravel()

@@ -6,52 +6,77 @@
 #include "core/parallel.h"
 
 namespace cmad {
+namespace {
+
+/// Calls `f(m, w)` for each entry of an output pixel: a centre and its weight, which is not 0.
+template <class F>
+void each_entry(const PixelWeights& p, std::int64_t pixel, F&& f) {
+  const std::int64_t top = p.first[pixel / p.R], left = p.first[pixel % p.R];
+  const float* rows = p.tap + pixel / p.R * p.T;
+  const float* columns = p.tap + pixel % p.R * p.T;
+  const std::int64_t i0 = std::max<std::int64_t>(0, -top), i1 = std::min(p.T, p.S - top);
+  const std::int64_t j0 = std::max<std::int64_t>(0, -left), j1 = std::min(p.T, p.S - left);
+  for (std::int64_t i = i0; i < i1; ++i) {
+    const std::int64_t row = (top + i) * p.S + left;
+    for (std::int64_t j = j0; j < j1; ++j) {
+      const double tap = double(rows[i]) * double(columns[j]);
+      const std::int64_t point = p.point[row + j];
+      if (point < 0 || tap == 0) continue;
+      const std::int64_t* m = p.neighbour + point * p.J;
+      const float* w = p.neighbour_weight + point * p.J;
+      for (std::int64_t k = 0; k < p.J; ++k)
+        if (w[k] != 0) f(m[k], tap * double(w[k]));  // three float32: no underflow in float64
+    }
+  }
+}
+
+/// Output pixels for a thread: as many as read some 8192 pixels of the frame.
+std::int64_t grain(const PixelWeights& p) {
+  return 8192 / std::max<std::int64_t>(1, p.T * p.T) + 1;
+}
+
+}  // namespace
 
 template <>
-void pixel_weights<Cpu>(const PixelWeights& p, void* stream) {
-  const std::int64_t room = p.T * p.T * p.J;
-  parallel_for(p.P, 512, stream, [&](std::int64_t begin, std::int64_t end) {
-    struct Entry {
-      std::int64_t centre;
-      double weight;
-    };
-    std::vector<Entry> entries;  // of one pixel, by centre; mean 5 to 7, so a search is a scan
+void pixel_weights_start<Cpu>(const PixelWeights& p, std::int64_t* start, void* stream) {
+  start[0] = 0;
+  parallel_for(p.P, grain(p), stream, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<std::int64_t> last(p.M, -1);  // output pixel that had an entry of the centre
     for (std::int64_t o = begin; o < end; ++o) {
-      const std::int64_t row = p.pixel[o] / p.S, column = p.pixel[o] % p.S;
-      entries.clear();
-      for (std::int64_t i = 0; i < p.T; ++i) {
-        const std::int64_t r = p.first[row] + i;
-        if (r < 0 || r >= p.S) continue;
-        for (std::int64_t j = 0; j < p.T; ++j) {
-          const std::int64_t c = p.first[column] + j;
-          if (c < 0 || c >= p.S || p.point[r * p.S + c] < 0) continue;
-          const double w = double(p.tap[row * p.T + i]) * double(p.tap[column * p.T + j]);
-          const std::int64_t n = p.point[r * p.S + c];
-          for (std::int64_t k = n * p.J; k < (n + 1) * p.J; ++k) {
-            const double added = w * double(p.neighbour_weight[k]);
-            if (added == 0) continue;
-            auto at = entries.begin();
-            while (at != entries.end() && at->centre < p.neighbour[k]) ++at;
-            if (at != entries.end() && at->centre == p.neighbour[k])
-              at->weight += added;
-            else
-              entries.insert(at, {p.neighbour[k], added});
-          }
-        }
-      }
-      for (std::size_t e = 0; e < entries.size(); ++e) {
-        p.index[o * room + std::int64_t(e)] = std::int32_t(entries[e].centre);
-        p.weight[o * room + std::int64_t(e)] = float(entries[e].weight);
-      }
-      p.start[o + 1] = std::int64_t(entries.size());
+      std::int64_t count = 0;
+      each_entry(p, p.pixel[o], [&](std::int64_t m, double) {
+        count += last[m] != o;
+        last[m] = o;
+      });
+      start[o + 1] = count;
     }
   });
-  p.start[0] = 0;
-  for (std::int64_t o = 0; o < p.P; ++o) {  // close the gaps; writes never pass reads
-    std::copy_n(p.index + o * room, p.start[o + 1], p.index + p.start[o]);
-    std::copy_n(p.weight + o * room, p.start[o + 1], p.weight + p.start[o]);
-    p.start[o + 1] += p.start[o];
-  }
+  for (std::int64_t o = 0; o < p.P; ++o) start[o + 1] += start[o];
+}
+
+template <>
+void pixel_weights<Cpu>(const PixelWeights& p, const std::int64_t* start, std::int32_t* index,
+                        float* weight, void* stream) {
+  parallel_for(p.P, grain(p), stream, [&](std::int64_t begin, std::int64_t end) {
+    struct Sum {
+      double weight = 0;
+      std::int64_t pixel = -1;  // output pixel it is of
+    };
+    std::vector<Sum> sum(p.M);
+    for (std::int64_t o = begin; o < end; ++o) {
+      std::int32_t* last = index + start[o];
+      each_entry(p, p.pixel[o], [&](std::int64_t m, double added) {
+        if (sum[m].pixel != o) {
+          sum[m] = {0, o};
+          *last++ = std::int32_t(m);
+        }
+        sum[m].weight += added;
+      });
+      std::sort(index + start[o], last);
+      for (std::int64_t e = start[o]; e < start[o + 1]; ++e)
+        weight[e] = float(sum[index[e]].weight);
+    }
+  });
 }
 
 }  // namespace cmad

@@ -136,7 +136,14 @@ def point_weights(
     point[valid] = torch.arange(len(points.neighbour), device=valid.device)
     taps = smoothing_taps(len(valid), raster, valid.device)
     start, index, weight = ops.pixel_weights(
-        points.neighbour, points.weight, point, taps.first, taps.tap, cell, check=False
+        points.neighbour,
+        points.weight,
+        point,
+        taps.first,
+        taps.tap,
+        cell,
+        centres=len(points.features),
+        check=False,
     )
     return PixelWeights(start, index, weight)
 

@@ -20,6 +20,7 @@ def test_official_footprint_is_average_then_adaptive_pooling(each_fixture):
             first,
             tap,
             torch.arange(size * size),
+            centres=size * size,
         )
         rows = ops.interpolate(x.flatten(1).T.contiguous(), start, index, weight)
         want = torch.from_numpy(arrays[f"y{size}"][0]).flatten(1).T

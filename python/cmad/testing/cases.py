@@ -141,12 +141,20 @@ def _sparse(
 
 
 def _spread(
-    name: str, side: int, taps: int | None, seen: float | int, every: int = 1, timed: bool = False
+    name: str,
+    side: int,
+    taps: int | None,
+    seen: float | int,
+    raster: int | None = None,
+    every: int = 1,
+    timed: bool = False,
 ) -> Case:
     """Make a case of points at a share of the pixels, or of a surface of so many points.
 
-    `taps` None is the published footprint, else so many random ones at random places.
+    `taps` None is the published footprint, else so many random ones at random places; `raster` None
+    is the frame's own.
     """
+    out = raster or side
 
     def make(rng: Generator) -> Inputs:
         whole = isinstance(seen, int)
@@ -156,17 +164,18 @@ def _spread(
         near = np.minimum(cell[:, None] + corner, 31) @ np.array([32, 1])
         weight = rng.random((n, 3)) * (rng.random((n, 3)) < 0.9)
         if taps is None:
-            first, tap = footprint(side)
+            first, tap = footprint(side, out)
         else:
-            first = rng.integers(-taps, side, side)
-            tap = rng.standard_normal((side, taps)).astype(np.float32)
+            first = rng.integers(-taps, side, out)
+            tap = rng.standard_normal((out, taps)).astype(np.float32)
         return {
             "neighbour": near.astype(np.int64),
             "neighbour_weight": weight.astype(np.float32),
             "point": np.where(mask, mask.cumsum().reshape(mask.shape) - 1, -1),
             "first": first,
             "tap": tap,
-            "pixel": np.arange(0, side * side, every)[::-1].copy(),
+            "pixel": np.arange(0, out * out, every)[::-1].copy(),
+            "centres": 1024,
         }
 
     return Case("pixel_weights", name, make, atol=5e-7, timed=timed)  # sums up to about 5
@@ -277,7 +286,13 @@ CASES = [
     _spread("all_points", 9, 3, 1.0),
     _spread("footprint_beyond_the_edge", 8, 7, 0.5),
     _spread("some_pixels", 30, 4, 0.4, every=7),
+    _spread("published_patches", 26, None, 0.6, raster=4),
+    _spread("published_patches_that_do_not_divide", 23, None, 0.6, raster=5),
+    _spread("one_patch", 12, 12, 0.6, raster=1),
+    _spread("raster_finer_than_the_frame", 7, 3, 0.6, raster=12),
+    _spread("all_centres_in_a_pixel", 60, 60, 1.0, raster=2),
     *[_spread(f"surface_{n}", 224, None, n, timed=True) for n in SIZES],
+    *[_spread(f"surface_50000_on_{r}", 224, None, 50_000, r, timed=True) for r in (28, 56)],
     _plane("noisy", lambda rng: sheet(rng, 501, 5e-4, 100), threshold=0.004, tries=200),
     _plane("fifty_samples", lambda rng: sheet(rng, 400, 5e-4, 4), threshold=0.005, samples=50),
     _plane("three_points", lambda rng: sheet(rng, 3, 0, 0), threshold=0.004),

@@ -75,12 +75,12 @@ def starts(sizes: list[int]) -> npt.NDArray[np.int64]:
     return np.cumsum([0, *sizes])
 
 
-def footprint(side: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Return `first` and `tap` of the published smoothing, 3×3 means pooled back to their size."""
-    at = np.arange(side)
-    first, end = at * (side - 2) // side, -(-(at + 1) * (side - 2) // side)
-    tap = np.zeros((side, 4), np.float32)
-    for cell in (0, 1):
+def footprint(side: int, raster: int) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Return `first` and `tap` of the published smoothing, 3×3 means pooled onto a raster."""
+    at = np.arange(raster)
+    first, end = at * (side - 2) // raster, -(-(at + 1) * (side - 2) // raster)
+    tap = np.zeros((raster, (end - first).max() + 2), np.float32)
+    for cell in range((end - first).max()):
         tap[:, cell : cell + 3] += np.where(first + cell < end, 1 / 3 / (end - first), 0)[:, None]
     return first, tap
 

@@ -63,7 +63,14 @@ def interpolate(feature: Floats, start: Ints, index: Ints32, weight: Floats) -> 
 
 
 def pixel_weights(
-    neighbour: Ints, neighbour_weight: Floats, point: Ints, first: Ints, tap: Floats, pixel: Ints
+    neighbour: Ints,
+    neighbour_weight: Floats,
+    point: Ints,
+    first: Ints,
+    tap: Floats,
+    pixel: Ints,
+    *,
+    centres: int,
 ) -> tuple[Ints, Ints32, Floats]:
     """Spread the weights of each seen point's centres over the pixels that read it."""
     start, index, weight = [0], list[int](), list[float]()
@@ -71,7 +78,7 @@ def pixel_weights(
         row: dict[int, float] = {}
         for i, j in np.ndindex(tap.shape[1], tap.shape[1]):
             y, x = first[r] + i, first[c] + j
-            n = point[y, x] if 0 <= y < len(tap) and 0 <= x < len(tap) else -1
+            n = point[y, x] if 0 <= y < len(point) and 0 <= x < len(point) else -1
             for m, w in zip(neighbour[n], neighbour_weight[n], strict=True) if n >= 0 else ():
                 if product := float(tap[r, i]) * float(tap[c, j]) * float(w):
                     row[int(m)] = row.get(int(m), 0.0) + product
