@@ -143,15 +143,11 @@ def test_a_calibration_has_a_threshold_for_scores_pixels_and_each_map():
 
 def test_what_is_saved_comes_back():
     made = Calibration.of(0.3, [0.1, 1 / 3, 0.2], [0.1] * 3, [{"2d": 0.1}] * 3)
-    header, tensors = to_file(made)
-    assert from_file(header, tensors) == made
-    header, tensors = to_file(None)
-    assert from_file(header, tensors) is None
+    other = Calibration.of(0.5, [0.4, 0.2], [0.3] * 2, [{"3d": 0.7}] * 2)
+    for kept in ({"2d+3d": made, "3d": other}, {}):
+        header, tensors = to_file(kept)
+        assert from_file(header, tensors) == kept
     assert tensors == {}
-
-
-def test_without_scores_there_is_no_p_value():
-    assert Calibration(0.05, (), 1.0).p_value(2.0) is None
 
 
 def test_the_table_of_the_documentation_is_right():

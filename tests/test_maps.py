@@ -1,10 +1,9 @@
-"""Maps and footprints, by hand."""
+"""Maps and scores, by hand."""
 
 import pytest
 import torch
 
-from cmad.maps import fuse, official_map, on_grid, paper_map
-from cmad.pipeline import smoothing_taps
+from cmad.maps import Scaling, enlarged, fuse, official_map, on_grid, paper_map, smoothed
 
 
 def test_values_land_on_their_pixels():
@@ -34,18 +33,18 @@ def test_official_scaling_by_hand():
     assert none == 0
 
 
-def test_paper_footprint_is_three_equal_taps_around_the_pixel():
-    first, tap = smoothing_taps(5, "paper")
-    assert first.tolist() == [-1, 0, 1, 2, 3]
-    assert torch.equal(tap, torch.full((5, 3), 1 / 3))
+def test_a_map_of_256_levels_is_rounded_down_and_blurred():
+    map_ = torch.zeros(30, 30)
+    map_[15, 15] = 2.0
+    map_[3, 3] = 2.0 / 255 * 0.9  # below the first level
+    got = smoothed(map_, Scaling(eight_bits=True))
+    assert got[15, 15] < 2.0
+    assert not got[:4, :4].any()
+    levels = got / 2.0 * 255
+    torch.testing.assert_close(levels, levels.round(), atol=1e-4, rtol=0)
+    assert not smoothed(torch.zeros(5, 5), Scaling(eight_bits=True)).any()
 
 
-def test_official_footprint_at_224_has_the_published_rows():
-    """Row 0 takes pixels 0 to 2; rows 1 to 110 i-1 to i+2 as (1, 2, 2, 1) / 6; then i-2 to i+1."""
-    first, tap = smoothing_taps(224, "official")
-    assert tap.sum(1) == pytest.approx(torch.ones(224), abs=1e-6)
-    assert (first[0], tap[0].tolist()) == (0, pytest.approx([1 / 3, 1 / 3, 1 / 3, 0]))
-    for row, begin in ((1, 0), (110, 109), (113, 111), (222, 220)):
-        assert int(first[row]) == begin
-        assert tap[row].tolist() == pytest.approx([1 / 6, 2 / 6, 2 / 6, 1 / 6])
-    assert (int(first[111]), int(first[112]), int(first[223])) == (110, 111, 221)
+def test_cells_are_enlarged_bilinearly_around_their_centres():
+    got = enlarged(torch.tensor([[0.0, 4.0]]).repeat(2, 1), 4)
+    assert got.tolist() == [[0, 1, 3, 4]] * 4

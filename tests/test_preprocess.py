@@ -7,6 +7,7 @@ import torch
 import cmad
 from cmad import ops
 from cmad.preprocess import (
+    Choices,
     Preprocessing,
     checked,
     mask_to_grid,
@@ -15,10 +16,10 @@ from cmad.preprocess import (
     square,
     to_input,
 )
+from cmad.presets import PRESETS
 from cmad.types import Sample
 from cmad.units import to_metres
 
-PRESETS = ("paper", "official")
 
 
 def scene(h=60, w=60, block=(20, 40, 15, 45), height=0.02):
@@ -37,7 +38,7 @@ def scene(h=60, w=60, block=(20, 40, 15, 45), height=0.02):
 def test_only_the_block_on_the_plane_is_kept():
     sample = scene()
     for preset in PRESETS:
-        frame = prepare(sample, Preprocessing(60, 60, preset), keep=None)
+        frame = prepare(sample, Preprocessing(60, 60, PRESETS[preset].preparation), keep=None)
         valid = frame.valid.numpy()
         want = np.zeros((60, 60), bool)
         want[20:40, 15:45] = True
@@ -76,7 +77,7 @@ def test_border_points_on_a_line_are_no_background(kept, preset):
     xyz = torch.zeros(60, 60, 3)
     xyz[kept] = torch.from_numpy(scene(height=0).xyz)[kept]
     valid = (xyz != 0).any(-1)
-    assert torch.equal(part_pixels(xyz, valid, Preprocessing(60, 60, preset)), valid)
+    assert torch.equal(part_pixels(xyz, valid, Preprocessing(60, 60, PRESETS[preset].preparation)), valid)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -84,7 +85,7 @@ def test_a_flat_part_at_the_edge_is_not_taken_for_the_background(preset):
     xyz = torch.zeros(60, 60, 3)
     xyz[30:, 20:40] = torch.from_numpy(scene(height=0).xyz)[30:, 20:40]
     valid = (xyz != 0).any(-1)
-    assert torch.equal(part_pixels(xyz, valid, Preprocessing(60, 60, preset)), valid)
+    assert torch.equal(part_pixels(xyz, valid, Preprocessing(60, 60, PRESETS[preset].preparation)), valid)
 
 
 def test_a_part_seen_by_a_coarse_camera_is_kept_whole():
@@ -137,7 +138,7 @@ def test_rgb_and_xyz_stay_registered_for_every_aspect(size, preset):
     sample = scene(h, w, block)
     keep = torch.zeros(h, w, dtype=torch.bool)
     keep[block[0] : block[1], block[2] : block[3]] = True
-    frame = prepare(sample, Preprocessing(100, 100, preset), keep=keep)
+    frame = prepare(sample, Preprocessing(100, 100, PRESETS[preset].preparation), keep=keep)
     bright = frame.rgb[0] > 130
     wrong = bright ^ frame.valid
     # Nearest sampling against a bicubic edge: at most a rim of one pixel differs.
@@ -154,18 +155,18 @@ def test_maps_come_back_to_the_inputs_own_pixels(size):
     mask = np.zeros(size, bool)
     mask[block[0] : block[1], block[2] : block[3]] = True
     for preset in PRESETS:
-        how = Preprocessing(200, 200, preset)
+        how = Preprocessing(200, 200, PRESETS[preset].preparation)
         grid = torch.from_numpy(mask_to_grid(mask, how)).float()
-        back = to_input(grid[None], square(h, w, preset))[0]
+        back = to_input(grid[None], square(h, w, how.choices))[0]
         assert back.shape == size
         assert ((back > 0.5).numpy() ^ mask).mean() < 0.02
 
 
 def test_a_square_is_centred_and_official_rounds_up_to_hundreds():
-    assert square(60, 100, "paper").__dict__ == {
+    assert square(60, 100, Choices()).__dict__ == {
         "side": 100, "top": 20, "left": 0, "height": 60, "width": 100
     }  # fmt: skip
-    window = square(224, 224, "official")
+    window = square(224, 224, PRESETS["official"].preparation)
     assert (window.side, window.top, window.left) == (300, 38, 38)
 
 
@@ -188,7 +189,7 @@ def test_a_point_with_one_zero_coordinate_is_valid_except_in_official():
     keep = torch.ones(60, 60, dtype=torch.bool)
     damaged = Sample(sample.rgb, xyz)
     assert prepare(damaged, Preprocessing(60, 60), keep=keep).valid.all()
-    official = prepare(damaged, Preprocessing(100, 100, "official"), keep=keep).valid  # pads by 20
+    official = prepare(damaged, Preprocessing(100, 100, PRESETS["official"].preparation), keep=keep).valid  # pads by 20
     assert not official[45, 40]
     assert official.sum() == 60 * 60 - 1
 

@@ -50,7 +50,7 @@ def test_the_position_is_added_before_every_block(network, groups):
     x, position = network.encoder(groups)[None], network.pos_embed(centre)
     for block in network.blocks["blocks"]:
         x = block(x + position)
-    torch.testing.assert_close(network(groups, centre), network.norm(x)[0])
+    torch.testing.assert_close(network(groups[None], centre[None]), network.norm(x))
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,11 @@ def test_the_published_choice_of_centres_skips_points_at_the_origin(small_point_
     xyz = torch.cat([xyz[~inside], xyz[inside]])
     published, paper = small_point_mae(published=True), small_point_mae()
     assert inside.any()
-    assert published._centres(xyz)[1].norm(dim=-1).min() > 0.0316
-    assert paper._centres(xyz)[1].norm(dim=-1).min() < 0.0316
+    nearest = [
+        extractor._grouped([xyz], *extractor._sizes(xyz))[1].norm(dim=-1).min()
+        for extractor in (published, paper)
+    ]
+    assert nearest[0] > 0.0316 > nearest[1]
 
 
 def test_a_small_cloud_falls_back_to_fewer_groups_with_a_warning(small_point_mae, cloud):
@@ -124,6 +127,23 @@ def test_a_small_cloud_falls_back_to_fewer_groups_with_a_warning(small_point_mae
         assert extractor.points(cloud(1)).weight.tolist() == [[1, 0, 0]]
 
 
+@pytest.mark.parametrize("batchnorm", ["eval", "batch"])
+def test_clouds_of_several_sizes_in_one_call_give_what_each_gives_alone(
+    small_point_mae, cloud, batchnorm
+):
+    extractor = small_point_mae(batchnorm=batchnorm)
+    clouds = [cloud(n, seed=n) for n in (400, 39, 5, 120, 7)]  # two are too small for 32 groups
+    calls = []
+    extractor.network.register_forward_hook(lambda _, inputs, out: calls.append(out.shape[0]))
+    with pytest.warns(UserWarning, match="too few"):
+        together = extractor.batch(clouds)
+        assert calls == [3, 1, 1]  # those with equally many groups at once
+        for xyz, got in zip(clouds, together, strict=True):
+            want = extractor.points(xyz)
+            assert all(torch.equal(a, vars(want)[name]) for name, a in vars(got).items())
+    assert extractor.batch([]) == []
+
+
 def test_fit_estimates_the_exact_statistics_of_the_clouds(small_point_mae, cloud):
     extractor, clouds = small_point_mae(), [cloud(seed=s) for s in range(3)]
     assert extractor.takes_statistics
@@ -131,8 +151,7 @@ def test_fit_estimates_the_exact_statistics_of_the_clouds(small_point_mae, cloud
     assert extractor.fingerprint() == small_point_mae().fingerprint()
     every = []
     for xyz in clouds:
-        index, centre = extractor._centres(xyz)
-        every.append(xyz[index] - centre[:, None])
+        every.append(extractor._grouped([xyz], *extractor._sizes(xyz))[0][0])
     every = torch.cat(every)
     # All groups of all clouds as one batch: its own statistics are those of fit.
     encoder = extractor.network.encoder

@@ -13,7 +13,7 @@ import torch.nn.functional as functional
 import cmad
 from cmad import maps, ops
 from cmad.nn import cosine_losses
-from cmad.pipeline import rgb_rows, xyz_rows
+from cmad.rasters import foreground, rows
 from cmad.types import Frame, Window
 
 RELATIVE = 1e-5
@@ -41,9 +41,10 @@ class Stages:
             valid=(xyz != 0).all(-1),
             window=Window(size, 0, 0, size, size),
         )
-        self.features = self.detector.features(self.frame)
+        [self.features] = self.detector.pipeline.features([self.frame])
+        self.cell = foreground(self.features, self.detector.raster)
         self.row_of = torch.full((size * size,), -1)
-        self.row_of[self.features.weights.pixel] = torch.arange(len(self.features.weights.pixel))
+        self.row_of[self.cell] = torch.arange(len(self.cell))
         self.load_mappings(detweights)
 
     def load_mappings(self, detweights):
@@ -68,8 +69,7 @@ class Stages:
 
     def at(self, pixels):
         """Rows of pixels, which must be foreground."""
-        rows = self.row_of[torch.from_numpy(pixels.astype(np.int64))]
-        return rows
+        return self.row_of[torch.from_numpy(pixels.astype(np.int64))]
 
 
 _CACHE = {}
@@ -97,23 +97,24 @@ def test_foreground_is_the_published_mask(stages):
 
 def test_pixel_features_are_the_published_ones(stages):
     for s in stages:
-        rows = s.at(s.arrays["pix"])
-        inside = (rows >= 0).numpy()
+        at = s.at(s.arrays["pix"])
+        inside = (at >= 0).numpy()
         assert inside.sum() > 20
-        close(rgb_rows(s.features, rows[inside]), s.arrays["rgb_patch"][inside], what=s.path.stem)
+        every_row = rows(s.features, s.detector.raster)
+        close(every_row["2d"][at[inside]], s.arrays["rgb_patch"][inside], what=s.path.stem)
         # Against the float64 interpolation: in float32 the published one is off by 1e-3 (C12).
         stored = s.arrays["xyz_patch_f64"]
-        every = len(rows) // len(stored)
+        every = len(at) // len(stored)
         there = inside[::every]
-        close(xyz_rows(s.features, rows[::every][there]), stored[there], what=s.path.stem)
+        close(every_row["3d"][at[::every][there]], stored[there], what=s.path.stem)
         beside = s.arrays["xyz_patch"][~inside]
         assert not beside.any()
 
 
 def test_mapped_features_are_the_published_ones(stages):
     for s in stages:
-        rows = s.at(s.arrays["pix"])
-        inside = (rows >= 0).numpy()
+        at = s.at(s.arrays["pix"])
+        inside = (at >= 0).numpy()
         e_2d = torch.from_numpy(s.arrays["rgb_patch"][inside])
         e_3d = torch.from_numpy(s.arrays["xyz_patch"][inside])
         with torch.inference_mode():
@@ -139,7 +140,8 @@ def test_maps_and_scores_are_the_published_ones(stages):
 
 def test_losses_and_gradients_are_the_published_ones(stages):
     for s in stages:
-        e_2d, e_3d = rgb_rows(s.features), xyz_rows(s.features)
+        e = rows(s.features, s.detector.raster)
+        e_2d, e_3d = e["2d"], e["3d"]
         mappings = s.detector.mappings
         mappings.zero_grad()
         loss_2d, loss_3d = cosine_losses(*mappings(e_2d, e_3d), e_2d, e_3d)

@@ -48,16 +48,17 @@ def test_training_and_inference_are_the_published_ones(each_fixture, synth, detw
         with FeatureStore(torch.float32) as store:
             for split, sample, keep in samples:
                 if split == "train":
-                    store.append(detector.features(prepare(sample, how, keep=keep)))
-            first = store[0]
-            mappings = cmad.nn.Mappings(first.tokens.shape[-1], first.centres.shape[-1], 0)
+                    frame = prepare(sample, how, keep=keep)
+                    store.append(detector.pipeline.features([frame])[0])
+            dims = detector.pipeline.dims()
+            mappings = cmad.nn.Mappings(dims["2d"], dims["3d"], 0)
             for name in ("CFM_2Dto3D", "CFM_3Dto2D"):
                 detweights.fill(getattr(mappings, name), int(arrays["wseed"]), name + ".")
             steps = len(arrays["loss_2Dto3D"])
             losses = train(
                 mappings,
                 store,
-                detector._used_rows,
+                detector.raster,
                 epochs=steps * 2 // len(store),
                 pixels_per_image=None,
                 batch_size=2,

@@ -1,30 +1,57 @@
 """Smoothing of features and maps, and scores, against the published ones (semantics C3 to C11)."""
 
 import numpy as np
+import pytest
 import torch
 
 from cmad import ops
-from cmad.maps import official_map
-from cmad.pipeline import smoothing_taps
+from cmad.maps import Scaling, official_map, smoothed
+from cmad.presets import PRESETS
+from cmad.rasters import Raster, rows
+from cmad.types import Features, Points, Window
 
 
-def test_official_footprint_is_average_then_adaptive_pooling(each_fixture):
+@pytest.mark.parametrize("cells", [224, 56, 28])
+def test_3d_rows_on_a_raster_are_the_published_pooling(each_fixture, cells):
     for _, arrays in each_fixture("pool*.npz"):
         x = torch.from_numpy(arrays["x"][0])
         size = x.shape[-1]
-        first, tap = smoothing_taps(size, "official")
-        start, index, weight = ops.pixel_weights(
-            torch.arange(size * size)[:, None],
-            torch.ones(size * size, 1),
-            torch.arange(size * size).view(size, size),
-            first,
-            tap,
-            torch.arange(size * size),
-            centres=size * size,
-        )
-        rows = ops.interpolate(x.flatten(1).T.contiguous(), start, index, weight)
-        want = torch.from_numpy(arrays[f"y{size}"][0]).flatten(1).T
-        torch.testing.assert_close(rows, want, rtol=1e-5, atol=1e-6)
+        own = torch.arange(size * size)[:, None]
+        points = Points(x.flatten(1).T.contiguous(), own, torch.ones(size * size, 1))
+        valid = torch.ones(size, size, dtype=torch.bool)
+        features = Features({}, {"xyz": points}, valid, size, Window(size, 0, 0, size, size))
+        raster = Raster(cells, PRESETS["official"].smoothing)
+        got = rows(features, raster, torch.arange(cells * cells))["3d"]
+        want = torch.from_numpy(arrays[f"y{cells}"][0]).flatten(1).T
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("raster", "key"),
+    [
+        (Raster(224), "z28_bilinear224"),
+        (Raster(56, nearest=True), "z28_nearest56"),
+        (Raster(56, nearest=True), "z28_adaptive56"),
+    ],
+)
+def test_2d_rows_on_a_raster_are_the_published_ones(each_fixture, raster, key):
+    for _, arrays in each_fixture("pool*.npz"):
+        tokens = torch.from_numpy(arrays["z28"][0]).permute(1, 2, 0).contiguous()
+        features = Features({"rgb": tokens}, {}, None, 224, Window(224, 0, 0, 224, 224))
+        want = torch.from_numpy(arrays[key][0]).flatten(1).T
+        torch.testing.assert_close(rows(features, raster)["2d"], want, rtol=1e-5, atol=1e-5)
+
+
+def test_maps_of_banks_are_blurred_as_published(each_fixture):
+    for _, arrays in each_fixture("smoothing*.npz"):
+        for given, blurred in (
+            ("map_in", "pil_blur"),
+            ("pil_blur_impulse_in", "pil_blur_impulse"),
+            ("s56_up224", "s56_up224_blur"),
+        ):
+            got = smoothed(torch.from_numpy(arrays[given]), Scaling(eight_bits=True))
+            want = torch.from_numpy(arrays[blurred])
+            torch.testing.assert_close(got, want, rtol=0, atol=1e-6, msg=given)
 
 
 def test_box_cascade_and_scores_are_the_published_ones(each_fixture):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cmad.preprocess import Preprocessing, checked, mask_to_grid, part_pixels, prepare, square
+from cmad.presets import PRESETS
 from cmad.types import Sample
 
 DEFECTS = (None, "hole", "bump", "stain", "both")
@@ -27,7 +28,7 @@ def test_the_part_is_the_published_one_beside_pixels_near_the_threshold(
             sample = synth.generate(int(arrays["seed"]), h, w, str(arrays[f"{size}_defect"]))
             assert synth.sha(sample["xyz"]) == str(arrays[f"{size}_xyz_sha256"]), path
             _, xyz = checked(Sample(sample["rgb"], sample["xyz"]))
-            keep = part_pixels(xyz, (xyz != 0).all(-1), Preprocessing(preset=preset)).numpy()
+            keep = part_pixels(xyz, (xyz != 0).all(-1), Preprocessing(choices=PRESETS[preset].preparation)).numpy()
 
             side, wide = arrays[f"{size}_padded_hw"]
             top, left = arrays[f"{size}_pad_topleft"]
@@ -37,7 +38,7 @@ def test_the_part_is_the_published_one_beside_pixels_near_the_threshold(
             assert after.sum() > 1000
             assert not ((keep != after) & (near == 0)).any()
 
-            window = square(h, w, "official")
+            window = square(h, w, PRESETS["official"].preparation)
             assert (window.side, window.top, window.left) == (max(side, wide), top, left)
 
 
@@ -53,7 +54,7 @@ def test_rgb_and_masks_are_resized_as_published(each_fixture, synth):
             for preset in ("paper", "official"):
                 frame = prepare(
                     Sample(sample["rgb"], sample["xyz"]),
-                    Preprocessing(grid, grid, preset),
+                    Preprocessing(grid, grid, PRESETS[preset].preparation),
                     keep=torch.ones(h, w, dtype=torch.bool),
                 )
                 got = frame.rgb.permute(1, 2, 0).numpy()
@@ -72,7 +73,7 @@ def test_official_xyz_takes_the_published_rows(each_fixture):
             xyz = np.broadcast_to(column[:, None, None], (n, n, 3)).copy()
             frame = prepare(
                 Sample(np.zeros((n, n, 3), np.uint8), xyz),
-                Preprocessing(size, 32, "official"),
+                Preprocessing(size, 32, PRESETS["official"].preparation),
                 keep=torch.ones(n, n, dtype=torch.bool),
             )
             np.testing.assert_array_equal((frame.xyz[:, 0, 0] * n - 1).round().numpy(), arrays[key])
