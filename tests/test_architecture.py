@@ -18,8 +18,8 @@ LAYERS = [
     {"api", "report", "serve", "scale"},
     {"evaluate"},
     {"detectors"},
-    {"nn", "bank", "maps", "pipeline", "calibrate", "regions", "store", "model_file"},
-    {"preprocess", "extractors", "cache"},
+    {"nn", "bank", "pipeline", "presets", "store", "calibrate", "regions", "model_file"},
+    {"maps", "rasters", "preprocess", "extractors", "cache"},
     {"ops"},
     {"_native"},
 ]

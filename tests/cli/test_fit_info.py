@@ -35,7 +35,7 @@ def test_fit_writes_the_model_that_the_same_calls_give(fitted, data):
 
 def test_fit_says_what_it_did(fitted):
     out, result = fitted
-    assert "fitted 1 good parts, 1 epochs" in result.out
+    assert "fitted CFM to 1 good parts in" in result.out
     assert "at most 0.4 of good parts rejected, from 2 held-out good parts" in result.out
     assert f"saved {out}, {out.stat().st_size / 1e6:.1f} MB" in result.out
     assert "random weights" in result.out
@@ -49,10 +49,10 @@ def test_info_says_what_is_in_the_file(fitted, run):
     said = dict(re.split(r":\s+", line, maxsplit=1) for line in result.out.splitlines())
     header, _ = model_file.read(out)
     assert said["method"] == "CFM, variant tiny, preset paper"
-    assert "vit_tiny_patch16_224" in said["2D extractor"]
-    for name, key in (("2D extractor", "rgb"), ("3D extractor", "xyz")):
+    assert "vit_tiny_patch16_224" in said["extractor rgb"]
+    for name, key in (("extractor rgb", "rgb"), ("extractor xyz", "xyz")):
         assert "random weights (seed 3)" in said[name]
-        assert header[key]["sha256"][:12] in said[name]
+        assert header["extractors"][key]["sha256"][:12] in said[name]
     assert said["map grid"] == "112 x 112 pixels"
     assert said["threshold"] == (
         f"{header['threshold']:.6g}, for at most 0.4 of good parts rejected, from 2 good parts"
@@ -69,7 +69,7 @@ def test_own_folders_are_fitted_and_calibrated_and_extractors_stored(run, data, 
     result = run("fit", good, "-o", out, *options)
     assert result.code == 0, result.err
     _, tensors = model_file.read(out)
-    assert model_file.prefixed(tensors, "rgb.")
+    assert model_file.prefixed(tensors, "extractors.rgb.")
     assert "stored in the file" in run("info", out).out
     assert cmad.load(out).threshold is not None
 

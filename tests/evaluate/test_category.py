@@ -69,7 +69,7 @@ def test_counts_verdicts_speed_and_memory_are_told(evaluated, by_hand):
     result, _ = evaluated
     detector, test, grid, _ = by_hand
     assert (result.category, result.train, result.good, result.defective) == ("cover", 1, 2, 2)
-    rejected = np.array([p.rejected for p in grid])
+    rejected = np.array([p.score > detector.threshold for p in grid])
     bad = np.array([s.label == 1 for s in test])
     assert result.verdicts == {
         "threshold": detector.threshold,

@@ -214,6 +214,11 @@ class Detector(ABC):
         """Thresholds and scores for parts of which all modalities are seen; None before."""
         return self.calibrations.get(_way(self.modalities))
 
+    @calibration.setter
+    def calibration(self, calibration: Calibration | None) -> None:
+        """Take another one; those for parts with a modality missing are forgotten."""
+        self.calibrations = {} if calibration is None else {_way(self.modalities): calibration}
+
     @property
     def threshold(self) -> float | None:
         """The score above which a part is rejected; None before `calibrate`."""
