@@ -5,6 +5,7 @@
 #include "bind/fps.h"
 #include "bind/group.h"
 #include "bind/interpolate.h"
+#include "bind/parallel.h"
 #include "bind/pixel_weights.h"
 #include "bind/plane.h"
 #include "bind/smooth.h"
@@ -23,4 +24,5 @@ NB_MODULE(_cpu, m) {
   cmad::bind_discrepancy<cmad::Cpu>(m);
   cmad::bind_components<cmad::Cpu>(m);
   cmad::bind_count_between<cmad::Cpu>(m);
+  cmad::bind_parallel_for(m);
 }

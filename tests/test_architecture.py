@@ -165,5 +165,36 @@ def test_an_op_has_cases_of_distinct_names_and_a_timed_one(op):
 
 
 @pytest.mark.parametrize("op", public_ops())
-def test_an_op_has_a_test_file(op):
-    assert (Path(__file__).parent / "ops" / f"test_{op}.py").is_file()
+def test_an_op_has_a_test_file_whose_tests_call_it(op):
+    source = (Path(__file__).parent / "ops" / f"test_{op}.py").read_text()
+    assert calling_tests(op, source)
+
+
+def calling_tests(op, source):
+    """The test functions that call an op, by its name, as ``ops.<name>``, or through a helper."""
+    functions = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef)]
+
+    def calls(function, wanted):
+        called = [n.func for n in ast.walk(function) if isinstance(n, ast.Call)]
+        return any(getattr(f, "id", getattr(f, "attr", None)) in wanted for f in called)
+
+    helpers = {f.name for f in functions if not f.name.startswith("test_") and calls(f, {op})}
+    tests = [f for f in functions if f.name.startswith("test_")]
+    return [f.name for f in tests if calls(f, {op, *helpers})]
+
+
+@pytest.mark.parametrize(
+    ("source", "want"),
+    [
+        ("", []),
+        ("from cmad.ops import fps\ndef test_a(): pass", []),
+        (
+            "def test_a(): fps(1)\ndef test_b(): assert x.fps(2)\ndef c(): fps(3)",
+            ["test_a", "test_b"],
+        ),
+        ("def picked(k): return ops.fps(k)\ndef test_a(): assert picked(1) == 1", ["test_a"]),
+        ("# def test_a(): fps(1)\nfps = 1\ndef test_b(): group(fps)", []),
+    ],
+)
+def test_tests_that_call_an_op_are_found(source, want):
+    assert calling_tests("fps", source) == want

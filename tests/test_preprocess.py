@@ -50,6 +50,25 @@ def test_only_the_block_on_the_plane_is_kept():
         torch.testing.assert_close(frame.xyz[frame.valid][:, 2], torch.full((valid.sum(),), 0.48))
 
 
+@pytest.mark.parametrize(("height", "kept"), [(4.97e-3, 0), (5.03e-3, 600)])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_points_nearer_than_five_millimetres_to_the_plane_are_background(height, kept, preset):
+    xyz = torch.from_numpy(scene(height=height).xyz)
+    keep = part_pixels(xyz, torch.ones(60, 60, dtype=torch.bool), Preprocessing(60, 60, preset))
+    assert int(keep.sum()) == kept
+    assert keep[20:40, 15:45].sum() == kept
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_seed_decides_the_plane_of_a_noisy_background(preset):
+    xyz = torch.from_numpy(scene().xyz)
+    xyz[..., 2] += 4e-3 * torch.randn(60, 60, generator=torch.Generator().manual_seed(0))
+    valid = torch.ones(60, 60, dtype=torch.bool)
+    keep = [part_pixels(xyz, valid, Preprocessing(60, 60, preset, s)) for s in (0, 0, 1, 2, 3)]
+    assert torch.equal(keep[0], keep[1])
+    assert not all(torch.equal(keep[0], other) for other in keep[2:])
+
+
 def test_the_smaller_of_two_clusters_and_noise_are_dropped():
     sample = scene(block=(20, 40, 10, 40))
     xyz = sample.xyz.copy()

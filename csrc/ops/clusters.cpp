@@ -43,7 +43,9 @@ class UnionFind {
 template <>
 void clusters<Cpu>(const Clusters& p, void*) {
   const float eps2 = p.eps * p.eps;
-  const double side = double(p.eps) * 0.577;  // a little under 1/sqrt(3), to be safe in float32
+  // A little under 1/sqrt(3), to be safe in float32. Far out a float32 coordinate is coarser than a
+  // cube: points of one cube are then equal along that axis, and those of others further than eps.
+  const double side = double(p.eps) * 0.577;
   std::vector<CubeId> id(p.N);
   for (std::int64_t n = 0; n < p.N; ++n)
     for (int a = 0; a < 3; ++a)

@@ -11,10 +11,10 @@ namespace cmad {
 /// Clusters are numbered by their lowest core point. Another point joins the lowest-numbered
 /// cluster that has a core point so near, or is noise, -1.
 struct Clusters {
-  const float* xyz;     // [N, 3] finite
+  const float* xyz;     // [N, 3] finite, |coordinate| <= 1e18 eps
   std::int64_t* label;  // [N] out
   std::int64_t N, min_points;
-  float eps;  // metres, > 0
+  float eps;  // metres, in [1e-18, 1e18]
 };
 template <class Device>
 void clusters(const Clusters&, void* stream);

@@ -15,6 +15,9 @@ struct Sums {
   double aa, bb;
 };
 
+/// As rows are divided by it.
+double length(double squares) { return std::max(std::sqrt(squares), 1e-12); }
+
 double total(const float* lane) {
   double sum = 0;
   for (int i = 0; i < kLanes; ++i) sum += double(lane[i]);
@@ -53,6 +56,24 @@ CMAD_SIMD double squared_difference(const float* __restrict a, const float* __re
   return total(sum);
 }
 
+/// Both in float64, for rows whose squares overflow float32.
+struct Wide {
+  double aa = 0, bb = 0, d2 = 0;
+};
+Wide wide(const float* a, const float* b, std::int64_t D) {
+  Wide w;
+  for (std::int64_t d = 0; d < D; ++d) {
+    w.aa += double(a[d]) * double(a[d]);
+    w.bb += double(b[d]) * double(b[d]);
+  }
+  const double sa = 1 / length(w.aa), sb = 1 / length(w.bb);
+  for (std::int64_t d = 0; d < D; ++d) {
+    const double e = double(a[d]) * sa - double(b[d]) * sb;
+    w.d2 += e * e;
+  }
+  return w;
+}
+
 }  // namespace
 
 template <>
@@ -61,9 +82,15 @@ void discrepancy<Cpu>(const Discrepancy& p, void* stream) {
     for (std::int64_t row = begin; row < end; ++row) {
       const float* a = p.a + row * p.D;
       const float* b = p.b + row * p.D;
-      const Sums s = squares(a, b, p.D);
-      const double la = std::max(std::sqrt(s.aa), 1e-12), lb = std::max(std::sqrt(s.bb), 1e-12);
-      const double d2 = squared_difference(a, b, p.D, float(1 / la), float(1 / lb));
+      Sums s = squares(a, b, p.D);
+      double d2;
+      if (std::isfinite(s.aa) && std::isfinite(s.bb)) {
+        d2 = squared_difference(a, b, p.D, float(1 / length(s.aa)), float(1 / length(s.bb)));
+      } else {
+        const Wide w = wide(a, b, p.D);
+        s = {w.aa, w.bb};
+        d2 = w.d2;
+      }
       // The limit comes second, so that NaN stays NaN.
       p.euclidean[row] = float(std::min(std::sqrt(d2), 2.0));
       // |u - v|^2 = |u|^2 + |v|^2 - 2 u.v, where |u| < 1 only if the row is shorter than 1e-12.

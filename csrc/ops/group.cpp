@@ -5,59 +5,90 @@
 #include <memory>
 #include <vector>
 
-#include "core/grid.h"
 #include "core/math.h"
 #include "core/parallel.h"
+#include "core/simd.h"
+#include "core/tree.h"
 
 namespace cmad {
 namespace {
 
-/// One cloud's points, bucketed, and in the grid's order, so that candidates are read in runs.
-struct Cloud {
-  Cloud(const float* xyz, std::int64_t N, std::int64_t K)
-      // A neighbourhood of K points spans about two cells, and 27 cells hold some 6 K points.
-      : grid(xyz, N, Grid::surface_side(xyz, N, 0.5 * double(K))), sorted(3 * N) {
-    for (std::int64_t i = 0; i < N; ++i)
-      std::copy_n(xyz + 3 * grid.point[i], 3, sorted.data() + 3 * i);
+constexpr std::int64_t kLeaf = 32;  // points; 16 and 64 are slower by a tenth at K = 128
+
+CMAD_SIMD void distances(const float* __restrict x, const float* __restrict y,
+                         const float* __restrict z, const float* at, std::int64_t count,
+                         float* __restrict d2) {
+  const float ax = at[0], ay = at[1], az = at[2];
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float dx = x[i] - ax, dy = y[i] - ay, dz = z[i] - az;
+    d2[i] = (dx * dx + dy * dy) + dz * dz;  // as dist2()
   }
-  Grid grid;
-  std::vector<float> sorted;
+}
+
+/// The K smallest keys of those added. Holds more, and lets go of the largest now and then.
+class Smallest {
+ public:
+  explicit Smallest(std::int64_t K) : K_(K), keys_(2 * K + kLeaf) {}
+
+  void clear() {
+    held_ = 0;
+    bound_ = std::numeric_limits<float>::infinity();
+  }
+  /// No larger distance is among the K smallest; an equal one may be.
+  float bound() const { return bound_; }
+  /// Adds at most kLeaf points.
+  void add(const float* d2, const std::int32_t* index, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      keys_[held_] = nearest_key(d2[i], index[i]);
+      held_ += d2[i] <= bound_;
+    }
+    if (held_ > (bounded() ? 2 * K_ : K_ + K_ / 4)) drop();
+  }
+  /// Sorted.
+  const std::uint64_t* take() {
+    if (held_ > K_) drop();
+    std::sort(keys_.begin(), keys_.begin() + K_);
+    return keys_.data();
+  }
+
+ private:
+  bool bounded() const { return bound_ < std::numeric_limits<float>::infinity(); }
+  void drop() {
+    std::nth_element(keys_.begin(), keys_.begin() + (K_ - 1), keys_.begin() + held_);
+    held_ = K_;
+    bound_ = key_dist2(keys_[K_ - 1]);
+  }
+  std::int64_t K_, held_ = 0;
+  float bound_ = 0;
+  std::vector<std::uint64_t> keys_;
 };
 
 }  // namespace
 
 template <>
 void group<Cpu>(const Group& p, void* stream) {
-  std::vector<std::unique_ptr<const Cloud>> clouds(p.B);
+  std::vector<std::unique_ptr<const Tree>> trees(p.B);
   parallel_for(p.B, 1, stream, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b)
-      clouds[b] = std::make_unique<const Cloud>(p.xyz + 3 * p.ptr[b], p.ptr[b + 1] - p.ptr[b], p.K);
+      trees[b] = std::make_unique<const Tree>(p.xyz + 3 * p.ptr[b], p.ptr[b + 1] - p.ptr[b], kLeaf);
   });
   parallel_for(p.G, 64, stream, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<std::uint64_t> keys;
+    Smallest nearest(p.K);
+    float d2[kLeaf];
     std::int64_t b = 0;
     for (std::int64_t g = begin; g < end; ++g) {
       while (p.centre_ptr[b + 1] <= g) ++b;
-      const Grid& grid = clouds[b]->grid;
-      const float* sorted = clouds[b]->sorted.data();
+      const Tree& tree = *trees[b];
       const float* centre = p.centre + 3 * g;
-      std::int64_t cell[3];
-      grid.locate(centre, cell);
-      auto gather = [&](std::int64_t r) {
-        keys.clear();
-        grid.runs(cell, r, [&](std::int64_t first, std::int64_t last) {
-          for (std::int64_t i = first; i < last; ++i)
-            keys.push_back(nearest_key(dist2(sorted + 3 * i, centre), grid.point[i]));
-        });
-        if (std::int64_t(keys.size()) < p.K) return false;
-        std::nth_element(keys.begin(), keys.begin() + (p.K - 1), keys.end());
-        const double reach = grid.reach(centre, cell, r);
-        if (reach == std::numeric_limits<double>::infinity()) return true;
-        return double(key_dist2(keys[p.K - 1])) < reach * reach;
-      };
-      for (std::int64_t r = 1; !gather(r); r += (r + 1) / 2) {
-      }
-      std::sort(keys.begin(), keys.begin() + p.K);
+      nearest.clear();
+      tree.search(
+          {{centre[0], centre[1], centre[2]}, {centre[0], centre[1], centre[2]}},
+          [&] { return nearest.bound(); },
+          [&](std::int64_t first, std::int64_t last) {
+            distances(&tree.x[first], &tree.y[first], &tree.z[first], centre, last - first, d2);
+            nearest.add(d2, &tree.point[first], last - first);
+          });
+      const std::uint64_t* keys = nearest.take();
       for (std::int64_t k = 0; k < p.K; ++k) p.index[g * p.K + k] = key_index(keys[k]);
     }
   });

@@ -84,12 +84,18 @@ Fit fit(std::int64_t count, At&& at) {
 CMAD_SIMD std::int64_t support(const float* __restrict x, const float* __restrict y,
                                const float* __restrict z, std::int64_t N, float a, float b, float c,
                                float d, float threshold) {
-  std::int32_t count = 0;
-  for (std::int64_t n = 0; n < N; ++n) {
-    const float distance = ((a * x[n] + b * y[n]) + c * z[n]) + d;
-    count += (distance < threshold) & (-distance < threshold);
+  constexpr std::int64_t kPiece = 4096;  // counted in 32 bits, which vectors add faster
+  std::int64_t total = 0;
+  for (std::int64_t begin = 0; begin < N; begin += kPiece) {
+    const std::int64_t end = std::min(begin + kPiece, N);
+    std::int32_t count = 0;
+    for (std::int64_t n = begin; n < end; ++n) {
+      const float distance = ((a * x[n] + b * y[n]) + c * z[n]) + d;
+      count += (distance < threshold) & (-distance < threshold);
+    }
+    total += count;
   }
-  return count;
+  return total;
 }
 
 }  // namespace

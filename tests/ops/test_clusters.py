@@ -99,15 +99,42 @@ def test_a_surface_and_scattered_clouds_agree_with_scikit_learn():
         np.testing.assert_array_equal(clusters(torch.from_numpy(xyz), eps, enough), want)
 
 
+@pytest.mark.parametrize("far", [1e6, 1e7, 1e9, 1e12, 2e17])
+@pytest.mark.parametrize("eps", [0.5, 3e5])
+def test_labels_far_from_the_origin_agree_with_the_reference(far, eps):
+    rng = np.random.default_rng(7)
+    xyz = rng.integers(-2, 3, (120, 3)).astype(np.float32)
+    xyz[:60] *= np.float32(far)  # coarser there than eps, or not
+    xyz[60:] += (rng.random((60, 1)) < 0.5) * np.float32(far)
+    for enough in (1, 2, 5):
+        want = reference.clusters(xyz, eps, enough)
+        np.testing.assert_array_equal(clusters(torch.from_numpy(xyz), eps, enough), want)
+
+
+@pytest.mark.parametrize("eps", [1e-18, 3e-10, 1e9, 1e18])
+def test_smallest_and_largest_eps_agree_with_the_reference(eps):
+    xyz = np.random.default_rng(8).uniform(-4, 4, (200, 3)) * eps
+    want = reference.clusters(xyz.astype(np.float32), eps, 4)
+    got = clusters(torch.from_numpy(xyz.astype(np.float32)), eps, 4)
+    np.testing.assert_array_equal(got, want)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
         ({"xyz": torch.zeros(1, 4, 3)}, ValueError, r"clusters: xyz must be \(N, 3\), got \(1, 4,"),
         ({"xyz": torch.zeros(4, 3).half()}, TypeError, "clusters: xyz must be torch.float32, got"),
         ({"xyz": torch.full((4, 3), torch.inf)}, ValueError, "clusters: xyz must be finite, got"),
-        ({"eps": 0.0}, ValueError, "clusters: needs eps > 0 and min_points >= 1, got 0.0, 3"),
-        ({"eps": float("nan")}, ValueError, "needs eps > 0 and min_points >= 1, got nan, 3"),
-        ({"min_points": 0}, ValueError, "needs eps > 0 and min_points >= 1, got 0.5, 0"),
+        ({"eps": 0.0}, ValueError, r"eps must be in \[1e-18, 1e18\] metres, got 0.0"),
+        ({"eps": float("nan")}, ValueError, r"eps must be in \[1e-18, 1e18\] metres, got nan"),
+        ({"eps": 1e-60}, ValueError, r"eps must be in \[1e-18, 1e18\] metres, got 1e-60"),
+        ({"eps": 2e18}, ValueError, r"eps must be in \[1e-18, 1e18\] metres, got 2e\+18"),
+        ({"min_points": 0}, ValueError, "clusters: min_points must be at least 1, got 0"),
+        (
+            {"xyz": torch.full((4, 3), -1e19), "eps": 0.5},
+            ValueError,
+            r"clusters: xyz must not exceed 1e18 times eps, got 1e\+19",
+        ),
     ],
 )
 def test_wrong_arguments_are_named(change, error, message):

@@ -106,6 +106,25 @@ def test_a_surface_agrees_with_a_kd_tree():
     np.testing.assert_allclose(got, want, rtol=1e-6)
 
 
+def test_far_points_and_far_centres_cost_little(fastest):
+    """Work grows with the points around a centre, not with the cloud's extent."""
+    xyz = part(20_000)
+    centre = xyz[::40]
+    far = xyz.clone()
+    far[-1] = 50
+    beside = centre + torch.tensor([0.5, 0, 0])
+    normal, with_far, from_beside, all_pairs = fastest(
+        lambda: group(xyz, centre, 64),
+        lambda: group(far, centre, 64),
+        lambda: group(xyz, beside, 64),
+        lambda: torch.cdist(centre, xyz),
+    )
+    # Measured ratios are about 1; cells of equal size had 10 and 30. Generous: machines are busy.
+    assert with_far < 4 * normal
+    assert from_beside < 5 * normal
+    assert normal < all_pairs / 4  # measured: a twentieth
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

@@ -70,9 +70,16 @@ def test_a_seed_repeats_and_near_seeds_draw_anew():
     xyz = sheet(np.random.default_rng(5), (0.3, 0.2, -1), 0.4, noise=5e-3)
     support = [plane(xyz, 0.004, tries=1, seed=seed)[1] for seed in range(23)]
     assert support == [plane(xyz, 0.004, tries=1, seed=seed)[1] for seed in range(23)]
+    assert len(set(support)) > 10
     # If seed s + 3 repeated the second draw of seed s, two tries would be the better of both.
     both = [plane(xyz, 0.004, tries=2, seed=seed)[1] for seed in range(20)]
     assert both != [max(support[seed], support[seed + 3]) for seed in range(20)]
+
+
+@pytest.mark.parametrize("n", [4095, 4096, 4097, 20_000])
+def test_supporters_of_large_clouds_are_all_counted(n):
+    xyz = sheet(np.random.default_rng(9), (0.3, 0.2, -1), 0.4, n=n, noise=0, outliers=0)
+    assert plane(xyz, 0.004)[1] == n
 
 
 def test_more_tries_never_lose_support():

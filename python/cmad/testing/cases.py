@@ -18,6 +18,7 @@ from torch import Tensor
 from cmad.testing.inputs import (
     CLOUDS,
     SCORES,
+    UNEVEN,
     blobs,
     border,
     bridge,
@@ -118,6 +119,17 @@ def _three_nn(name: str, centres: int) -> Case:
         return {"xyz": xyz, "ptr": starts(sizes), "centre": centre, "centre_ptr": starts(each)}
 
     return Case("three_nn", f"{name}_{centres}_centres", make, atol=1e-7)  # weights in [0, 1]
+
+
+def _uneven(op: str, name: str, **more: Value) -> Case:
+    """Make a case of an uneven cloud or of centres away from it."""
+
+    def make(rng: Generator) -> Inputs:
+        xyz, centre = UNEVEN[name](rng)
+        ends = {"ptr": starts([len(xyz)]), "centre_ptr": starts([len(centre)])}
+        return {"xyz": xyz, "centre": centre, **ends, **more}
+
+    return Case(op, name, make, atol=1e-7)
 
 
 def _sparse(
@@ -268,9 +280,11 @@ CASES = [
     *[_group(name, None) for name in FULL],
     *[_group(name, 5) for name in FULL if name != "one_point"],
     *[_group("ties", 32, centres) for centres in (0, 1)],
+    *[_uneven("group", name, k=100) for name in UNEVEN],
     *[_on_surface("group", n, 128) for n in SIZES],
     _on_surface("group", 30_000, 32),
     *[_three_nn(name, centres) for name in CLOUDS for centres in (1, 2, 3, 60)],
+    *[_uneven("three_nn", name) for name in UNEVEN],
     *[_on_surface("three_nn", n) for n in SIZES],
     _sparse(1, 1, 1, 1),
     _sparse(0, 4, 8, 3),
@@ -345,6 +359,11 @@ CASES = [
     _rows("opposite", lambda rng: rng.normal(size=(9, 768)), lambda a: a * np.float32(-3)),
     _rows("nearly_equal", lambda rng: rng.normal(size=(50, 768)), lambda a: a + 1e-4 * a**2, 2e-8),
     _rows("large_values", lambda rng: 1e12 * rng.normal(size=(9, 1152)), np.flipud),
+    _rows("overflowing_squares", lambda rng: 1e20 * rng.normal(size=(9, 40)), np.flipud),
+    _rows("one_overflows", lambda rng: 1e20 * rng.normal(size=(9, 40)), lambda a: a[::-1] * 1e-20),
+    _rows("largest_values", lambda rng: rng.choice([-3.4e38, 3.4e38], (9, 1200)), np.flipud),
+    _rows("vanishing_squares", lambda rng: 1e-30 * rng.normal(size=(9, 40)), np.flipud),
+    _rows("wide", lambda rng: rng.normal(size=(5, 4099)), np.flipud, 2e-6),  # longer float32 sums
     _rows("non_contiguous", lambda rng: rng.normal(size=(31, 9)).T, np.flipud),
     _rows("no_row", lambda rng: np.zeros((0, 16)), lambda a: a),
     _rows("no_column", lambda rng: np.zeros((5, 0)), lambda a: a),

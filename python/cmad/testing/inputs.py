@@ -70,6 +70,40 @@ CLOUDS: dict[str, Callable[[Generator], Clouds]] = {
 }
 
 
+def _scales(rng: Generator, n: int) -> Floats:
+    """Draw points whose distances span many magnitudes."""
+    signs = rng.choice([-1, 1], (n, 3))
+    return (signs * np.exp2(rng.integers(-40, 40, (n, 1)) + rng.random((n, 3)))).astype(np.float32)
+
+
+def _spot(rng: Generator, n: int) -> Floats:
+    """Draw half the points within a millimetre, the others over ten metres."""
+    xyz = rng.uniform(-5, 5, (n, 3))
+    xyz[::2] = xyz[0] + rng.uniform(0, 1e-3, (len(xyz[::2]), 3))
+    return xyz.astype(np.float32)
+
+
+def _beside(xyz: Floats, centre: Floats) -> tuple[Floats, Floats]:
+    return xyz, centre + np.array([0.5, 0, 0], np.float32)
+
+
+UNEVEN: dict[str, Callable[[Generator], tuple[Floats, Floats]]] = {
+    "points_50_m_away": lambda rng: (
+        outlier(part_of(999)(rng), 50),
+        outlier(part_of(99)(rng), 50),
+    ),
+    "scales": lambda rng: (_scales(rng, 600), _scales(rng, 70)),
+    "dense_spot": lambda rng: (_spot(rng, 800), _spot(rng, 90)),
+    "cloud_beside_its_centres": lambda rng: _beside(part_of(700)(rng), part_of(90)(rng)),
+    "shuffled": lambda rng: (rng.permutation(part_of(900)(rng)), part_of(99)(rng)),
+    "more_equal_points_than_a_leaf": lambda rng: (
+        np.repeat(lattice(rng, 4, 3), 200, 0),
+        np.repeat(lattice(rng, 4, 3), 40, 0),
+    ),
+}
+"""Clouds and centres that a search with cells of one size is slow for."""
+
+
 def starts(sizes: list[int]) -> npt.NDArray[np.int64]:
     """Return where each of so many things begins, one after another, and where the last ends."""
     return np.cumsum([0, *sizes])
