@@ -112,7 +112,9 @@ def run(kind, args):
             },
             "AUPRO@1% grid": aupro(maps, masks, [0.01], thresholds=99)[0],
         }
-    print(f"\n{args.category}, {detector.pipeline.extractors["xyz"].describe()}, preset {args.preset}")
+    print(
+        f"\n{args.category}, {detector.pipeline.extractors['xyz'].describe()}, preset {args.preset}"
+    )
     print(f"{'map':8}" + "".join(f"{k:>15}" for k in rows["product"]))
     for name, row in rows.items():
         print(f"{name:8}" + "".join(f"{v:15.3f}" for v in row.values()))

@@ -21,7 +21,6 @@ from cmad.types import Sample
 from cmad.units import to_metres
 
 
-
 def scene(h=60, w=60, block=(20, 40, 15, 45), height=0.02):
     """A plane half a metre away, and a block on it at rows and columns ``block``; all valid."""
     v, u = np.indices((h, w))
@@ -96,7 +95,9 @@ def test_border_points_on_a_line_are_no_background(kept, preset):
     xyz = torch.zeros(60, 60, 3)
     xyz[kept] = torch.from_numpy(scene(height=0).xyz)[kept]
     valid = (xyz != 0).any(-1)
-    assert torch.equal(part_pixels(xyz, valid, Preprocessing(60, 60, PRESETS[preset].preparation)), valid)
+    assert torch.equal(
+        part_pixels(xyz, valid, Preprocessing(60, 60, PRESETS[preset].preparation)), valid
+    )
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -104,7 +105,9 @@ def test_a_flat_part_at_the_edge_is_not_taken_for_the_background(preset):
     xyz = torch.zeros(60, 60, 3)
     xyz[30:, 20:40] = torch.from_numpy(scene(height=0).xyz)[30:, 20:40]
     valid = (xyz != 0).any(-1)
-    assert torch.equal(part_pixels(xyz, valid, Preprocessing(60, 60, PRESETS[preset].preparation)), valid)
+    assert torch.equal(
+        part_pixels(xyz, valid, Preprocessing(60, 60, PRESETS[preset].preparation)), valid
+    )
 
 
 def test_a_part_seen_by_a_coarse_camera_is_kept_whole():
@@ -208,7 +211,9 @@ def test_a_point_with_one_zero_coordinate_is_valid_except_in_official():
     keep = torch.ones(60, 60, dtype=torch.bool)
     damaged = Sample(sample.rgb, xyz)
     assert prepare(damaged, Preprocessing(60, 60), keep=keep).valid.all()
-    official = prepare(damaged, Preprocessing(100, 100, PRESETS["official"].preparation), keep=keep).valid  # pads by 20
+    official = prepare(
+        damaged, Preprocessing(100, 100, PRESETS["official"].preparation), keep=keep
+    ).valid  # pads by 20
     assert not official[45, 40]
     assert official.sum() == 60 * 60 - 1
 

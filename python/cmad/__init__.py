@@ -9,13 +9,14 @@ cmad.score(rgb, xyz, model="part.cmad")
 
 from cmad import datasets, extractors, metrics
 from cmad.api import score, use
-from cmad.detectors import CFM, load
+from cmad.detectors import CFM, PatchCore, load
 from cmad.types import Prediction, Region, Sample
 from cmad.units import xyz_from_depth
 from cmad.version import __version__
 
 __all__ = [
     "CFM",
+    "PatchCore",
     "Prediction",
     "Region",
     "Sample",

@@ -5,7 +5,7 @@ square, so they stay registered for every aspect ratio. What a preset decides he
 `Choices`; docs/decisions/presets.md lists what differs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +67,7 @@ class Preprocessing:
     """S, pixels along each side of the working grid."""
     rgb_size: int = 224
     """R, pixels along each side of what the 2D extractors take."""
-    choices: Choices = Choices()
+    choices: Choices = field(default_factory=Choices)
     seed: int = 0
     """Of the background plane's RANSAC."""
 
@@ -301,9 +301,7 @@ def _resize_rgb(rgb: Tensor, window: Window, size: int) -> Tensor:
 def _tensor(sample: Sample, name: str) -> Tensor | None:
     array = getattr(sample, name)
     tensor = None if array is None else _converted(sample, name, array)
-    if tensor is not None and (
-        tensor.ndim != 3 or tensor.shape[2] != 3 or 0 in tensor.shape
-    ):
+    if tensor is not None and (tensor.ndim != 3 or tensor.shape[2] != 3 or 0 in tensor.shape):
         raise ValueError(_at(sample, f"{name} must be (H, W, 3), got {tuple(tensor.shape)}"))
     return tensor
 

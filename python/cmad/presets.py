@@ -4,7 +4,7 @@ Each stage has a record of its choices; nothing else asks for a preset's name. T
 sources is docs/decisions/presets.md.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cmad.maps import Scaling
 from cmad.preprocess import Choices
@@ -25,10 +25,13 @@ class Grouping:
 class Preset:
     """A choice for every stage; the defaults are those of the papers' text."""
 
-    preparation: Choices = Choices()
-    grouping: Grouping = Grouping()
-    smoothing: Smoothing = Smoothing()
-    scaling: Scaling = Scaling()
+    preparation: Choices = field(default_factory=Choices)
+    grouping: Grouping = field(default_factory=Grouping)
+    smoothing: Smoothing = field(default_factory=Smoothing)
+    scaling: Scaling = field(default_factory=Scaling)
+    published_banks: bool = False
+    """PatchCore: as M3DM's classes of one modality and of both: patches of the whole square,
+    distances in deviations of the image's features, their scores in thousandths where added."""
     grid_thresholds: bool = False
     """Whether AUPRO is quoted with the published grid of thresholds, or with every one."""
 
@@ -48,6 +51,7 @@ PRESETS = {
         grouping=Grouping(size=128, published=True),
         smoothing=Smoothing(padding=0, rim=True, zero_sum_is_missing=True),
         scaling=Scaling(by_mean=True, eight_bits=True),
+        published_banks=True,
         grid_thresholds=True,
     ),
 }

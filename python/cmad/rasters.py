@@ -55,9 +55,7 @@ class Taps:
     """(R, T) float32."""
 
 
-def rows(
-    features: Features, raster: Raster, cell: Tensor | None = None
-) -> dict[str, Tensor]:
+def rows(features: Features, raster: Raster, cell: Tensor | None = None) -> dict[str, Tensor]:
     """Compute the features of cells, of all modalities that there are.
 
     Args:
@@ -117,9 +115,7 @@ def counted(row_3d: Tensor, smoothing: Smoothing) -> Tensor:
     return torch.ones(len(row_3d), dtype=torch.bool, device=row_3d.device)
 
 
-def point_weights(
-    points: Points, valid: Tensor, raster: Raster, cell: Tensor
-) -> PixelWeights:
+def point_weights(points: Points, valid: Tensor, raster: Raster, cell: Tensor) -> PixelWeights:
     """Compose the points' interpolation with the smoothing: sparse weights from centres to cells.
 
     Args:

@@ -174,7 +174,9 @@ def test_features_that_are_not_finite_stop_the_training(untrained, parts, monkey
     detector = untrained()
     tokens = type(detector.pipeline.extractors["rgb"]).tokens
     monkeypatch.setattr(
-        type(detector.pipeline.extractors["rgb"]), "tokens", lambda self, rgb: tokens(self, rgb) * torch.nan
+        type(detector.pipeline.extractors["rgb"]),
+        "tokens",
+        lambda self, rgb: tokens(self, rgb) * torch.nan,
     )
     with pytest.raises(ValueError, match="fit: the loss is nan in epoch 1: the features are not"):
         detector.fit(parts[:1], epochs=2)

@@ -20,7 +20,9 @@ def detector(trained, held_out, tmp_path_factory):
     """A copy of the trained detector, calibrated."""
     path = tmp_path_factory.mktemp("calibrated") / "part.cmad"
     trained.save(path)
-    detector = cmad.load(path, rgb=trained.pipeline.extractors["rgb"], xyz=trained.pipeline.extractors["xyz"])
+    detector = cmad.load(
+        path, rgb=trained.pipeline.extractors["rgb"], xyz=trained.pipeline.extractors["xyz"]
+    )
     detector.calibrate(held_out, false_reject_rate=0.1)
     return detector
 

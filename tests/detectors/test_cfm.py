@@ -142,7 +142,11 @@ def test_variants_prune_both_extractors():
 
 def test_calibration_rejects_what_scores_above_the_good_parts(trained, parts, make, tmp_path):
     trained.save(tmp_path / "m.cmad")
-    detector = cmad.load(tmp_path / "m.cmad", rgb=trained.pipeline.extractors["rgb"], xyz=trained.pipeline.extractors["xyz"])
+    detector = cmad.load(
+        tmp_path / "m.cmad",
+        rgb=trained.pipeline.extractors["rgb"],
+        xyz=trained.pipeline.extractors["xyz"],
+    )
     good = [make["part"](s) for s in range(40, 49)]
     threshold = detector.calibrate(good, false_reject_rate=0.1)
     assert threshold == max(float(detector.predict(p.rgb, p.xyz)) for p in good)
@@ -182,7 +186,9 @@ def test_fpfh_histograms_are_computed_once_for_each_frame(open3d, make, parts, m
     detector = cmad.CFM(rgb=make["vit"](), xyz="fpfh", image_size=48)
     detector.fit(parts[:3], epochs=2, pixels_per_image=20)
     assert len(seen) == 3
-    direct = detector.pipeline.extractors["xyz"].points(detector.pipeline.frame(parts[0]).xyz[20:24].view(-1, 3))
+    direct = detector.pipeline.extractors["xyz"].points(
+        detector.pipeline.frame(parts[0]).xyz[20:24].view(-1, 3)
+    )
     assert direct.features.shape[1] == 33
 
 

@@ -33,7 +33,9 @@ def header_of(path):
 def test_a_loaded_detector_predicts_the_same(trained, parts, tmp_path):
     path = tmp_path / "part.cmad"
     trained.save(path)
-    loaded = cmad.load(path, rgb=trained.pipeline.extractors["rgb"], xyz=trained.pipeline.extractors["xyz"])
+    loaded = cmad.load(
+        path, rgb=trained.pipeline.extractors["rgb"], xyz=trained.pipeline.extractors["xyz"]
+    )
     a, b = (d.predict(parts[0].rgb, parts[0].xyz) for d in (trained, loaded))
     assert a.score == b.score
     assert (a.map == b.map).all()
@@ -90,7 +92,9 @@ def test_a_calibration_that_holds_no_numbers_is_refused(trained, tmp_path, chang
     scores = {SCORES.format("2d+3d"): torch.tensor([0.5])}
     model_file.write(path, {**header, "calibration": given}, {**tensors, **scores})
     with pytest.raises(ValueError, match=rf"odd\.cmad: {message}"):
-        cmad.load(path, rgb=trained.pipeline.extractors["rgb"], xyz=trained.pipeline.extractors["xyz"])
+        cmad.load(
+            path, rgb=trained.pipeline.extractors["rgb"], xyz=trained.pipeline.extractors["xyz"]
+        )
 
 
 def test_random_extractors_are_rebuilt_from_their_seed(parts, make, tmp_path):
@@ -206,7 +210,9 @@ def test_a_file_with_a_tensor_missing_is_refused(saved, trained):
     del tensors["learnt.CFM_2Dto3D.input.weight"]
     model_file.write(saved, header, tensors)
     with pytest.raises(ValueError, match=r"part\.cmad: .*mapping weights must fit.*Missing key"):
-        cmad.load(saved, rgb=trained.pipeline.extractors["rgb"], xyz=trained.pipeline.extractors["xyz"])
+        cmad.load(
+            saved, rgb=trained.pipeline.extractors["rgb"], xyz=trained.pipeline.extractors["xyz"]
+        )
 
 
 FULL_DISK = """
@@ -257,7 +263,9 @@ def test_saved_files_have_the_permissions_of_any_new_file(saved, tmp_path):
 
 def test_published_mapping_names_are_taken(trained, untrained, parts):
     detector = untrained()
-    detector.pipeline.extractors["xyz"].load_statistics(trained.pipeline.extractors["xyz"].statistics)  # its own extractor
+    detector.pipeline.extractors["xyz"].load_statistics(
+        trained.pipeline.extractors["xyz"].statistics
+    )  # its own extractor
     detector.load_mappings(
         trained.mappings.CFM_2Dto3D.state_dict(), trained.mappings.CFM_3Dto2D.state_dict()
     )
@@ -271,7 +279,9 @@ def test_published_mapping_names_are_taken(trained, untrained, parts):
 
 def test_published_mapping_files_are_read(trained, untrained, parts, tmp_path):
     detector = untrained()
-    detector.pipeline.extractors["xyz"].load_statistics(trained.pipeline.extractors["xyz"].statistics)
+    detector.pipeline.extractors["xyz"].load_statistics(
+        trained.pipeline.extractors["xyz"].statistics
+    )
     paths = [tmp_path / f"{name}.pth" for name in ("CFM_2Dto3D_part", "CFM_3Dto2D_part")]
     for path in paths:
         torch.save(getattr(trained.mappings, path.stem[:10]).state_dict(), path)

@@ -28,7 +28,9 @@ def test_the_part_is_the_published_one_beside_pixels_near_the_threshold(
             sample = synth.generate(int(arrays["seed"]), h, w, str(arrays[f"{size}_defect"]))
             assert synth.sha(sample["xyz"]) == str(arrays[f"{size}_xyz_sha256"]), path
             _, xyz = checked(Sample(sample["rgb"], sample["xyz"]))
-            keep = part_pixels(xyz, (xyz != 0).all(-1), Preprocessing(choices=PRESETS[preset].preparation)).numpy()
+            keep = part_pixels(
+                xyz, (xyz != 0).all(-1), Preprocessing(choices=PRESETS[preset].preparation)
+            ).numpy()
 
             side, wide = arrays[f"{size}_padded_hw"]
             top, left = arrays[f"{size}_pad_topleft"]

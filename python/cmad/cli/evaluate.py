@@ -112,9 +112,7 @@ def evaluate(
     - `cmad evaluate Eyecandies --shots 10 --out ten_shots`
     """
     chosen = method_named(method)
-    how = training(
-        chosen, epochs=epochs, pixels_per_image=pixels_per_image, batch_size=batch_size
-    )
+    how = training(chosen, epochs=epochs, pixels_per_image=pixels_per_image, batch_size=batch_size)
     found = open_data(data)
     categories = _chosen(found, category)
     _check(found, categories, shots, false_reject_rate)
@@ -141,7 +139,7 @@ def evaluate(
         "data set": found.kind,
         "method": method,
         **settings,
-        **asdict(first.options),  # type: ignore[call-overload]
+        **asdict(first.options),
         **with_defaults(chosen, how),
         "shots": shots,
         "false_reject_rate": false_reject_rate,

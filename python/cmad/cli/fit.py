@@ -104,9 +104,7 @@ def fit(
     if held_out is not None and false_reject_rate is not None:
         check_parts(len(held_out), false_reject_rate)  # now, not after hours of training
     chosen = method_named(method)
-    how = training(
-        chosen, epochs=epochs, pixels_per_image=pixels_per_image, batch_size=batch_size
-    )
+    how = training(chosen, epochs=epochs, pixels_per_image=pixels_per_image, batch_size=batch_size)
     detector = chosen(
         variant=variant,
         preset=preset,
@@ -118,7 +116,7 @@ def fit(
         precision=precision,
         seed=seed,
         cache=cache,
-        **own_options(chosen, options),
+        **own_options(chosen, options),  # type: ignore[arg-type]
     )
     describe(detector.pipeline.describe())
     begin = perf_counter()

@@ -85,7 +85,7 @@ def score(
                     raise sample
                 result.defect, result.label = sample.defect, sample.label
                 begin = perf_counter()
-                sample = replace(sample, xyz=to_metres(sample.xyz, unit), name="")
+                sample = _unnamed(sample, unit)
                 [grid] = detector.grids([sample])
                 full = detector.decide(grid, sample.xyz)
                 result.seconds = perf_counter() - begin
@@ -147,3 +147,9 @@ def _read(sources: list[tuple[str, LazySamples]]) -> Iterator[tuple[str, Sample 
                 yield f"{prefix}{name}", samples[i]
             except EXPECTED as error:
                 yield f"{prefix}{name}", error
+
+
+def _unnamed(sample: Sample, unit: str) -> Sample:
+    """Return a part in metres, without its name, which the command's messages begin with."""
+    xyz = None if sample.xyz is None else to_metres(sample.xyz, unit)
+    return replace(sample, xyz=xyz, name="")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from cmad.datasets.files import (
     read_rgb,
     read_sample,
 )
-from cmad.types import Sample
+from cmad.types import Array, Sample
 from cmad.units import to_metres, xyz_from_depth
 
 
@@ -61,7 +62,7 @@ def read_frame(
         if depth_scale != 1:
             raise ValueError("read_frame: depth_scale is for depth images, which need intrinsics")
         sample = read_sample(Path(rgb), Path(xyz), name=name)
-        return replace(sample, xyz=to_metres(sample.xyz, unit))
+        return replace(sample, xyz=to_metres(cast(Array, sample.xyz), unit))
     image, depth = read_rgb(rgb), read_depth(xyz)
     expect_size(depth, image, f"depth {xyz}", f"rgb {rgb}")
     points = xyz_from_depth(np.asarray(depth, np.float64) * depth_scale, intrinsics, unit=unit)

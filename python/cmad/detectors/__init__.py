@@ -4,6 +4,8 @@ from cmad.detectors.cfm import CFM
 from cmad.detectors.detector import Detector
 from cmad.detectors.load import load
 from cmad.detectors.methods import METHODS, method_named
-#from cmad.detectors.patchcore import PatchCore
+from cmad.detectors.patchcore import PatchCore
 
-__all__ = ["CFM", "METHODS", "Detector", "load", "method_named"]
+# from cmad.detectors.patchcore import PatchCore
+
+__all__ = ["CFM", "METHODS", "Detector", "PatchCore", "load", "method_named"]

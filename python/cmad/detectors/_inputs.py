@@ -112,7 +112,11 @@ def named_extractors(
 ) -> dict[str, Extractor]:
     """Make the extractors of these modalities that are given by name; pass objects on."""
     chosen: dict[str, str | Extractor] = {}
-    for name, given, modality, has in (("rgb", rgb, "2d", "tokens"), ("xyz", xyz, "3d", "points")):
+    wanted: list[tuple[str, str | Extractor, str, str]] = [
+        ("rgb", rgb, "2d", "tokens"),
+        ("xyz", xyz, "3d", "points"),
+    ]
+    for name, given, modality, has in wanted:
         if modality not in modalities:
             continue
         chosen[name] = given
@@ -133,14 +137,14 @@ def named_extractors(
             f"{who}: weights={weights!r} is for extractors given by name; give it to the objects"
         )
     made: dict[str, Extractor] = {}
-    for name, given in chosen.items():
-        if not isinstance(given, str):
-            made[name] = given
+    for name, choice in chosen.items():
+        if not isinstance(choice, str):
+            made[name] = choice
         elif name == "rgb":
-            made[name] = ViT(given, block=block, image_size=rgb_size, weights=weights, seed=seed)
+            made[name] = ViT(choice, block=block, image_size=rgb_size, weights=weights, seed=seed)
         else:
-            one_of(who, "xyz", given, ("point_mae", "fpfh"))
-            made[name] = FPFH() if given == "fpfh" else _point_mae(grouping, block, weights, seed)
+            one_of(who, "xyz", choice, ("point_mae", "fpfh"))
+            made[name] = FPFH() if choice == "fpfh" else _point_mae(grouping, block, weights, seed)
     return made
 
 

@@ -127,7 +127,7 @@ class CFM(Detector):
             RuntimeError: a file is missing or cannot be read.
 
         """
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for name, state in (("CFM_2Dto3D", cfm_2d_to_3d), ("CFM_3Dto2D", cfm_3d_to_2d)):
             found = state if isinstance(state, Mapping) else weight_files.read(state)
             tensors |= {f"{name}.{k}": v for k, v in found.items()}

@@ -135,7 +135,7 @@ class Detector(ABC):
         self.variant, self.preset, self.precision, self.seed = variant, preset, precision, seed
         self.choices: Preset = PRESETS[preset]
         """Of the preset, stage by stage."""
-        self.options = options_of(who, self.Options, options, "option")
+        self.options: Any = options_of(who, self.Options, options, "option")
         """The method's own."""
         self.device = device_of(who, device)
         extractors = named_extractors(
@@ -149,10 +149,11 @@ class Detector(ABC):
             weights=weights,
             seed=seed,
         )
-        sizes = [e.image_size for e in extractors.values() if hasattr(e, "image_size")]
+        if "rgb" in extractors:
+            rgb_size = cast(RgbExtractor, extractors["rgb"]).image_size
         self.pipeline = Pipeline(
             extractors,
-            Preprocessing(image_size, *(sizes or [rgb_size]), self.choices.preparation, seed),
+            Preprocessing(image_size, rgb_size, self.choices.preparation, seed),
             PRECISIONS.get(precision, torch.float32),
             None if cache is None else Cache(cache),
         )
@@ -256,7 +257,7 @@ class Detector(ABC):
             TypeError: the method has no such argument.
 
         """
-        asked = options_of(f"{self.who}.fit", self.Training, training, "argument")
+        asked: Any = options_of(f"{self.who}.fit", self.Training, training, "argument")
         dtype = torch.float32 if self.precision == "fp32" else torch.float16
         with FeatureStore(dtype, memory_limit) as store:
             checked = self._complete(good_only(samples, "fit"))
@@ -413,7 +414,7 @@ class Detector(ABC):
         calibrated, scores = to_file(self.calibrations)
         header |= {
             "method": self.who,
-            "options": asdict(self.options),  # type: ignore[call-overload]
+            "options": asdict(self.options),
             "variant": self.variant,
             "preset": self.preset,
             "image_size": self.pipeline.preprocessing.image_size,

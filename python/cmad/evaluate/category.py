@@ -20,6 +20,7 @@ from cmad.preprocess import to_input
 from cmad.progress import bar
 from cmad.types import GridMaps, Sample
 
+
 @dataclass(frozen=True)
 class Plan:
     """What is done with each category."""
@@ -204,9 +205,7 @@ class _Test:
 
     def _add(self, sample: Sample) -> None:
         begin = perf_counter()
-        grid = cast(
-            GridMaps, self._detector.predict(sample.rgb, sample.xyz, resolution="grid")
-        )
+        grid = cast(GridMaps, self._detector.predict(sample.rgb, sample.xyz, resolution="grid"))
         self.seconds.append(perf_counter() - begin)
         self.tally.add(sample, grid)
         if self._folder is not None:

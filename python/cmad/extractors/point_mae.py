@@ -151,12 +151,8 @@ class PointMAE:
         each = torch.arange(len(clouds) + 1, device=xyz.device) * groups
         neighbour, weight = ops.three_nn(xyz, ptr, centre.flatten(0, 1), each, check=False)
         lengths = [len(cloud) for cloud in clouds]
-        return [
-            Points(*one)
-            for one in zip(
-                features.float(), neighbour.split(lengths), weight.split(lengths), strict=True
-            )
-        ]
+        of_points = (torch.split(tensor, lengths) for tensor in (neighbour, weight))
+        return [Points(*one) for one in zip(features.float(), *of_points, strict=True)]
 
     @property
     def takes_statistics(self) -> bool:
@@ -298,7 +294,7 @@ class PointMAE:
         centre = xyz[picked]
         each = torch.arange(len(clouds) + 1, device=xyz.device) * groups
         index = ops.group(xyz, ptr, centre.flatten(0, 1), each, size, check=False)
-        index = index.unflatten(0, (len(clouds), groups)) + offset[..., None]
+        index = index.view(len(clouds), groups, size) + offset[..., None]
         return xyz[index] - centre[:, :, None], centre, xyz, ptr
 
 
