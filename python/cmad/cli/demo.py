@@ -27,7 +27,8 @@ def demo(
     counts = (demonstration.TRAIN, demonstration.CALIBRATE)
     typer.echo(
         f"{method_named(method).__name__} on synthetic parts: fit on {counts[0]} good ones, "
-        f"threshold from {counts[1]} other good ones, score {demonstration.GOOD} good and {demonstration.DEFECTIVE} defective ones"
+        f"threshold from {counts[1]} other good ones, score {demonstration.GOOD} good and "
+        f"{demonstration.DEFECTIVE} defective ones"
     )
     result = demonstration.run(out, seed, method.lower())
     describe(result.extractors)

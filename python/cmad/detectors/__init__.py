@@ -6,6 +6,4 @@ from cmad.detectors.load import load
 from cmad.detectors.methods import METHODS, method_named
 from cmad.detectors.patchcore import PatchCore
 
-# from cmad.detectors.patchcore import PatchCore
-
 __all__ = ["CFM", "METHODS", "Detector", "PatchCore", "load", "method_named"]

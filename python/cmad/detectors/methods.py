@@ -4,8 +4,6 @@ from cmad.detectors.cfm import CFM
 from cmad.detectors.detector import Detector
 from cmad.detectors.patchcore import PatchCore
 
-# from cmad.detectors.patchcore import PatchCore
-
 METHODS: dict[str, type[Detector]] = {"cfm": CFM, "patchcore": PatchCore}
 """By the name that the command line takes; the first is its default."""
 
