@@ -9,7 +9,7 @@ from torch import Tensor
 Array = npt.NDArray[np.generic] | Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """One part as a data set yields it: what the cameras saw, and what is known about it."""
 
@@ -44,7 +44,7 @@ class Window:
     width: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """A sample prepared for the extractors: square, background removed, rgb and xyz registered."""
 
@@ -58,7 +58,7 @@ class Frame:
     name: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PixelWeights:
     """Sparse linear map from feature vectors to pixels, in compressed rows."""
 
@@ -72,7 +72,7 @@ class PixelWeights:
     """(E,) float32."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Points:
     """What a 3D extractor makes of a cloud of N points."""
 
@@ -84,7 +84,7 @@ class Points:
     """(N, J) float32, with sum 1 in each row."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Features:
     """What the frozen extractors made of a frame; feature maps are never formed."""
 
@@ -123,7 +123,7 @@ class Region:
     """Largest value of each modality's smoothed map in it; CFM gives ``"2d"`` and ``"3d"``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """What a detector says of one part. ``float(prediction)`` is the score."""
 
