@@ -84,12 +84,9 @@ def numpy_aupro(maps, masks):
     good, defect = np.sort(maps[~masks]), maps[masks]
     level, inverse = np.unique(defect, return_inverse=True)
     share = np.bincount(inverse, share)
-    # Passing a level, the curve rises between the good scores next to it.
-    below = np.searchsorted(good, level)
-    next_up = good[np.minimum(below, len(good) - 1)]
-    above_next = len(good) - np.searchsorted(good, next_up, side="right")
-    begin = np.where(below < len(good), above_next, 0) / len(good)
-    end = 1 - below / len(good)
+    # Passing a level, the curve rises while good pixels of that score are passed, or at once.
+    begin = (len(good) - np.searchsorted(good, level, side="right")) / len(good)
+    end = (len(good) - np.searchsorted(good, level)) / len(good)
     areas = []
     for limit in LIMITS:
         inside = np.minimum(end, limit)

@@ -37,8 +37,9 @@ def at(fpr, pro):
 
 def line(fpr, pro, colour, dash=""):
     """Draw the curve up to the right edge."""
-    x = np.append(fpr[fpr < SHOWN], SHOWN)
-    points = list(dict.fromkeys(at(a, b) for a, b in zip(x, np.interp(x, fpr, pro), strict=True)))
+    inside = fpr < SHOWN
+    x, y = np.append(fpr[inside], SHOWN), np.append(pro[inside], np.interp(SHOWN, fpr, pro))
+    points = list(dict.fromkeys(at(a, b) for a, b in zip(x, y, strict=True)))
     style = f'fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"'
     return f'<polyline points="{" ".join(points)}" {style}/>'
 

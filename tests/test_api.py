@@ -1,7 +1,11 @@
 """`cmad.score` and `cmad.use`: how the model is named, and that it is loaded once."""
 
+import gc
 import os
+import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import pytest
 
@@ -12,8 +16,12 @@ from cmad import api
 class Fake:
     """Stands for a detector: the API only loads, keeps and calls it."""
 
+    made: ClassVar[list] = []
+
     def __init__(self, path):
         self.path = path
+        self.text = path.read_text()
+        self.made.append(weakref.ref(self))
 
     def predict(self, rgb, xyz, unit):
         if isinstance(rgb, list):
@@ -25,6 +33,7 @@ class Fake:
 def loads(monkeypatch, tmp_path):
     """Count loads; forget models before and after."""
     seen = []
+    Fake.made.clear()
 
     def load(path):
         seen.append(path.name)
@@ -34,10 +43,10 @@ def loads(monkeypatch, tmp_path):
 
     monkeypatch.setattr(api, "load", load)
     monkeypatch.delenv("CMAD_MODEL", raising=False)
-    api._load.cache_clear()
+    api._models.clear()
     cmad.use(None)
     yield seen
-    api._load.cache_clear()
+    api._models.clear()
     cmad.use(None)
 
 
@@ -73,6 +82,86 @@ def test_a_model_is_loaded_once_and_again_when_its_file_changes(loads, tmp_path)
     os.utime(path, ns=(1, 1))
     cmad.score(None, None, model=path)
     assert loads == ["a", "a"]
+
+
+def replaced(path, text):
+    """Put another file in a file's place, with the time of the old one."""
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    new = path.with_name("new")
+    new.write_text(text)
+    os.utime(new, ns=times)
+    new.replace(path)
+
+
+def overwritten(path, text):
+    """Write into a file, and set its time back; no entry's own time can be set back."""
+    before = path.stat()
+    while path.stat().st_ctime_ns == before.st_ctime_ns:  # as coarse as the system's clock tick
+        path.write_text(text)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [replaced, overwritten])
+@pytest.mark.parametrize("text", ["old", "longer"])
+def test_a_file_that_changed_but_kept_its_time_is_loaded_again(change, text, loads, tmp_path):
+    path = model(tmp_path, "old")
+    cmad.score(None, None, model=path)
+    time = path.stat().st_mtime_ns
+    change(path, text.replace("old", "new"))
+    assert path.stat().st_mtime_ns == time
+    cmad.score(None, None, model=path)
+    assert [api._loaded(path).text, len(loads)] == [text.replace("old", "new"), 2]
+
+
+def alive():
+    gc.collect()
+    return [one().text for one in Fake.made if one() is not None]
+
+
+def test_of_a_path_only_the_newest_model_is_held(loads, tmp_path):
+    path = tmp_path / "a"
+    for save in range(5):
+        path.write_text("x" * save)
+        cmad.score(None, None, model=path)
+    assert len(loads) == 5
+    assert alive() == ["xxxx"]
+
+
+def test_the_models_used_last_are_held_and_a_bad_one_drives_none_out(loads, tmp_path):
+    paths = [model(tmp_path, name) for name in "abcd"]
+    for path in (*paths, paths[0]):
+        cmad.score(None, None, model=path)
+    for _ in range(5):
+        with pytest.raises(FileNotFoundError):
+            cmad.score(None, None, model=tmp_path / "none")
+    cmad.score(None, None, model=model(tmp_path, "e"))
+    assert sorted(alive()) == ["a", "c", "d", "e"]
+
+
+def test_a_model_that_loads_keeps_none_waiting_but_those_who_ask_for_it(
+    loads, tmp_path, monkeypatch
+):
+    slow, quick = model(tmp_path, "slow"), model(tmp_path, "quick")
+    begun, go_on = threading.Event(), threading.Event()
+    inner = api.load
+
+    def load(path):
+        if path == slow:
+            begun.set()
+            assert go_on.wait(60)
+        return inner(path)
+
+    monkeypatch.setattr(api, "load", load)
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(cmad.score, None, None, model=slow) for _ in range(2)]
+        assert begun.wait(60)
+        try:
+            assert float(pool.submit(cmad.score, None, None, model=quick).result(60)) == 5
+            assert not any(one.done() for one in waiting)
+        finally:
+            go_on.set()
+    assert [float(one.result()) for one in waiting] == [4, 4]
+    assert loads == ["quick", "slow"]
 
 
 def test_use_finds_a_missing_file_at_once(loads, tmp_path):

@@ -30,13 +30,14 @@ BESIDE = {
     "version": set(),
     "environment": {"version"},
     "seeding": set(),
+    "forking": set(),
     "units": {"types"},
     "metrics": {"ops", "types"},
     "datasets": {"types", "preprocess", "units"},
     "testing": {"ops", "types"},
 }
 FOR_ALL = {"types", "progress", "version", "seeding", "units"}
-FOR_THE_TOP = {"metrics", "datasets", "environment"}  # used by the rows above detectors
+FOR_THE_TOP = {"metrics", "datasets", "environment", "forking"}  # used by the rows above detectors
 UNITS = set.union(*LAYERS, BESIDE)
 
 

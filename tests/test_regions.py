@@ -1,5 +1,7 @@
 """Regions: connected pixels, their size on surfaces of known area, and which modality disagreed."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -125,6 +127,63 @@ def test_regions_at_the_border_and_the_whole_image_keep_their_size():
         assert region.area == pytest.approx(region.pixels * 0.25, rel=1e-4)
     whole = only(np.full((40, 60), 2, np.float32), flat())
     assert whole.area == pytest.approx(2400 * 0.25, rel=1e-4)
+
+
+def rough(seed=0, size=(60, 90)):
+    """A surface with noise, a jump in depth and missing points, and a map with many regions."""
+    rng = np.random.default_rng(seed)
+    z = 0.5 + rng.normal(0, PITCH / 4, size)
+    z[:, 50:] += 4 * PITCH * rng.random(40)
+    xyz = surface(z)
+    xyz[:, :8, 2] *= 0.5 + rng.random((60, 8))  # edges much longer than elsewhere
+    xyz[rng.random(size) < 0.2] = 0
+    map_ = np.kron(rng.random((20, 30)), np.ones((3, 3))) + rng.random(size) / 4
+    return map_.astype(np.float32), xyz
+
+
+def same(a, b):
+    assert (a.box, a.pixels, a.peak, a.peak_pixel) == (b.box, b.pixels, b.peak, b.peak_pixel)
+    assert (a.modality, a.discrepancy) == (b.modality, b.discrepancy)
+    # Sums of float64 in another order.
+    for x, y in ((a.area, b.area), (a.centroid, b.centroid)):
+        assert x is y is None or x == pytest.approx(y, rel=1e-12)
+
+
+def test_every_region_is_measured_as_if_it_were_alone():
+    map_, xyz = rough()
+    maps, thresholds = {"2d": map_[::-1], "3d": map_}, {"2d": 0.8, "3d": 1.1}
+    found = regions.find(map_, 0.9, xyz, maps, thresholds)
+    assert len(found) > 20
+    assert len({region.modality for region in found}) == 3
+    for region in found:
+        top, left, bottom, right = region.box
+        alone = np.zeros_like(map_)
+        alone[top:bottom, left:right] = map_[top:bottom, left:right]
+        others = regions.find(alone, 0.9, xyz, maps, thresholds)
+        same(region, next(r for r in others if r.peak_pixel == region.peak_pixel))
+
+
+@pytest.mark.parametrize(("overhead", "piece"), [(-(10**9), 1 << 20), (10**9, 64), (10**9, 5000)])
+def test_regions_apart_together_and_in_pieces_are_measured_alike(overhead, piece, monkeypatch):
+    map_, xyz = rough(1)
+    want = regions.find(map_, 0.9, xyz)
+    monkeypatch.setattr(regions, "OVERHEAD", overhead)
+    monkeypatch.setattr(regions, "PIECE", piece)
+    for a, b in zip(regions.find(map_, 0.9, xyz), want, strict=True):
+        same(a, b)
+
+
+def test_forty_thousand_regions_take_a_second_or_so():
+    """Measured one by one they took seven on the same machine; each looks at 17 x 17 pixels."""
+    map_ = np.zeros((400, 400), np.float32)
+    map_[::2, ::2] = 2
+    xyz = flat(400, 400)
+    begin = time.process_time()
+    found = regions.find(map_, 1.0, xyz)
+    assert time.process_time() - begin < 5
+    assert len(found) == 40_000
+    assert {r.pixels for r in found} == {1}
+    assert [r.area for r in found] == pytest.approx([0.25] * 40_000, rel=1e-3)
 
 
 def test_pixels_that_touch_at_a_corner_are_one_region_and_a_gap_makes_two():

@@ -19,6 +19,8 @@
 namespace cmad {
 namespace {
 
+constexpr std::int64_t kBlock = std::int64_t(1) << 22, kLargest = std::int64_t(1) << 31;
+
 template <class T>
 using Key = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
 
@@ -159,13 +161,15 @@ void count_range(const CountBetween<T>& p, const Levels<T>& levels, std::int64_t
 
 template <class T>
 void count_scores(const CountBetween<T>& p, void* stream) {
-  constexpr std::int64_t kMost = std::int64_t(1) << 31;
+  // Slots are added up in 64 bits after so many scores, so that their own counts stay small; of
+  // very many levels after more, for a block costs a pass over the levels.
+  const std::int64_t block = std::clamp(4 * p.M, kBlock, kLargest);
   const Levels<T> interval(p.level, p.M);
   std::mutex one_at_a_time;
   auto part = [&](std::int64_t begin, std::int64_t end) {
-    for (; begin < end; begin += kMost) {
+    for (; begin < end; begin += block) {
       std::vector<Slot<T>> slots(p.M + 1);
-      count_range(p, interval, begin, std::min(end, begin + kMost), slots);
+      count_range(p, interval, begin, std::min(end, begin + block), slots);
       const std::lock_guard<std::mutex> lock(one_at_a_time);
       for (std::int64_t m = 0; m <= p.M; ++m) {
         const Slot<T>& s = slots[m];

@@ -18,7 +18,7 @@ struct CountBetween {
   std::int64_t* count;  // [M + 1] scores in the interval
   T* lowest;            // [M + 1] the lowest of them
   std::int64_t* ties;   // [M + 1] scores equal to the lowest
-  std::int64_t N, M;
+  std::int64_t N, M;    // M below 2^31
 };
 template <class Device, class T>
 void count_between(const CountBetween<T>&, void* stream);

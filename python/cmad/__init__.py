@@ -7,7 +7,7 @@ detector.save("part.cmad")
 cmad.score(rgb, xyz, model="part.cmad")
 """
 
-from cmad import datasets, extractors, metrics
+from cmad import datasets, extractors, forking, metrics  # noqa: F401 (forking: for what it does)
 from cmad.api import score, use
 from cmad.detectors import CFM, PatchCore, load
 from cmad.types import Prediction, Region, Sample

@@ -2,14 +2,16 @@
 
 import os
 import threading
-from functools import lru_cache
+from collections import OrderedDict
 from pathlib import Path
 
 from cmad.detectors import Detector, load
 from cmad.types import Array, Prediction
 
+KEPT = 4
+"""Models that stay loaded, those used last."""
+
 _used: str | None = None
-_one_at_a_time = threading.Lock()
 
 
 def use(model: str | Path | None) -> None:
@@ -34,7 +36,8 @@ def score(
         rgb: (H, W, 3) uint8, or float in [0, 1].
         xyz: (H, W, 3) float in ``unit``, pixel-registered with ``rgb``.
         model: path of a `.cmad` file; None takes the one named by `use`, else by the environment
-            variable ``CMAD_MODEL``. A file that has changed is loaded again.
+            variable ``CMAD_MODEL``. A file that has changed or was replaced is loaded again; the
+            `KEPT` models used last stay loaded.
         unit: ``"m"`` or ``"mm"``.
 
     Returns:
@@ -56,13 +59,51 @@ def score(
     return prediction
 
 
+class _Model:
+    """A path's detector, once it is loaded."""
+
+    def __init__(self) -> None:
+        self.loading = threading.Lock()  # for each its own: a slow one keeps no other waiting
+        self.stamp: tuple[int, ...] | None = None
+        self.detector: Detector | None = None
+
+
+_models: OrderedDict[Path, _Model] = OrderedDict()
+_table = threading.Lock()
+
+
 def _loaded(model: str | Path) -> Detector:
     path = Path(model).resolve()
-    stamp = path.stat().st_mtime_ns if path.is_file() else 0
-    with _one_at_a_time:  # the cache alone lets several threads load the same model
-        return _load(path, stamp)
+    with _table:
+        entry = _models.setdefault(path, _Model())
+        _models.move_to_end(path)
+    with entry.loading:
+        # Before loading: what is replaced meanwhile is loaded again by the next call.
+        stamp = _stamp(path)
+        if entry.detector is None or stamp is None or entry.stamp != stamp:
+            entry.detector = None  # never two of them in memory
+            try:
+                entry.detector = load(path)
+            except BaseException:
+                with _table:
+                    _models.pop(path, None)
+                raise
+            entry.stamp = stamp
+        detector = entry.detector
+    with _table:
+        while len(_models) > KEPT:
+            _models.popitem(last=False)
+    return detector
 
 
-@lru_cache(maxsize=4)
-def _load(path: Path, _stamp: int) -> Detector:
-    return load(path)
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """Tell a file's content from another, also where its time was kept; None without a file.
+
+    Copies may keep the time of modification, and the size is often that of the old file; written
+    in place, the file is the same, but the time that its entry changed cannot be kept.
+    """
+    try:
+        of = path.stat()
+    except OSError:
+        return None
+    return of.st_mtime_ns, of.st_ctime_ns, of.st_size, of.st_ino

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from cmad.version import installed
@@ -75,9 +75,12 @@ def read(path: str | Path) -> tuple[dict[str, object], dict[str, Tensor]]:
     if not os.access(path, os.R_OK):
         raise PermissionError(f"{path}: may not be read")
     try:
-        with safe_open(path, framework="pt") as file:
-            meta = file.metadata() or {}
-            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        # All of it, at once: tensors mapped from a file that is then cut short end the process, and
+        # one that is opened twice may be replaced in between.
+        data = path.read_bytes()
+        tensors: dict[str, Tensor] = load(data)
+        length = int.from_bytes(data[:8], "little")
+        meta = cast(dict[str, str], json.loads(data[8 : 8 + length]).get("__metadata__", {}))
     except (SafetensorError, OSError, RuntimeError) as error:
         raise ValueError(
             f"{path}: not a complete .cmad file, truncated or of another kind ({error})"

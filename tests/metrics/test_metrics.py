@@ -99,11 +99,33 @@ def test_aupro_is_that_of_the_reference(case, thresholds):
 def test_the_exact_curve_passes_through_every_threshold_of_the_reference(case):
     maps, masks = CASES[case]
     fpr, pro = pro_curve(maps, masks)
-    assert (np.diff(fpr) > 0).all()
-    assert (fpr[0], fpr[-1], pro[-1]) == (0, 1, 1)
+    assert (np.diff(fpr) >= 0).all()
+    assert (np.diff(pro) >= 0).all()
+    assert (fpr[0], pro[0], fpr[-1], pro[-1]) == (0, 0, 1, 1)
     x, y = reference.pro_curve(maps, masks)
-    np.testing.assert_allclose(np.interp(x, fpr, pro), y, rtol=0, atol=1e-12)
-    assert np.isin(fpr.round(12), x.round(12)).all()  # and its corners are thresholds
+    points = set(zip(x.round(9), y.round(9), strict=True))
+    mine = set(zip(fpr.round(9), pro.round(9), strict=True))
+    assert mine <= points
+    for left_out in points - mine:  # lies on a level part, whose ends are there
+        level = fpr[pro.round(9) == left_out[1]]
+        assert level.min() < left_out[0] < level.max()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_with_one_region_of_all_defects_aupro_is_the_area_under_the_roc_curve(case):
+    """In one image of one row, the defects first."""
+    maps, masks = CASES[case]
+    scores = np.concatenate([m[t] for m, t in zip(maps, masks, strict=True)])
+    good = np.concatenate([m[~t] for m, t in zip(maps, masks, strict=True)])
+    one = [np.concatenate([scores, good])[None]]
+    mask = [np.arange(one[0].size)[None] < len(scores)]
+    assert aupro(one, mask, [1]) == pytest.approx([pixel_auroc(maps, masks)], abs=1e-12)
+    # Up to each good pixel whose score no other has: against the good pixels from it on.
+    level, count = np.unique(good, return_counts=True)
+    for v in level[count == 1][-40::13]:
+        above = good[good >= v]
+        won = (scores > above[:, None]).mean() + (scores == above[:, None]).mean() / 2
+        assert aupro(one, mask, [len(above) / len(good)]) == pytest.approx([won], abs=1e-12)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -134,25 +156,42 @@ def test_pro_curve_of_a_hand_made_example():
     map_, mask = BY_HAND
     fpr, pro = pro_curve([map_], [mask])
     n = 12
-    np.testing.assert_allclose(fpr, [0, 1 / n, 2 / n, 3 / n, 1])
-    np.testing.assert_allclose(pro, [0.25, 0.75, 1, 1, 1])
-    area = (0.25 + 0.75) / 2 / n + (0.75 + 1) / 2 / n
+    # At 5; 4, 3.5; 3, 2.5; all.
+    np.testing.assert_allclose(fpr, [0, 0, 1 / n, 1 / n, 2 / n, 2 / n, 1])
+    np.testing.assert_allclose(pro, [0, 0.25, 0.25, 0.75, 0.75, 1, 1])
+    area = (0.25 + 0.75) / n
     np.testing.assert_allclose(aupro([map_], [mask], [2 / n, 1]), [area * n / 2, area + 10 / n])
+
+
+def test_good_and_defect_pixels_of_one_score_are_marked_together():
+    """Good scores 3, 2, 2, 1, regions {2, 1} and {2, 0}: the curve is slanted from 1/4 to 1."""
+    map_ = np.array([[3.0, 2, 2, 1], [2, 1, 9, 0], [2, 0, 9, 0]])
+    mask = np.array([[0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]], bool)
+    map_, mask = [map_[:1], map_[1:2, :2], map_[2:, :2]], [mask[:1], mask[1:2, :2], mask[1:2, :2]]
+    fpr, pro = pro_curve(map_, mask)
+    # At 3; 2 with two good ones and a half of each region; 1 with one and a quarter; 0.
+    np.testing.assert_allclose(fpr, [0, 0.25, 0.75, 1, 1])
+    np.testing.assert_allclose(pro, [0, 0, 0.5, 0.75, 1])
+    slanted, rest = 0.5 * 0.5 / 2, 0.25 * (0.5 + 0.75) / 2
+    halfway = 0.25 * 0.25 / 2  # to the limit of 0.5, where the curve is at 0.25
+    got = aupro(map_, mask, [0.25, 0.5, 1])
+    np.testing.assert_allclose(got, [0, halfway / 0.5, slanted + rest])
 
 
 def test_aupro_interpolates_at_the_limit():
     map_, mask = BY_HAND
-    limit = 0.5 / 12
-    assert aupro([map_], [mask], [limit])[0] == pytest.approx((0.25 + 0.5) / 2)
+    assert aupro([map_], [mask], [1.5 / 12])[0] == pytest.approx((0.25 + 0.75 / 2) / 1.5)
+    # The grid of two: from (0, 0.25), above 4, to (11/12, 1), above the lowest 1, and (1, 1).
+    assert aupro([map_], [mask], [5.5 / 12], 2)[0] == pytest.approx((0.25 + 0.625) / 2)
 
 
 def test_diagonal_neighbours_are_one_region_and_regions_of_two_images_two():
     diagonal = np.eye(2, dtype=bool)
     map_ = np.array([[1.0, 0], [0, 0]])
     _, pro = pro_curve([map_], [diagonal])
-    assert pro[0] == 0.5
+    assert pro[1] == 0.5
     _, pro = pro_curve([map_, np.zeros((2, 2))], [diagonal, diagonal])
-    assert pro[0] == 0.25
+    assert pro[1] == 0.25
 
 
 @pytest.fixture
@@ -258,7 +297,7 @@ def test_a_perfect_and_a_useless_map():
     rng = np.random.default_rng(0)
     noise = rng.random((10, 10)) * 0.1
     assert aupro([mask + noise], [mask]) == pytest.approx([1, 1, 1, 1])
-    assert aupro([noise - mask], [mask], [0.3]) == [0]
+    assert aupro([noise - mask], [mask], [0.3, 1]) == [0, 0]
 
 
 Z = np.zeros((4, 4))

@@ -34,6 +34,39 @@ def test_scores_may_come_in_pieces(dtype):
     assert int(want[0].sum()) == int((~skip).sum())
 
 
+def test_counts_go_on_beyond_32_bits():
+    score, level = torch.tensor([0.0, 0.0, 3.0, 3.0, 3.0]), torch.tensor([1.0])
+    for begin in (2**31 - 1, 2**32 - 1, 2**40):
+        so_far = torch.tensor([begin, begin]), torch.tensor([0.0, 3.0]), torch.tensor([begin] * 2)
+        count, _, ties = count_between(score, none_of(score), level, so_far)
+        assert count.tolist() == ties.tolist() == [begin + 2, begin + 3]
+
+
+def test_more_scores_than_32_bits_can_count():
+    """In memory that is never written to, so that the system gives it addresses only."""
+    n = 2**31 + 5
+    try:
+        score, skip = (torch.from_numpy(np.zeros(n, dtype)) for dtype in (np.float32, bool))
+    except MemoryError:
+        pytest.skip("the system does not give out 10 GB of addresses")
+    score[:2], score[-3:] = 9, 7
+    count, lowest, ties = count_between(score, skip, torch.tensor([1.0]))
+    assert count.tolist() == [n - 5, 5]
+    assert lowest.tolist() == [0, 7]
+    assert ties.tolist() == [n - 5, 3]
+
+
+@pytest.mark.parametrize("levels", [1, 3_000_000])
+def test_blocks_are_added_up(levels):
+    """Runs that end and begin in the blocks, which are of some millions of scores."""
+    rng = np.random.default_rng(5)
+    score = np.repeat(rng.random(100).astype(np.float32), 150_000)
+    level = np.unique(rng.random(levels).astype(np.float32))
+    count, *_ = count_between(torch.from_numpy(score), none_of(score), torch.from_numpy(level))
+    at = np.searchsorted(level, score[::150_000], side="right")
+    np.testing.assert_array_equal(count, 150_000 * np.bincount(at, minlength=len(level) + 1))
+
+
 def test_neighbouring_numbers_are_told_apart():
     """No rounding anywhere: a score one bit below a level is below it."""
     for dtype in (np.float32, np.float64):

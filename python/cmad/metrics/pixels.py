@@ -1,7 +1,8 @@
 """Pixel metrics: exact curves over all pixels of all images, from one sort of the defects' scores.
 
-A curve bends only where the threshold passes the score of a defect pixel. So only these are sorted;
-the good pixels, by far the most, are counted into the intervals between them (`ops.count_between`).
+A curve rises only where the threshold passes the score of a defect pixel, and is level between. So
+only these are sorted; the good pixels, by far the most, are counted into the intervals between them
+(`ops.count_between`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +26,7 @@ PIECE = 1 << 23
 """Pixels counted together, at least; bounds the memory beside that of the defects."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pixels:
     """What every pixel metric is computed from; made by `pool`.
 
@@ -37,8 +38,6 @@ class Pixels:
     """Number of good pixels."""
     count: Ints
     """(M + 1,) good pixels in each interval."""
-    ties: Ints
-    """(M + 1,) good pixels at the interval's lowest score that occurs."""
     tied: Ints
     """(M,) good pixels with exactly each of the M scores."""
     defect: Ints
@@ -48,22 +47,24 @@ class Pixels:
 
     def pro_curve(self, thresholds: int | None = None) -> tuple[Float, Float]:
         """Compute the PRO curve; see `cmad.metrics.pro_curve`."""
-        overlap = np.append(_from_above(self.share), 0.0)  # with a level in the interval
+        # With a level in each interval; at most 1, in spite of rounding.
+        overlap = np.append(np.minimum(_from_above(self.share), 1), 0.0)
+        overlap[0] = 1
         if thresholds is None:
-            filled = np.flatnonzero(self.count)[::-1]
-            # False positives at the highest level in each interval, and at the lowest.
-            lowest = np.cumsum(self.count[filled])
-            ends = np.stack([lowest - self.count[filled], lowest - self.ties[filled]], 1)
-            once = np.stack([np.full(len(filled), True), ends[:, 0] < ends[:, 1]], 1)
-            fpr, pro = ends[once] / self.good, np.repeat(overlap[filled], 2)[once.ravel()]
-        elif thresholds >= 2:
-            # Counted by position, not by value: the published grid ignores ties.
-            position = np.linspace(0, self.good - 1, thresholds, dtype=int)[::-1]
-            interval = np.searchsorted(np.cumsum(self.count), position, side="right")
-            fpr, pro = 1 - (position + 1) / self.good, overlap[interval]
-        else:
+            # Two points for each defect score: just above it, and at it with the pixels of both
+            # kinds that have it. Where no good pixel does, these are a vertical step.
+            at = _from_above(self.count)[1:]
+            wrong = np.append(np.stack([at, at - self.tied], 1).ravel(), 0)[::-1]
+            found = np.append(np.repeat(overlap, 2)[1:-1], 0)[::-1]
+            wrong, found = np.append(wrong, self.good), np.append(found, 1)
+            new = np.append(True, (np.diff(wrong) > 0) | (np.diff(found) > 0))
+            return wrong[new] / self.good, found[new]
+        if thresholds < 2:
             raise ValueError(f"pro_curve: thresholds must be at least 2, got {thresholds}")
-        return np.append(fpr, 1.0), np.append(pro, 1.0)
+        # Counted by position, not by value: the published grid ignores ties.
+        position = np.linspace(0, self.good - 1, thresholds, dtype=int)[::-1]
+        interval = np.searchsorted(np.cumsum(self.count), position, side="right")
+        return np.append(1 - (position + 1) / self.good, 1.0), np.append(overlap[interval], 1.0)
 
     def aupro(self, limits: Iterable[float] = LIMITS, thresholds: int | None = None) -> list[float]:
         """Compute areas under the PRO curve; see `cmad.metrics.aupro`."""
@@ -125,7 +126,6 @@ def pool(maps: Images, masks: Images) -> Pixels:
     return Pixels(
         good=good,
         count=count,
-        ties=ties,
         tied=np.where(lowest[1:] == level.numpy(), ties[1:], 0),
         defect=np.diff(first, append=len(defect)),
         share=np.add.reduceat(share, first),
@@ -136,19 +136,21 @@ def pro_curve(maps: Images, masks: Images, thresholds: int | None = None) -> tup
     """Compute the mean overlap of the defect regions against the share of good pixels marked.
 
     Regions are the 8-connected components of the masks; each counts the same (MVTec 3D-AD; CFM,
-    section 4). A pixel is marked if its score is above the threshold; between two thresholds the
-    curve is a straight line. docs/evaluation.md compares the two protocols.
+    section 4). Between two thresholds the curve is a straight line. docs/evaluation.md compares the
+    two protocols.
 
     Args:
         maps: see `pool`.
         masks: see `pool`.
-        thresholds: None takes every distinct score of a good pixel as threshold (exact). A number
-            T, at least 2, takes the published grid: the scores at T evenly spaced positions of the
-            sorted scores of all good pixels.
+        thresholds: None takes every distinct score of any pixel as threshold, and marks the pixels
+            from it on, as the evaluation script of MVTec 3D-AD does (exact). A number T, at least
+            2, takes the published grid: the scores at T evenly spaced positions of the sorted
+            scores of all good pixels, and marks the pixels above.
 
     Returns:
-        fpr and pro, float64, ascending, from a false-positive rate of 0 to (1, 1). The exact curve
-        is given by its corners.
+        fpr and pro, float64, neither ever descending, to (1, 1). The exact curve begins at (0, 0);
+        it has vertical steps, and of its level parts, between defect scores, only the two ends. The
+        grid's begins at a false-positive rate of 0 with what is found before the first.
 
     Raises:
         ValueError: see `pool`.

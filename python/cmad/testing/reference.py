@@ -210,17 +210,17 @@ def count_between(
 def pro_curve(
     maps: list[Doubles], masks: list[npt.NDArray[np.bool_]], thresholds: int | None = None
 ) -> tuple[Doubles, Doubles]:
-    """Mark the pixels above each threshold; count wrong ones, average the overlap of regions."""
-    pairs = list(zip(maps, masks, strict=True))
-    good = np.sort(np.concatenate([m[~t] for m, t in pairs]))
-    labels = [components(t) for t in masks]
+    """Mark the pixels from each score on, or those above T scores of good pixels; count both."""
+    pairs, labels = list(zip(maps, masks, strict=True)), [components(t) for t in masks]
     regions = [m[t][n == i] for (m, t), n in zip(pairs, labels, strict=True) for i in np.unique(n)]
-    level, below = np.unique(good), np.searchsorted(good, np.unique(good), side="right")
-    if thresholds is not None:
-        below = 1 + np.linspace(0, len(good) - 1, thresholds, dtype=int)
-        level = good[below - 1]
-    pro = [np.mean([(region > v).mean() for region in regions]) for v in level]
-    return np.append(1 - below[::-1] / len(good), 1.0), np.append(pro[::-1], 1.0)
+    good = np.sort(np.concatenate([m[~t] for m, t in pairs]))
+    if thresholds is None:
+        level = np.unique(np.concatenate([m.ravel() for m in maps]))[::-1]
+        pro = [np.mean([(region >= v).mean() for region in regions]) for v in level]
+        return np.append(0.0, [(good >= v).mean() for v in level]), np.append(0.0, pro)
+    place = np.linspace(0, len(good) - 1, thresholds, dtype=int)[::-1]
+    pro = [np.mean([(region > v).mean() for region in regions]) for v in good[place]]
+    return np.append(1 - (place + 1) / len(good), 1.0), np.append(pro, 1.0)
 
 
 def aupro(
@@ -231,9 +231,10 @@ def aupro(
 ) -> list[float]:
     """Add up the trapezoids below the curve, cut at the limit."""
     fpr, pro = pro_curve(maps, masks, thresholds)
-    areas = []
-    for limit in limits:
-        x = np.append(fpr[fpr < limit], limit)
-        y = np.interp(x, fpr, pro)
-        areas.append(float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2 / limit))
-    return areas
+    areas = np.zeros(len(limits))
+    for x, y, end, top in zip(fpr[:-1], pro[:-1], fpr[1:], pro[1:], strict=True):
+        for i, limit in enumerate(limits):
+            width = min(end, limit) - x
+            if width > 0:
+                areas[i] += width * (y + (top - y) * width / (end - x) / 2)
+    return list(areas / limits)
