@@ -12,7 +12,8 @@ from typing_extensions import Self
 from cmad import maps, ops
 from cmad.detectors._inputs import whole
 from cmad.detectors._training import train
-from cmad.detectors.detector import Detector, Learnt
+from cmad.detectors.detector import Detector
+from cmad.detectors.method import Learnt
 from cmad.extractors import weights as weight_files
 from cmad.nn import Mappings
 from cmad.pipeline import arithmetic

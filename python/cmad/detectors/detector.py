@@ -2,11 +2,10 @@
 
 import inspect
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast, overload
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from cmad.detectors._inputs import (
 )
 from cmad.detectors._outputs import on_input, peaks
 from cmad.detectors._saving import extractors_from_file, pipeline_to_file
+from cmad.detectors.method import Method, check_modalities, complete
 from cmad.extractors import Extractor, RgbExtractor, XyzExtractor
 from cmad.pipeline import Pipeline
 from cmad.preprocess import Preprocessing
@@ -43,22 +43,7 @@ BATCH = 8
 """Parts of a batch that go through the extractors in one call; bounds the memory."""
 
 
-@dataclass(frozen=True)
-class NoOptions:
-    """Of a method without options of its own."""
-
-
-@dataclass(frozen=True, eq=False)
-class Learnt:
-    """What a method learns from good parts."""
-
-    tensors: Mapping[str, Tensor]
-    """Everything that its verdicts rest on, as it goes into a model file."""
-    losses: Sequence[tuple[float, ...]] = field(default_factory=list)
-    """Of each training step, by modality; empty for a method that does not descend."""
-
-
-class Detector(ABC):
+class Detector(Method):
     """A detector of anomalies: learns from good parts, judges others.
 
     Args:
@@ -89,14 +74,6 @@ class Detector(ABC):
         RuntimeError: weights, an extra, or a device that are not available.
 
     """
-
-    Options: ClassVar[type] = NoOptions
-    """Frozen dataclass of the method's own options; a model file keeps them."""
-    Training: ClassVar[type] = NoOptions
-    """Frozen dataclass of the method's arguments of `fit`."""
-
-    why_all: ClassVar[str] = "it looks at all of them"
-    """Ends the message to whoever gives a part without what the method needs."""
 
     def __init_subclass__(cls) -> None:
         """Show the method's options in the class's signature, so that help() names them."""
@@ -163,53 +140,6 @@ class Detector(ABC):
         """By the modalities that a part is judged by, such as ``"2d+3d"``: thresholds and scores
         of good parts; empty before `calibrate`."""
 
-    # What a method states.
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """What the method looks at and makes maps of, of ``"2d"`` and ``"3d"``."""
-        return ("2d", "3d")
-
-    @property
-    def fallbacks(self) -> tuple[tuple[str, ...], ...]:
-        """Modalities that suffice to judge a part where the others are missing; see `predict`."""
-        return ()
-
-    @abstractmethod
-    def learn(self, store: FeatureStore, training: object, progress: bool) -> Learnt:
-        """Learn from the features of good parts; the detector itself stays as it is.
-
-        Args:
-            store: one or more frames.
-            training: an instance of ``Training``.
-            progress: show progress bars when on a terminal.
-
-        """
-
-    @abstractmethod
-    def tensors(self) -> dict[str, Tensor]:
-        """Return what was learnt, by name; empty before."""
-
-    @abstractmethod
-    def take(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what `learn` gave, now or in a model file.
-
-        Raises:
-            ValueError: it does not fit the extractors' features.
-
-        """
-
-    @abstractmethod
-    def maps(self, features: Features) -> GridMaps:
-        """Judge one part by its features, of `modalities` or one of `fallbacks`."""
-
-    # What is the same for all.
-
-    @property
-    def who(self) -> str:
-        """The method's name, as in messages and model files."""
-        return type(self).__name__
-
     @property
     def calibration(self) -> Calibration | None:
         """Thresholds and scores for parts of which all modalities are seen; None before."""
@@ -260,7 +190,7 @@ class Detector(ABC):
         asked: Any = options_of(f"{self.who}.fit", self.Training, training, "argument")
         dtype = torch.float32 if self.precision == "fp32" else torch.float16
         with FeatureStore(dtype, memory_limit) as store:
-            checked = self._complete(good_only(samples, "fit"))
+            checked = complete(self, good_only(samples, "fit"))
             pipeline = extract(self.pipeline, checked, store, parts_of(samples), progress)
             if len(store) == 0:
                 raise ValueError("fit: the training set is empty; at least one good part is needed")
@@ -298,7 +228,7 @@ class Detector(ABC):
         ways = (self.modalities, *self.fallbacks)
         seen: dict[str, list[tuple[float, float, dict[str, float]]]] = {_way(w): [] for w in ways}
         with bar("calibrating", count, show=progress) as step:
-            for sample in self._complete(good_only(samples, "calibrate")):
+            for sample in complete(self, good_only(samples, "calibrate")):
                 features = self.pipeline.extract([sample])[0]
                 for way in ways:
                     grid = self._grid(rasters.only(features, way))
@@ -381,7 +311,7 @@ class Detector(ABC):
         for begin in range(0, len(samples), BATCH):
             some = samples[begin : begin + BATCH]
             for sample in some:
-                self._check_modalities(sample)
+                check_modalities(self, sample)
             found += [self._grid(features) for features in self.pipeline.extract(some)]
         return found
 
@@ -462,31 +392,6 @@ class Detector(ABC):
             named = f"{grid.name}: " if grid.name else ""
             raise ValueError(f"{named}{self.who} gives no finite score: no verdict")
         return grid
-
-    def _check_modalities(self, sample: Sample) -> None:
-        given = {"2d": sample.rgb, "3d": sample.xyz}
-        has = tuple(m for m in self.modalities if given[m] is not None)
-        if has not in (self.modalities, *self.fallbacks):
-            named = f"{sample.name}: " if sample.name else ""
-            needed = " and ".join({"2d": "rgb", "3d": "xyz"}[m] for m in self.modalities)
-            lacking = ", ".join(
-                f"{word}=None"
-                for m, word in (("2d", "rgb"), ("3d", "xyz"))
-                if m in self.modalities and given[m] is None
-            )
-            raise ValueError(f"{named}{self.who} needs {needed}: {self.why_all}; got {lacking}")
-
-    def _complete(self, samples: Iterable[Sample]) -> Iterator[Sample]:
-        """Pass samples on; raise at one that lacks a modality that the method looks at."""
-        for sample in samples:
-            if (sample.rgb is None and "2d" in self.modalities) or (
-                sample.xyz is None and "3d" in self.modalities
-            ):
-                raise ValueError(
-                    f"{sample.name or 'a sample'}: good parts must have all that {self.who} looks "
-                    "at, rgb or xyz is None"
-                )
-            yield sample
 
     def _trained(self) -> None:
         if not self.tensors():

@@ -14,7 +14,8 @@ from torch import Tensor
 from cmad import maps
 from cmad.bank import Bank
 from cmad.detectors._inputs import one_of, whole
-from cmad.detectors.detector import Detector, Learnt
+from cmad.detectors.detector import Detector
+from cmad.detectors.method import Learnt
 from cmad.model_file import prefixed
 from cmad.rasters import Raster, foreground, only, rows
 from cmad.store import FeatureStore

@@ -1,0 +1,116 @@
+"""What a method states: its options, what it looks at, how it learns, and how it judges.
+
+docs/add-a-method.md walks through one. Everything else is the shell's, `detector.py`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor
+
+from cmad.store import FeatureStore
+from cmad.types import Features, GridMaps, Sample
+
+WORDS = {"2d": "rgb", "3d": "xyz"}
+"""What a modality is called where it is passed in."""
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Of a method without options of its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """What a method learns from good parts."""
+
+    tensors: Mapping[str, Tensor]
+    """Everything that its verdicts rest on, as it goes into a model file."""
+    losses: Sequence[tuple[float, ...]] = field(default_factory=list)
+    """Of each training step, by modality; empty for a method that does not descend."""
+
+
+class Method(ABC):
+    """The methods of a detector that differ between detectors."""
+
+    Options: ClassVar[type] = NoOptions
+    """Frozen dataclass of the method's own options; a model file keeps them."""
+    Training: ClassVar[type] = NoOptions
+    """Frozen dataclass of the method's arguments of `fit`."""
+
+    why_all: ClassVar[str] = "it looks at all of them"
+    """Ends the message to whoever gives a part without what the method needs."""
+
+    @property
+    def who(self) -> str:
+        """The method's name, as in messages and model files."""
+        return type(self).__name__
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the method looks at and makes maps of, of ``"2d"`` and ``"3d"``."""
+        return ("2d", "3d")
+
+    @property
+    def fallbacks(self) -> tuple[tuple[str, ...], ...]:
+        """Modalities that suffice to judge a part where the others are missing; see `predict`."""
+        return ()
+
+    @abstractmethod
+    def learn(self, store: FeatureStore, training: object, progress: bool) -> Learnt:
+        """Learn from the features of good parts; the detector itself stays as it is.
+
+        Args:
+            store: one or more frames.
+            training: an instance of ``Training``.
+            progress: show progress bars when on a terminal.
+
+        """
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what was learnt, by name; empty before."""
+
+    @abstractmethod
+    def take(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `learn` gave, now or in a model file.
+
+        Raises:
+            ValueError: it does not fit the extractors' features.
+
+        """
+
+    @abstractmethod
+    def maps(self, features: Features) -> GridMaps:
+        """Judge one part by its features, of `modalities` or one of `fallbacks`."""
+
+
+def check_modalities(method: Method, sample: Sample) -> None:
+    """Raise where a part lacks what the method cannot judge it without; says why."""
+    lacking = _lacking(method, sample)
+    if tuple(m for m in method.modalities if m not in lacking) in (
+        method.modalities,
+        *method.fallbacks,
+    ):
+        return
+    named = f"{sample.name}: " if sample.name else ""
+    needed = " and ".join(WORDS[m] for m in method.modalities)
+    got = ", ".join(f"{WORDS[m]}=None" for m in lacking)
+    raise ValueError(f"{named}{method.who} needs {needed}: {method.why_all}; got {got}")
+
+
+def complete(method: Method, samples: Iterable[Sample]) -> Iterator[Sample]:
+    """Pass samples on; raise at one that lacks a modality that the method looks at."""
+    for sample in samples:
+        if lacking := _lacking(method, sample):
+            raise ValueError(
+                f"{sample.name or 'a sample'}: good parts must have all that {method.who} looks "
+                f"at, got {', '.join(f'{WORDS[m]}=None' for m in lacking)}"
+            )
+        yield sample
+
+
+def _lacking(method: Method, sample: Sample) -> list[str]:
+    return [m for m in method.modalities if getattr(sample, WORDS[m]) is None]
