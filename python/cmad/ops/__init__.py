@@ -7,6 +7,7 @@ from cmad.ops.discrepancy import discrepancy
 from cmad.ops.fps import fps
 from cmad.ops.group import group
 from cmad.ops.interpolate import interpolate
+from cmad.ops.knn import knn
 from cmad.ops.pixel_weights import pixel_weights
 from cmad.ops.plane import plane
 from cmad.ops.smooth import box_cascade, smooth
@@ -21,6 +22,7 @@ __all__ = [
     "fps",
     "group",
     "interpolate",
+    "knn",
     "pixel_weights",
     "plane",
     "smooth",
