@@ -18,32 +18,57 @@ namespace cmad {
 namespace {
 
 constexpr int kLanes = 16;
-constexpr std::int64_t kChunk = 256;  // entries measured before a distance may be given up
 
-/// sum[i] += squared differences of entries i, i + 16, ... of n.
-CMAD_SIMD void add_squared_differences(const float* __restrict a, const float* __restrict b,
-                                       std::int64_t n, double* __restrict sum) {
-  double lane[kLanes];
-  for (int i = 0; i < kLanes; ++i) lane[i] = sum[i];
+template <class T>
+inline T total(const T* lane) {
+  T s[kLanes];
+  for (int i = 0; i < kLanes; ++i) s[i] = lane[i];
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) s[i] += s[i + half];
+  return s[0];
+}
+
+/// The squared distance, exact but for the rounding of float64.
+CMAD_SIMD double distance2(const float* __restrict a, const float* __restrict b, std::int64_t D) {
+  double lane[kLanes] = {};
   std::int64_t d = 0;
-  for (; d + kLanes <= n; d += kLanes)
+  for (; d + kLanes <= D; d += kLanes)
     for (int i = 0; i < kLanes; ++i) {
       const double e = double(a[d + i]) - double(b[d + i]);
       lane[i] += e * e;
     }
-  for (; d < n; ++d) {
+  for (; d < D; ++d) {
     const double e = double(a[d]) - double(b[d]);
     lane[d % kLanes] += e * e;
   }
-  for (int i = 0; i < kLanes; ++i) sum[i] = lane[i];
+  return total(lane);
 }
 
-double total(const double* lane) {
-  double s[kLanes];
-  std::copy(lane, lane + kLanes, s);
-  for (int half = kLanes / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) s[i] += s[i + half];
-  return s[0];
+/// Whether the sum in float of the squared differences exceeds a limit; stops as soon as it does.
+CMAD_SIMD bool farther(const float* __restrict a, const float* __restrict b, std::int64_t D,
+                       float limit) {
+  constexpr std::int64_t kStride = 4 * kLanes, kChunk = 4 * kStride;
+  float lane[kStride] = {};
+  std::int64_t d = 0;
+  for (; d + kChunk <= D; d += kChunk) {
+    for (std::int64_t c = d; c < d + kChunk; c += kStride)
+      for (int i = 0; i < kStride; ++i) {
+        const float e = a[c + i] - b[c + i];
+        lane[i] += e * e;
+      }
+    float sum[kLanes];
+    for (int i = 0; i < kLanes; ++i)
+      sum[i] = (lane[i] + lane[i + kLanes]) + (lane[i + 2 * kLanes] + lane[i + 3 * kLanes]);
+    if (total(sum) > limit) return true;
+  }
+  for (; d < D; ++d) {
+    const float e = a[d] - b[d];
+    lane[d % kStride] += e * e;
+  }
+  float sum[kLanes];
+  for (int i = 0; i < kLanes; ++i)
+    sum[i] = (lane[i] + lane[i + kLanes]) + (lane[i + 2 * kLanes] + lane[i + 3 * kLanes]);
+  return total(sum) > limit;
 }
 
 /// A query's k nearest rows so far, sorted by distance, then index.
@@ -110,11 +135,14 @@ class Search {
   explicit Search(const Knn& p)
       : p_(p),
         row_bytes_(p.into.D * bytes_of(p.number)),
+        tiles_((p.M + kTileRows - 1) / kTileRows),
+        blocks_((tiles_ * kTileRows + p.row_block - 1) / p.row_block),
         encode_(p.into),
         code_(std::size_t(p.query_block * p.into.C())),
         query_(p.query_block),
         candidate_(std::size_t(p.query_block * p.row_block)),
-        count_(p.query_block) {}
+        count_(p.query_block),
+        buffer_(p.into.D) {}
 
   void run(std::int64_t begin, std::int64_t end) {
     if (p_.code == nullptr) return measure_all(begin, end);
@@ -123,12 +151,12 @@ class Search {
       for (std::int64_t j = 0; j < n; ++j)
         query_[j].set(encode_(p_.query + (begin + j) * p_.into.D, Number::float32,
                               code_.data() + j * p_.into.C()));
-      for (std::int64_t row = 0; row < p_.M; row += p_.row_block) {
+      for (std::int64_t block = 0; block < blocks_; ++block) {
         for (std::int64_t j = 0; j < n; ++j) {
           query_[j].aim(nearest(begin + j).worst(), p_.into.scale);
           count_[j] = 0;
         }
-        scan(n, row, std::min(p_.M, row + p_.row_block));
+        scan(n, block);
         for (std::int64_t j = 0; j < n; ++j) measure(begin + j, j);
       }
     }
@@ -145,16 +173,17 @@ class Search {
   }
 
   void add(std::int64_t q, std::int64_t m, Nearest& best) {
-    const float* query = p_.query + q * p_.into.D;
-    const char* row = static_cast<const char*>(p_.row) + m * row_bytes_;
-    double lane[kLanes] = {}, distance = 0;
-    for (std::int64_t d = 0; d < p_.into.D; d += kChunk) {
-      const std::int64_t n = std::min(kChunk, p_.into.D - d);
-      add_squared_differences(as_floats(row, p_.number, d, n, buffer_), query + d, n, lane);
-      distance = total(lane);
-      if (distance > best.worst()) return;
-    }
-    best.add(distance, p_.first + m);
+    const std::int64_t D = p_.into.D;
+    const float* query = p_.query + q * D;
+    const float* row = as_floats(row_at(m), p_.number, 0, D, buffer_.data());
+    // A sum of squares in float is off by less than one unit for each addition in a lane and some
+    // more; near float's range there is no first look.
+    const double limit = best.worst() * (1 + double(D / 64 + 16) * 0x1p-23) + 1e-36;
+    if (limit < 1e38 && farther(row, query, D, float(limit))) return;
+    best.add(distance2(row, query, D), p_.first + m);
+  }
+  const void* row_at(std::int64_t m) const {
+    return static_cast<const char*>(p_.row) + m * row_bytes_;
   }
 
   void measure_all(std::int64_t begin, std::int64_t end) {
@@ -164,13 +193,14 @@ class Search {
     }
   }
 
-  void scan(std::int64_t n, std::int64_t row, std::int64_t end) {
+  /// A block takes its tiles from all parts of the bank, so that the first already tells much.
+  void scan(std::int64_t n, std::int64_t block) {
     const Int8Tile multiply = int8_tile(p_.path);
     const std::int64_t C = p_.into.C();
     std::int32_t dot[kTileColumns][kTileRows];
     float at_least[kTileRows];
-    for (; row < end; row += kTileRows) {
-      const std::int64_t tile = row / kTileRows;
+    for (std::int64_t tile = block; tile < tiles_; tile += blocks_) {
+      const std::int64_t row = tile * kTileRows;
       const float* base = p_.bound + 4 * tile * kTileRows;
       const float* radius = base + kTileRows;
       for (std::int64_t j = 0; j < n; j += kTileColumns) {
@@ -180,7 +210,7 @@ class Search {
           const Query& q = query_[j + c];
           if (!bounds(q, base, dot[c], at_least)) continue;
           Candidate* list = candidate_.data() + (j + c) * p_.row_block;
-          for (int i = 0; i < kTileRows && row + i < end; ++i)
+          for (int i = 0; i < kTileRows && row + i < p_.M; ++i)
             if (!(at_least[i] - q.reach * radius[i] > q.limit))
               list[count_[j + c]++] = {at_least[i], row + i};
         }
@@ -209,13 +239,13 @@ class Search {
   }
 
   const Knn& p_;
-  std::int64_t row_bytes_;
+  std::int64_t row_bytes_, tiles_, blocks_;
   Encoder encode_;
   std::vector<std::int8_t> code_;
   std::vector<Query> query_;
   std::vector<Candidate> candidate_;
   std::vector<std::int64_t> count_;
-  float buffer_[kChunk];
+  std::vector<float> buffer_;
 };
 
 }  // namespace
