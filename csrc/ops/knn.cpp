@@ -95,6 +95,7 @@ struct Nearest {
 struct Query {
   float step2, rest2;  // twice the query's
   float reach, limit;  // infinite until k rows are known
+  float likely;        // the limit as if codes were exact
   std::int32_t offset;  // 128 times the sum of its codes, which the rows' codes added
   double norm2, radius;
 
@@ -112,6 +113,7 @@ struct Query {
     const bool usable = norm2 < kLongest2 && T * T < kLongest2;
     reach = usable ? float(2 * T * (1 + 1e-6)) : 0;
     limit = usable ? float(most) : std::numeric_limits<float>::infinity();
+    likely = usable ? float((T - radius) * (T - radius) - norm2) : limit;
   }
 };
 
@@ -140,39 +142,60 @@ class Search {
         encode_(p.into),
         code_(std::size_t(p.query_block * p.into.C())),
         query_(p.query_block),
-        candidate_(std::size_t(p.query_block * p.row_block)),
+        capacity_(3 * p.row_block),
+        candidate_(std::size_t(p.query_block * capacity_)),
         count_(p.query_block),
+        left_(p.query_block),
         buffer_(p.into.D) {}
 
   void run(std::int64_t begin, std::int64_t end) {
     if (p_.code == nullptr) return measure_all(begin, end);
     for (; begin < end; begin += p_.query_block) {
       const std::int64_t n = std::min(p_.query_block, end - begin);
-      for (std::int64_t j = 0; j < n; ++j)
-        query_[j].set(encode_(p_.query + (begin + j) * p_.into.D, Number::float32,
-                              code_.data() + j * p_.into.C()));
-      for (std::int64_t block = 0; block < blocks_; ++block) {
-        for (std::int64_t j = 0; j < n; ++j) {
-          query_[j].aim(nearest(begin + j).worst(), p_.into.scale);
-          count_[j] = 0;
-        }
-        scan(n, block);
-        for (std::int64_t j = 0; j < n; ++j) measure(begin + j, j);
+      for (std::int64_t j = 0; j < n; ++j) {
+        const float* query = p_.query + (begin + j) * p_.into.D;
+        query_[j].set(encode_(query, Number::float32, code_.data() + j * p_.into.C()));
+        query_[j].aim(nearest(begin + j).worst(), p_.into.scale);
+        count_[j] = left_[j] = 0;
       }
+      const std::vector<double> distance(p_.distance + begin * p_.K,
+                                         p_.distance + (begin + n) * p_.K);
+      const std::vector<std::int64_t> index(p_.index + begin * p_.K, p_.index + (begin + n) * p_.K);
+      measured_ = 0;
+      bool worth = true;
+      for (std::int64_t block = 0; block < blocks_ && worth; ++block) {
+        scan(n, block);
+        for (std::int64_t j = 0; j < n; ++j) measure_likely(begin + j, j);
+        worth = worth_it(n);
+      }
+      for (std::int64_t j = 0; j < n && worth; ++j) {
+        measure_all_left(begin + j, j);
+        worth = worth_it(n);
+      }
+      std::fill(p_.given_up + begin, p_.given_up + begin + n, !worth);
+      if (worth) continue;
+      std::copy(distance.begin(), distance.end(), p_.distance + begin * p_.K);
+      std::copy(index.begin(), index.end(), p_.index + begin * p_.K);
     }
   }
 
  private:
   struct Candidate {
-    float at_least;
-    std::int64_t row;
+    float at_least;    // the distance by the codes, less what is the same for all rows
+    std::int32_t row;
   };
+
+  /// Measuring a row takes as long as scanning some 25; a scan of all columns needs few measured.
+  bool worth_it(std::int64_t n) const {
+    return p_.into.basis == nullptr || measured_ <= n * (p_.M / 32 + 4 * p_.K);
+  }
 
   Nearest nearest(std::int64_t q) const {
     return {p_.distance + q * p_.K, p_.index + q * p_.K, p_.K};
   }
 
   void add(std::int64_t q, std::int64_t m, Nearest& best) {
+    ++measured_;
     const std::int64_t D = p_.into.D;
     const float* query = p_.query + q * D;
     const float* row = as_floats(row_at(m), p_.number, 0, D, buffer_.data());
@@ -181,6 +204,11 @@ class Search {
     const double limit = best.worst() * (1 + double(D / 64 + 16) * 0x1p-23) + 1e-36;
     if (limit < 1e38 && farther(row, query, D, float(limit))) return;
     best.add(distance2(row, query, D), p_.first + m);
+  }
+  /// Rows lie far apart: without it the first lines of each would be waited for.
+  void fetch(std::int64_t m) const {
+    const char* row = static_cast<const char*>(row_at(m));
+    for (std::int64_t i = 0; i < row_bytes_; i += 64) __builtin_prefetch(row + i);
   }
   const void* row_at(std::int64_t m) const {
     return static_cast<const char*>(p_.row) + m * row_bytes_;
@@ -209,33 +237,69 @@ class Search {
         for (int c = 0; c < columns; ++c) {
           const Query& q = query_[j + c];
           if (!bounds(q, base, dot[c], at_least)) continue;
-          Candidate* list = candidate_.data() + (j + c) * p_.row_block;
+          Candidate* list = candidate_.data() + (j + c) * capacity_;
           for (int i = 0; i < kTileRows && row + i < p_.M; ++i)
             if (!(at_least[i] - q.reach * radius[i] > q.limit))
-              list[count_[j + c]++] = {at_least[i], row + i};
+              list[count_[j + c]++] = {at_least[i], std::int32_t(row + i)};
         }
       }
     }
   }
 
-  /// Measures a query's candidates, those that look nearest first: they spare most of the others.
-  void measure(std::int64_t q, std::int64_t j) {
-    Candidate *list = candidate_.data() + j * p_.row_block, *end = list + count_[j];
+  /// Measures the candidates that are probably among the nearest, and leaves those that merely
+  /// may be until the k-th best is smaller: most of them are then too far.
+  void measure_likely(std::int64_t q, std::int64_t j) {
+    Candidate *begin = candidate_.data() + j * capacity_, *end = begin + count_[j];
+    Candidate *left = begin + left_[j], *list = left;
     Nearest best = nearest(q);
-    if (end - list > 2 * p_.K) {
-      const auto nearer = [](const Candidate& a, const Candidate& b) {
-        return a.at_least < b.at_least;
-      };
-      std::nth_element(list, list + p_.K, end, nearer);
-      for (const Candidate* c = list; c < list + p_.K; ++c) add(q, c->row, best);
-      list += p_.K;
-      query_[j].aim(best.worst(), p_.into.scale);
-    }
+    Query& query = query_[j];
+    if (best.worst() == std::numeric_limits<double>::infinity()) list = measure_some(q, j, end);
     for (; list < end; ++list) {
-      const float* bound = p_.bound + 4 * (list->row / kTileRows) * kTileRows;
-      const float radius = bound[kTileRows + list->row % kTileRows];
-      if (!(list->at_least - query_[j].reach * radius > query_[j].limit)) add(q, list->row, best);
+      if (too_far(query, *list)) continue;
+      if (list->at_least <= query.likely) {
+        add(q, list->row, best);
+        query.aim(best.worst(), p_.into.scale);
+      } else {
+        *left++ = *list;
+      }
     }
+    count_[j] = left_[j] = left - begin;
+    if (count_[j] + p_.row_block > capacity_) measure_all_left(q, j);
+  }
+
+  /// Those that look nearest first.
+  void measure_all_left(std::int64_t q, std::int64_t j) {
+    Candidate* begin = candidate_.data() + j * capacity_;
+    Candidate* end = begin + count_[j];
+    while (count_[j] > 0) {
+      Candidate* list = measure_some(q, j, end);
+      end = std::remove_if(list, end, [&](const Candidate& c) { return too_far(query_[j], c); });
+      count_[j] = std::copy(list, end, begin) - begin;
+      end = begin + count_[j];
+    }
+    left_[j] = 0;
+  }
+
+  /// Measures the K that look nearest; returns where the others begin.
+  Candidate* measure_some(std::int64_t q, std::int64_t j, Candidate* end) {
+    Candidate* list = candidate_.data() + j * capacity_;
+    Candidate* some = std::min(list + p_.K, end);
+    const auto nearer = [](const Candidate& a, const Candidate& b) {
+      return a.at_least < b.at_least;
+    };
+    if (some < end) std::nth_element(list, some, end, nearer);
+    Nearest best = nearest(q);
+    for (; list < some; ++list) {
+      if (list + 1 < some) fetch(list[1].row);
+      add(q, list->row, best);
+    }
+    query_[j].aim(best.worst(), p_.into.scale);
+    return some;
+  }
+
+  bool too_far(const Query& q, const Candidate& c) const {
+    const float* radius = p_.bound + (4 * (c.row / kTileRows) + 1) * kTileRows;
+    return c.at_least - q.reach * radius[c.row % kTileRows] > q.limit;
   }
 
   const Knn& p_;
@@ -243,8 +307,10 @@ class Search {
   Encoder encode_;
   std::vector<std::int8_t> code_;
   std::vector<Query> query_;
+  std::int64_t capacity_;  // candidates per query: a block's beside those left before
   std::vector<Candidate> candidate_;
-  std::vector<std::int64_t> count_;
+  std::vector<std::int64_t> count_, left_;  // candidates, and those of earlier blocks among them
+  std::int64_t measured_ = 0;
   std::vector<float> buffer_;
 };
 

@@ -51,6 +51,9 @@ struct Knn {
   const float* bound;         // [T, 4, 64]
   double* distance;           // [Q, K] in, out
   std::int64_t* index;        // [Q, K] in, out: `first` + the row's number
+  // [Q] out: the basis excludes so few rows that a search with all columns is faster; the query's
+  // list is as it was. Never where there is no basis.
+  bool* given_up;
   std::int64_t Q, M, K;
   std::int64_t first;
   Int8Path path;

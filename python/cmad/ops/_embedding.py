@@ -59,7 +59,7 @@ def embedding(rows: Tensor, columns: int | None = None) -> Embedding:
         columns = min((D, *NARROW), key=lambda n: _cost(sample, basis, n))
         if columns == D:
             return unit
-    return Embedding(centre, _shortened(basis[:, :columns]), columns, scale)
+    return Embedding(centre, _shortened(_spread(basis[:, :columns])), columns, scale)
 
 
 def _principal(sample: Tensor, columns: int) -> Tensor:
@@ -72,6 +72,13 @@ def _principal(sample: Tensor, columns: int) -> Tensor:
     image = (sample @ basis).double()
     order = torch.linalg.eigh(image.T @ image).eigenvectors.flip(1)
     return basis @ order.float()
+
+
+def _spread(basis: Tensor) -> Tensor:
+    """Rotate a basis at random, so that no direction is much longer than others and 8 bits do."""
+    generator = torch.Generator(basis.device).manual_seed(1)
+    shape = (basis.shape[1], basis.shape[1])
+    return basis @ torch.linalg.qr(torch.randn(shape, generator=generator, device=basis.device)).Q
 
 
 def _shortened(basis: Tensor) -> Tensor:

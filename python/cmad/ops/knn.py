@@ -1,6 +1,7 @@
 """The k nearest rows of a bank."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ KINDS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 MOST_K, MOST_D = 32, 65536
 FEW_QUERIES = 4
 """For no more than so many, measuring every row takes less time than encoding the bank."""
+BLOCKS = (252, 512)
+"""Queries, a multiple of the 6 of a tile, and rows, a multiple of its 64."""
 PATHS = {"best": 0, "plain": 1, "avx2": 2, "avx_vnni": 3, "avx512_vnni": 4}
 """How the scan multiplies; all give the same result. For tests."""
 
@@ -32,6 +35,11 @@ class Encoded:
     """(T, 64 C) uint8, T = ceil(M / 64); none where every row is to be measured."""
     bound: Tensor
     """(T, 4, 64) float32."""
+
+    @cached_property
+    def in_all_columns(self) -> "Encoded":
+        """The same rows with D columns, for queries that few columns tell too little about."""
+        return encode(self.rows, columns=self.rows.shape[1])
 
 
 def knn(query: Tensor, bank: Tensor, k: int, *, check: bool = True) -> tuple[Tensor, Tensor]:
@@ -127,7 +135,7 @@ def search(
     k: int,
     *,
     path: str = "best",
-    blocks: tuple[int, int] = (256, 512),
+    blocks: tuple[int, int] = BLOCKS,
 ) -> tuple[Tensor, Tensor]:
     """Search a bank that comes in pieces, one after another; see `knn`.
 
@@ -149,7 +157,7 @@ class Lists:
     """The nearest rows of each query among the pieces of a bank that were added so far."""
 
     def __init__(
-        self, query: Tensor, k: int, *, path: str = "best", blocks: tuple[int, int] = (256, 512)
+        self, query: Tensor, k: int, *, path: str = "best", blocks: tuple[int, int] = BLOCKS
     ) -> None:
         """Begin with no row; for the arguments see `search`."""
         self._query = query.detach().float().contiguous()
@@ -160,21 +168,31 @@ class Lists:
 
     def add(self, piece: Encoded) -> None:
         """Search the rows that follow those added before."""
-        lib, stream = native(self._query.device)
+        given_up = self._search(piece, self._query, self._distance, self._index)
+        if bool(given_up.any()):
+            distance, index = self._distance[given_up], self._index[given_up]
+            self._search(piece.in_all_columns, self._query[given_up], distance, index)
+            self._distance[given_up], self._index[given_up] = distance, index
+        self._rows += len(piece.rows)
+
+    def _search(self, piece: Encoded, query: Tensor, distance: Tensor, index: Tensor) -> Tensor:
+        given_up = torch.zeros(len(query), dtype=torch.bool, device=query.device)
+        lib, stream = native(query.device)
         lib.knn(
-            self._query,
+            query,
             *_of(piece.rows),
             *piece.into.arguments(),
             piece.code,
             piece.bound,
-            self._distance,
-            self._index,
+            distance,
+            index,
+            given_up,
             self._rows,
             PATHS[self._path],
             *self._blocks,
             stream,
         )
-        self._rows += len(piece.rows)
+        return given_up
 
     def result(self) -> tuple[Tensor, Tensor]:
         """Return the distances, squared, and the indices; see `knn`."""
