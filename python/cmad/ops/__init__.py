@@ -2,6 +2,7 @@
 
 from cmad.ops.clusters import clusters
 from cmad.ops.components import components
+from cmad.ops.coreset import coreset
 from cmad.ops.count_between import count_between
 from cmad.ops.discrepancy import discrepancy
 from cmad.ops.fps import fps
@@ -17,6 +18,7 @@ __all__ = [
     "box_cascade",
     "clusters",
     "components",
+    "coreset",
     "count_between",
     "discrepancy",
     "fps",
