@@ -116,16 +116,14 @@ __attribute__((target("avx512f,avx512vnni"))) inline void int8_columns_avx512_vn
 #pragma GCC unroll 6
   for (int j = 0; j < N; ++j)
 #pragma GCC unroll 4
-    for (int i = 0; i < kTilePanels; ++i)
-      _mm512_storeu_si512(dot[j] + i * kPanelRows, sum[j][i]);
+    for (int i = 0; i < kTilePanels; ++i) _mm512_storeu_si512(dot[j] + i * kPanelRows, sum[j][i]);
 }
 
 inline void int8_tile_avx512_vnni(const std::uint8_t* panel, const std::int8_t* right,
                                   std::int64_t C, int n,
                                   std::int32_t dot[kTileColumns][kTileRows]) {
   if (n == kTileColumns) return int8_columns_avx512_vnni<kTileColumns>(panel, right, C, dot);
-  for (int j = 0; j < n; ++j)
-    int8_columns_avx512_vnni<1>(panel, right + j * C, C, dot + j);
+  for (int j = 0; j < n; ++j) int8_columns_avx512_vnni<1>(panel, right + j * C, C, dot + j);
 }
 
 #endif

@@ -18,8 +18,8 @@ namespace cmad {
 namespace {
 
 constexpr int kLanes = 16;
-constexpr int kTogether = 4;           // picks measured with one reading of a row
-constexpr std::int64_t kPicks = 32;    // of a row's missing picks, between two looks at the level
+constexpr int kTogether = 4;         // picks measured with one reading of a row
+constexpr std::int64_t kPicks = 32;  // of a row's missing picks, between two looks at the level
 constexpr float kPicked = -std::numeric_limits<float>::infinity();
 
 /// Lowers `bound` to the least distance of a row to n picks.
@@ -114,8 +114,7 @@ class Greedy {
     const std::int64_t stride = std::max<std::int64_t>(1, p_.M / 4096);
     sample_.clear();
     for (std::int64_t m = 0; m < p_.M; m += stride) sample_.push_back(p_.bound[m]);
-    const std::int64_t at =
-        std::min(p_.wanted / stride, std::int64_t(sample_.size()) - 1);
+    const std::int64_t at = std::min(p_.wanted / stride, std::int64_t(sample_.size()) - 1);
     std::nth_element(sample_.begin(), sample_.begin() + at, sample_.end(), std::greater<float>());
     return std::min(sample_[at], std::nextafter(most, kPicked));
   }

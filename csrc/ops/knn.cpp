@@ -9,10 +9,10 @@
 #include "core/simd.h"
 #include "ops/knn_code.h"
 
-// Blocks of queries meet blocks of rows. Tiles of 6 queries by 64 rows of 8-bit codes are multiplied
-// exactly; from the product and the bounds of both sides follows the least distance that the two
-// may have. Where it does not exceed the query's k-th best so far, the row is a candidate. After
-// each block of rows the candidates are measured in float64, and the k-th best gets smaller.
+// Blocks of queries meet blocks of rows. Tiles of 6 queries by 64 rows of 8-bit codes are
+// multiplied exactly; from the product and the bounds of both sides follows the least distance that
+// the two may have. Where it does not exceed the query's k-th best so far, the row is a candidate.
+// After each block of rows the candidates are measured in float64, and the k-th best gets smaller.
 
 namespace cmad {
 namespace {
@@ -93,9 +93,9 @@ struct Nearest {
 /// What the scan compares a query's products by: kept unless
 /// base - reach * radius - 2 rest_q * rest - 2 step_q * step * product > limit.
 struct Query {
-  float step2, rest2;  // twice the query's
-  float reach, limit;  // infinite until k rows are known
-  float likely;        // the limit as if codes were exact
+  float step2, rest2;   // twice the query's
+  float reach, limit;   // infinite until k rows are known
+  float likely;         // the limit as if codes were exact
   std::int32_t offset;  // 128 times the sum of its codes, which the rows' codes added
   double norm2, radius;
 
@@ -181,7 +181,7 @@ class Search {
 
  private:
   struct Candidate {
-    float at_least;    // the distance by the codes, less what is the same for all rows
+    float at_least;  // the distance by the codes, less what is the same for all rows
     std::int32_t row;
   };
 
@@ -318,9 +318,8 @@ class Search {
 
 template <>
 void knn<Cpu>(const Knn& p, void* stream) {
-  parallel_for(p.Q, 16, stream, [&](std::int64_t begin, std::int64_t end) {
-    Search(p).run(begin, end);
-  });
+  parallel_for(p.Q, 16, stream,
+               [&](std::int64_t begin, std::int64_t end) { Search(p).run(begin, end); });
 }
 
 }  // namespace cmad

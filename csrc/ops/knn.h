@@ -25,11 +25,11 @@ struct Embedding {
 
 /// The bank's side of the search, computed once.
 struct KnnEncode {
-  const void* row;         // [M, D] of `number`
+  const void* row;  // [M, D] of `number`
   Number number;
   Embedding into;
-  std::uint8_t* code;      // [T, 4, C / 4, 16, 4] out: codes + 128; T = ceil(M / 64) tiles
-  float* bound;            // [T, 4, 64] out: base, radius, rest, step of each row (ops/knn_code.h)
+  std::uint8_t* code;  // [T, 4, C / 4, 16, 4] out: codes + 128; T = ceil(M / 64) tiles
+  float* bound;        // [T, 4, 64] out: base, radius, rest, step of each row (ops/knn_code.h)
   std::int64_t M;
 };
 template <class Device>
@@ -43,14 +43,14 @@ void knn_encode<Cpu>(const KnnEncode&, void* stream);
 /// Codes choose which rows are measured, never what is returned. Continues lists, so that a bank
 /// may come in pieces: start from infinite distances.
 struct Knn {
-  const float* query;         // [Q, D] finite
-  const void* row;            // [M, D] of `number`, finite
+  const float* query;  // [Q, D] finite
+  const void* row;     // [M, D] of `number`, finite
   Number number;
   Embedding into;
-  const std::uint8_t* code;   // [T, 4, C / 4, 16, 4] as above; null: every row is measured
-  const float* bound;         // [T, 4, 64]
-  double* distance;           // [Q, K] in, out
-  std::int64_t* index;        // [Q, K] in, out: `first` + the row's number
+  const std::uint8_t* code;  // [T, 4, C / 4, 16, 4] as above; null: every row is measured
+  const float* bound;        // [T, 4, 64]
+  double* distance;          // [Q, K] in, out
+  std::int64_t* index;       // [Q, K] in, out: `first` + the row's number
   // [Q] out: the basis excludes so few rows that a search with all columns is faster; the query's
   // list is as it was. Never where there is no basis.
   bool* given_up;

@@ -152,8 +152,8 @@ void knn_encode<Cpu>(const KnnEncode& p, void* stream) {
           base[i] = std::numeric_limits<float>::infinity();
           radius[i] = rest[i] = step[i] = 0;
         } else {
-          const Encoded e = encode(static_cast<const char*>(p.row) + m * row_bytes, p.number,
-                                   code.data());
+          const Encoded e =
+              encode(static_cast<const char*>(p.row) + m * row_bytes, p.number, code.data());
           const bool usable = e.norm2 < kLongest2;
           const double r2 = e.radius * e.radius;
           // Less what the float arithmetic of the scan may be off by.

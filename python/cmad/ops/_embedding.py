@@ -1,4 +1,4 @@
-"""Which few directions tell the rows of a bank apart: chosen by a sample, used by `cmad.ops.knn`."""
+"""Which few directions tell the rows of a bank apart, by a sample; used by `cmad.ops.knn`."""
 
 import math
 from dataclasses import dataclass
@@ -48,10 +48,10 @@ def embedding(rows: Tensor, columns: int | None = None) -> Embedding:
     centre = centre.float()
     sample -= centre
     longest = float(sample.norm(dim=1).max()) if M else 0.0
-    within = 0 < longest < 1e30 and longest > 1e-30
-    scale = 2.0 ** -math.frexp(longest)[1] if within else 1.0
+    # Far from the ends of float32's range, so that squares stay inside.
+    scale = 2.0 ** -min(120, max(-120, math.frexp(longest)[1]))
     unit = Embedding(centre, centre.new_empty((0, 0)), D, scale)
-    if columns == D or (columns is None and (D <= 2 * NARROW[0] or M < SAMPLE or not within)):
+    if columns == D or (columns is None and (2 * NARROW[0] >= D or M < SAMPLE)):
         return unit
     sample = (sample * scale).float()
     basis = _principal(sample, columns or NARROW[-1])
@@ -71,32 +71,35 @@ def _principal(sample: Tensor, columns: int) -> Tensor:
         basis = torch.linalg.qr(sample.T @ (sample @ basis)).Q
     image = (sample @ basis).double()
     order = torch.linalg.eigh(image.T @ image).eigenvectors.flip(1)
-    return basis @ order.float()
+    principal: Tensor = basis @ order.float()
+    return principal
 
 
 def _spread(basis: Tensor) -> Tensor:
     """Rotate a basis at random, so that no direction is much longer than others and 8 bits do."""
     generator = torch.Generator(basis.device).manual_seed(1)
     shape = (basis.shape[1], basis.shape[1])
-    return basis @ torch.linalg.qr(torch.randn(shape, generator=generator, device=basis.device)).Q
+    turn = torch.linalg.qr(torch.randn(shape, generator=generator, device=basis.device)).Q
+    turned: Tensor = basis @ turn
+    return turned
 
 
 def _shortened(basis: Tensor) -> Tensor:
     """Return a basis of which it is certain, in float64, that it lengthens nothing."""
-    longest = 2.0
-    while longest > 1 - 1e-9:
-        # Rounding to float32 may lengthen again.
-        basis = (basis.double() * (1 - 1e-7) / max(1.0, longest if longest < 2 else 1.0)).float()
+    while True:
         wide = basis.double()
         longest = math.sqrt(float(torch.linalg.eigvalsh(wide.T @ wide)[-1]))
-    return basis.contiguous()
+        if longest < 1 - 1e-9:
+            return basis.contiguous()
+        basis = (wide * ((1 - 1e-7) / longest)).float()  # its rounding may lengthen again
 
 
 def _cost(sample: Tensor, basis: Tensor, columns: int) -> float:
     """Estimate the work per pair of query and row, in products of 8-bit numbers.
 
-    A row of the sample stands for a query, and its nearest in the sample for the k-th nearest in the
-    whole bank. Measuring a row that the bounds do not exclude costs as much as some 25 D products.
+    A row of the sample stands for a query, and its nearest in the sample for the k-th nearest in
+    the whole bank. Measuring a row that the bounds do not exclude costs as much as some 25 D
+    products.
     """
     D = sample.shape[1]
     if columns == D:
