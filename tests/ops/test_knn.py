@@ -222,7 +222,7 @@ Q, B = torch.zeros(3, 4), torch.zeros(40, 4)
         ((Q, B.long(), 1), TypeError, "bank must be float32, float16 or bfloat16, got torch.int64"),
         ((Q, B.numpy(), 1), TypeError, "bank must be a torch tensor, got ndarray"),
         ((Q[0], B, 1), ValueError, r"query must be \(Q, D\), got \(4,\)"),
-        ((Q, B[:, :3], 1), ValueError, r"bank must be \(B, D=4\), got \(40, 3\)"),
+        ((Q, B[:, :3], 1), ValueError, r"bank must be \(M, D=4\), got \(40, 3\)"),
         ((Q, B, 0), ValueError, r"k must be in \[1, min\(32, M=40\)\], got 0"),
         ((Q, B, 33), ValueError, r"k must be in \[1, min\(32, M=40\)\], got 33"),
         ((Q, B[:5], 6), ValueError, r"k must be in \[1, min\(32, M=5\)\], got 6"),

@@ -85,7 +85,7 @@ def check_rows(op: str, **arguments: Tensor) -> None:
     sizes = expect(
         op,
         **{
-            name: (rows, f"{name[0].upper()} D", getattr(rows, "dtype", first))
+            name: (rows, "Q D" if name == "query" else "M D", getattr(rows, "dtype", first))
             for name, rows in arguments.items()
         },
     )
