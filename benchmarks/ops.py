@@ -26,6 +26,7 @@ from types import ModuleType
 import numpy as np
 import torch
 from _environment import environment
+from bank import streaming, torch_topk
 
 from cmad import ops
 from cmad.testing import reference
@@ -77,6 +78,14 @@ def some_scores_and_levels(a):
     return {"score": a["score"][:50_000], "skip": a["skip"][:50_000], "level": a["level"][::500]}
 
 
+def some_queries_and_rows(a):
+    return {**a, "query": a["query"][::50], "bank": a["bank"][:20_000]}
+
+
+def first_200_picks(a):
+    return {**a, "count": 200}
+
+
 PART = {
     "group": every_8th_centre,
     "three_nn": every_10th_point,
@@ -85,6 +94,8 @@ PART = {
     "clusters": first_8000_points,
     "discrepancy": every_5th_row,
     "count_between": some_scores_and_levels,
+    "knn": some_queries_and_rows,
+    "coreset": first_200_picks,
 }
 
 
@@ -213,6 +224,11 @@ def baselines(op: str, a, t) -> list[Baseline]:
     if op == "count_between":
         found.append(("NumPy sort + search", lambda: count_by_sort(a)))
         found.append(("NumPy searchsorted", lambda: count_by_search(a)))
+    if op == "knn":
+        found.append(("torch mm + topk", torch_topk(t["query"], t["bank"], t["k"], 16384)))
+    if op == "coreset":
+        norm2 = (t["rows"] ** 2).sum(1)
+        found.append(("torch streaming", lambda: streaming(torch.mv)(t["rows"], norm2, t["count"])))
     return found
 
 

@@ -1,10 +1,12 @@
 #include "bind/clusters.h"
 #include "bind/components.h"
+#include "bind/coreset.h"
 #include "bind/count_between.h"
 #include "bind/discrepancy.h"
 #include "bind/fps.h"
 #include "bind/group.h"
 #include "bind/interpolate.h"
+#include "bind/knn.h"
 #include "bind/parallel.h"
 #include "bind/pixel_weights.h"
 #include "bind/plane.h"
@@ -24,5 +26,7 @@ NB_MODULE(_cpu, m) {
   cmad::bind_discrepancy<cmad::Cpu>(m);
   cmad::bind_components<cmad::Cpu>(m);
   cmad::bind_count_between<cmad::Cpu>(m);
+  cmad::bind_knn<cmad::Cpu>(m);
+  cmad::bind_coreset<cmad::Cpu>(m);
   cmad::bind_parallel_for(m);
 }

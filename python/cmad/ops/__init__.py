@@ -2,11 +2,13 @@
 
 from cmad.ops.clusters import clusters
 from cmad.ops.components import components
+from cmad.ops.coreset import coreset
 from cmad.ops.count_between import count_between
 from cmad.ops.discrepancy import discrepancy
 from cmad.ops.fps import fps
 from cmad.ops.group import group
 from cmad.ops.interpolate import interpolate
+from cmad.ops.knn import knn
 from cmad.ops.pixel_weights import pixel_weights
 from cmad.ops.plane import plane
 from cmad.ops.smooth import box_cascade, smooth
@@ -16,11 +18,13 @@ __all__ = [
     "box_cascade",
     "clusters",
     "components",
+    "coreset",
     "count_between",
     "discrepancy",
     "fps",
     "group",
     "interpolate",
+    "knn",
     "pixel_weights",
     "plane",
     "smooth",

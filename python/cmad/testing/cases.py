@@ -23,12 +23,15 @@ from cmad.testing.inputs import (
     border,
     bridge,
     crossing,
+    decaying,
     footprint,
+    grid,
     heavy_tailed,
     lattice,
     line,
     noise,
     normal,
+    normal_rows,
     outlier,
     part_of,
     sheet,
@@ -266,6 +269,33 @@ def _counts(
     return Case("count_between", f"{name}_{dtype}", make, timed=name[0].isdigit())
 
 
+def _knn(
+    name: str,
+    rows: Callable[[Generator, int], Array],
+    sizes: tuple[int, int, int],
+    atol: float = 0.0,
+    gaps: bool = False,
+    dtype: str = "f4",
+) -> Case:
+    """Make a case of `sizes` queries, rows and neighbours, all from one distribution."""
+
+    def make(rng: Generator) -> Inputs:
+        queries, m, k = sizes
+        both = np.asarray(rows(rng, queries + m), dtype)
+        query, bank = both[:queries], both[queries:]
+        bank = strided(bank) if gaps else bank.copy()
+        return {"query": query.copy(), "bank": bank, "k": k}
+
+    return Case("knn", name, make, atol, timed=name[0].isdigit())
+
+
+def _coreset(name: str, rows: Callable[[Generator], Array], count: int, **more: Value) -> Case:
+    def make(rng: Generator) -> Inputs:
+        return {"rows": rows(rng).astype(np.float32), "count": count, **more}
+
+    return Case("coreset", name, make, timed=name[0].isdigit())
+
+
 SIZES = (10_000, 30_000, 50_000)
 FULL = [name for name in CLOUDS if name != "empty_cloud"]  # of which k points can be taken
 
@@ -383,6 +413,36 @@ CASES = [
     _components("224x224", lambda rng: blobs(rng, 224, 224, 4)),
     _components("800x800", lambda rng: blobs(rng, 800, 800, 30)),
     *[_counts(name, *makers, dtype) for name, makers in SCORES.items() for dtype in ("f4", "f8")],
+    _knn("ties", grid(7), (40, 700, 9)),
+    _knn("ties_in_half", grid(40, 5), (30, 500, 32), dtype="f2"),
+    _knn("one_wide", normal_rows(1), (50, 3000, 3), 1e-6),  # values up to 10
+    _knn("two_wide", normal_rows(2), (50, 3000, 1), 1e-6),
+    _knn("three_wide", normal_rows(3), (50, 3000, 2), 1e-6),
+    _knn("decaying", decaying(200), (33, 2500, 11), 1e-6),
+    _knn("shifted", lambda rng, n: 1000 + decaying(150)(rng, n), (20, 2100, 5), 1e-6),
+    _knn("half", decaying(150), (9, 2100, 4), 1e-6, dtype="f2"),
+    _knn("one_row", grid(5), (8, 1, 1)),
+    _knn("all_rows", grid(5), (8, 32, 32)),
+    _knn("one_query", grid(9), (1, 300, 4)),
+    _knn("no_query", grid(5), (0, 40, 2)),
+    _knn(
+        "duplicates", lambda rng, n: np.repeat(grid(6)(rng, -(-n // 20)), 20, 0)[:n], (20, 400, 25)
+    ),
+    _knn("all_the_same", lambda rng, n: np.full((n, 8), 3.0), (8, 130, 7)),
+    _knn("non_contiguous", grid(5), (9, 90, 3), gaps=True),
+    _knn("784x768_of_20800", decaying(768), (784, 20_800, 3), 1e-6),
+    _knn("3136x1152_of_90000", decaying(1152), (3136, 90_000, 11), 1e-6),
+    _coreset("ties", lambda rng: grid(5)(rng, 300), 200),
+    _coreset("normal", lambda rng: rng.normal(size=(500, 33)), 300),
+    _coreset("all_rows", lambda rng: grid(40)(rng, 90), 90),
+    _coreset("duplicates", lambda rng: np.repeat(grid(3)(rng, 30), 4, 0), 120),
+    _coreset("all_the_same", lambda rng: np.ones((70, 3)), 9, start=5),
+    _coreset("one_row", lambda rng: np.ones((1, 3)), 1),
+    _coreset("one_pick", lambda rng: grid(3)(rng, 9), 1, start=8),
+    _coreset("one_wide", lambda rng: rng.normal(size=(700, 1)), 300),
+    _coreset("no_column", lambda rng: np.ones((7, 0)), 4),
+    _coreset("non_contiguous", lambda rng: strided(grid(17)(rng, 80)), 60),
+    _coreset("20000x128", lambda rng: rng.normal(size=(20_000, 128)), 2000),
     _counts("5000000_normal", normal(5_000_000), normal(50_000)),
     _counts("5000000_heavy_tailed", heavy_tailed(5_000_000), heavy_tailed(50_000)),
 ]

@@ -213,3 +213,29 @@ SCORES: dict[str, tuple[Maker, Maker]] = {
     "no_score": (lambda rng: np.zeros(0), lambda rng: np.arange(3)),
     "non_contiguous": (lambda rng: rng.normal(size=90)[::2], normal(9)),
 }
+
+
+Rows = Callable[[Generator, int], Floats]
+
+
+def grid(d: int, high: int = 4) -> Rows:
+    """Make rows of small integers, so that many distances are equal."""
+    return lambda rng, n: rng.integers(0, high, (n, d)).astype(np.float32)
+
+
+def normal_rows(d: int) -> Rows:
+    """Make rows of independent normal numbers."""
+    return lambda rng, n: rng.standard_normal((n, d)).astype(np.float32)
+
+
+def decaying(d: int) -> Rows:
+    """Make rows like features: clusters whose deviations fall with the direction's number."""
+
+    def make(rng: Generator, n: int) -> Floats:
+        size = (np.arange(d) + 1.0) ** -0.7
+        centre = rng.standard_normal((50, d))
+        rows = centre[rng.integers(0, 50, n)] + 0.5 * rng.standard_normal((n, d))
+        turn = np.linalg.qr(rng.standard_normal((d, d)))[0]
+        return np.asarray((rows * size) @ turn, np.float32)
+
+    return make

@@ -5,10 +5,13 @@ what it returns.
 Squared distances are float32 sums of squared differences, x first, as the ops are defined on them.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.floating]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Ints32 = npt.NDArray[np.int32]
@@ -190,6 +193,41 @@ def components(mask: npt.NDArray[np.bool_]) -> Ints:
                 todo += [(y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
         number = label.max() + 1
     return label[1:-1, 1:-1][mask]
+
+
+def knn(query: Numbers, bank: Numbers, k: int, *, check: bool = True) -> tuple[Floats, Ints]:
+    """Sort the rows of the bank by their distance from each query in float64 and keep k."""
+    index = np.zeros((len(query), k), np.int64)
+    distance = np.zeros((len(query), k), np.float32)
+    rows = bank.astype(np.float64)
+    for i, q in enumerate(query.astype(np.float64)):
+        d2 = ((rows - q) ** 2).sum(-1)
+        index[i] = np.argsort(d2, kind="stable")[:k]
+        distance[i] = d2[index[i]]
+    return distance, index
+
+
+def coreset(
+    rows: Floats,
+    count: int,
+    *,
+    start: int = 0,
+    progress: Callable[[], None] | None = None,
+    check: bool = True,
+) -> Ints:
+    """Pick the row farthest from those picked so far; distances are added up in 16 lanes."""
+    x = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 16)))
+    nearest, index = np.full(len(x), np.inf, np.float32), [start]
+    while len(index) < count:
+        lane = np.zeros((len(x), 16), np.float32)
+        for d in range(0, x.shape[1], 16):
+            lane += (x[:, d : d + 16] - x[index[-1], d : d + 16]) ** 2
+        while lane.shape[1] > 1:
+            lane = lane[:, : lane.shape[1] // 2] + lane[:, lane.shape[1] // 2 :]
+        nearest = np.minimum(nearest, lane[:, 0])
+        nearest[index] = -1
+        index.append(int(nearest.argmax()))
+    return np.array(index)
 
 
 def count_between(
