@@ -1,6 +1,6 @@
-"""CFM on a real category of MVTec 3D-AD: metrics, time per stage, and a contact sheet of maps.
+"""A method on a real category of MVTec 3D-AD: metrics, time per stage, and a contact sheet of maps.
 
-    CMAD_MVTEC3D=... CMAD_WEIGHTS=... python benchmarks/real.py [--xyz fpfh|random] [--out DIR]
+    CMAD_MVTEC3D=... CMAD_WEIGHTS=... python benchmarks/real.py [--method cfm] [--xyz fpfh|random]
 
 The 2D extractor is the ViT-S/14 (DINOv2 shape) that CMAD_WEIGHTS holds, blocks 1 to 8, at 392
 pixels. The 3D extractor is FPFH (extra "fpfh"), and Point-MAE with seeded random weights.
@@ -12,6 +12,7 @@ import os
 import time
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from _environment import environment
 from PIL import Image
 
 import cmad
-from cmad.detectors import cfm
+from cmad.detectors import METHODS
+from cmad.detectors import detector as shell
 from cmad.metrics import LIMITS, aupro, image_auroc, pixel_auroc
 from cmad.pipeline import Pipeline
 from cmad.report import pictures
@@ -78,20 +80,22 @@ def run(kind, args):
     test = cmad.datasets.MVTec3D(args.data, args.category, "test")
     clock = Clock()
     vit = cmad.extractors.ViT("vit_small_patch14_dinov2", block=8, image_size=392)
-    detector = cmad.CFM(rgb=vit, xyz=extractor(kind, args.seed), preset=args.preset, seed=args.seed)
+    method = METHODS[args.method]
+    detector = method(rgb=vit, xyz=extractor(kind, args.seed), preset=args.preset, seed=args.seed)
+    asked = {k: getattr(args, k) for k in (f.name for f in fields(method.Training)) if k in args}
     samples, predictions = list(test), []
     with ExitStack() as timed:
         for owner, name, stage in (
-            (cfm, "extract", "fit: extract once"),
-            (cfm, "train", "fit: train"),
+            (shell, "extract", "fit: extract once"),
+            (method, "learn", "fit: learn"),
             (Pipeline, "frame", "prepare"),
             (type(vit), "tokens", "2D extractor"),
-            (type(detector.pipeline.extractors["xyz"]), "points", "3D extractor"),
+            (type(detector.pipeline.extractors["xyz"]), "batch", "3D extractor"),
             (type(detector.pipeline.extractors["xyz"]), "fit", "3D statistics"),
-            (cmad.CFM, "discrepancies", "map and compare"),
+            (method, "maps", "method"),
         ):
             timed.enter_context(clock.wrapped(owner, name, stage))
-        detector.fit(train, args.epochs, args.pixels_per_image, batch_size=args.batch_size)
+        detector.fit(train, **asked)
         fitting = clock.take()
         for sample in samples:
             with clock.stage("predict, whole"):
@@ -100,9 +104,8 @@ def run(kind, args):
     masks, labels = [s.mask for s in samples], [s.label for s in samples]
     rows = {}
     for name, maps in {
-        "product": [p.map for p in predictions],
-        "psi_2D": smoothed([p.maps["2d"] for p in predictions]),
-        "psi_3D": smoothed([p.maps["3d"] for p in predictions]),
+        "fused": [p.map for p in predictions],
+        **{m: smoothed([p.maps[m] for p in predictions]) for m in detector.modalities},
     }.items():
         rows[name] = {
             "I-AUROC": image_auroc([m.max() for m in maps], labels),
@@ -113,9 +116,10 @@ def run(kind, args):
             "AUPRO@1% grid": aupro(maps, masks, [0.01], thresholds=99)[0],
         }
     print(
-        f"\n{args.category}, {detector.pipeline.extractors['xyz'].describe()}, preset {args.preset}"
+        f"\n{detector.who}, {args.category}, {detector.pipeline.describe()['3d']}, "
+        f"preset {args.preset}"
     )
-    print(f"{'map':8}" + "".join(f"{k:>15}" for k in rows["product"]))
+    print(f"{'map':8}" + "".join(f"{k:>15}" for k in rows["fused"]))
     for name, row in rows.items():
         print(f"{name:8}" + "".join(f"{v:15.3f}" for v in row.values()))
     print(f"{len(train)} training and {len(test)} test parts; seconds, and ms a call:")
@@ -124,11 +128,12 @@ def run(kind, args):
         for stage, (seconds, calls) in stages.items():
             print(f"  {stage:18} {seconds:8.1f}  ({seconds / calls * 1e3:8.1f} ms x {calls})")
     once = fitting["fit: extract once"][0]
-    print(
-        f"  extracting once took {once:.0f} s; in each of {args.epochs} epochs it would have been "
-        f"{once * args.epochs / 3600:.1f} h"
-    )
-    sheet(samples, predictions, args.out / f"{args.category}_{kind}.png")
+    if "epochs" in asked:
+        print(
+            f"  extracting once took {once:.0f} s; in each of {args.epochs} epochs it would have "
+            f"been {once * args.epochs / 3600:.1f} h"
+        )
+    sheet(samples, predictions, args.out / f"{args.category}_{args.method}_{kind}.png")
     return {"rows": rows, "fit": fitting, "predict": predicting}
 
 
@@ -159,6 +164,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", default=os.environ.get("CMAD_MVTEC3D"))
     parser.add_argument("--category", default="cable_gland")
+    parser.add_argument("--method", choices=METHODS, default=next(iter(METHODS)))
     parser.add_argument("--xyz", choices=["fpfh", "random"], action="append")
     parser.add_argument("--preset", default="paper")
     parser.add_argument("--epochs", type=int, default=1032)
@@ -172,7 +178,7 @@ def main():
     results = {kind: run(kind, args) for kind in args.xyz or ["fpfh", "random"]}
     about = {**environment(), "arguments": {k: str(v) for k, v in vars(args).items()}}
     print(json.dumps(about))
-    path = args.out / f"{args.category}.json"
+    path = args.out / f"{args.category}_{args.method}.json"
     path.write_text(json.dumps({"about": about, "results": results}, indent=2) + "\n")
     print(f"  {path}")
 
