@@ -232,12 +232,18 @@ def _rows(
     return Case("discrepancy", name, make, atol, timed=name[0].isdigit())
 
 
-def _on_surface(op: str, n: int, k: int | None = None) -> Case:
-    """Make a timed case of n points and, for ops that take them, 1024 centres among them."""
+def _on_surface(op: str, n: int, k: int | None = None, name: str = "", x: float = 0) -> Case:
+    """Make a timed case of n points and, for ops that take them, 1024 centres among them.
+
+    With a name, the last point is 50 m away, or the centres are moved by `x` metres.
+    """
 
     def make(rng: Generator) -> Inputs:
         xyz = part_of(n)(rng)
+        if name and not x:
+            xyz = outlier(xyz, 50)
         centre = xyz[np.linspace(0, n - 1, 1024).astype(np.int64)]
+        centre[:, 0] += np.float32(x)
         return {
             "xyz": xyz,
             "ptr": starts([n]),
@@ -246,7 +252,8 @@ def _on_surface(op: str, n: int, k: int | None = None) -> Case:
         }
 
     # Tolerance: the last bit of a weight.
-    return Case(op, f"surface_{n}" + (f"_k{k}" if k else ""), make, atol=1e-7, timed=True)
+    kind = f"surface_{n}" + (f"_k{k}" if k else "") + name
+    return Case(op, kind, make, atol=1e-7, timed=True)
 
 
 def _components(name: str, mask: Callable[[Generator], Array]) -> Case:
@@ -313,9 +320,13 @@ CASES = [
     *[_uneven("group", name, k=100) for name in UNEVEN],
     *[_on_surface("group", n, 128) for n in SIZES],
     _on_surface("group", 30_000, 32),
+    _on_surface("group", 30_000, 128, "_one_50_m_away"),
+    _on_surface("group", 30_000, 128, "_beside", x=0.5),
     *[_three_nn(name, centres) for name in CLOUDS for centres in (1, 2, 3, 60)],
     *[_uneven("three_nn", name) for name in UNEVEN],
     *[_on_surface("three_nn", n) for n in SIZES],
+    _on_surface("three_nn", 30_000, name="_one_50_m_away"),
+    _on_surface("three_nn", 30_000, name="_beside", x=0.5),
     _sparse(1, 1, 1, 1),
     _sparse(0, 4, 8, 3),
     _sparse(33, 7, 1, 2),
