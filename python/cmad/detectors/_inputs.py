@@ -106,6 +106,7 @@ def named_extractors(
     modalities: Sequence[str],
     variant: str,
     grouping: Grouping,
+    standardised: bool,
     rgb_size: int,
     weights: str | None,
     seed: int,
@@ -144,7 +145,10 @@ def named_extractors(
             made[name] = ViT(choice, block=block, image_size=rgb_size, weights=weights, seed=seed)
         else:
             one_of(who, "xyz", choice, ("point_mae", "fpfh"))
-            made[name] = FPFH() if choice == "fpfh" else _point_mae(grouping, block, weights, seed)
+            if choice == "fpfh":
+                made[name] = FPFH(standardised=standardised)
+            else:
+                made[name] = _point_mae(grouping, block, weights, seed)
     return made
 
 

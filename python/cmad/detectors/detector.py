@@ -122,6 +122,7 @@ class Detector(Method):
             modalities=self.modalities,
             variant=variant,
             grouping=self.choices.grouping,
+            standardised=self.standardised,
             rgb_size=rgb_size,
             weights=weights,
             seed=seed,

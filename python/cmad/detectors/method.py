@@ -40,6 +40,8 @@ class Method(ABC):
     Training: ClassVar[type] = NoOptions
     """Frozen dataclass of the method's arguments of `fit`."""
 
+    standardised: ClassVar[bool] = True
+    """Whether FPFH, given by name, is standardised per channel, or as it counts."""
     why_all: ClassVar[str] = "it looks at all of them"
     """Ends the message to whoever gives a part without what the method needs."""
 

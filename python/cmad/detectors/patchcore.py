@@ -71,6 +71,7 @@ class PatchCore(Detector):
     """
 
     Options = Options
+    standardised = False
     why_all = "it was made for these"
 
     def __init__(self, *args: object, **options: object) -> None:

@@ -18,16 +18,19 @@ _CHANNELS = 33
 
 
 class FPFH:
-    """A histogram of the angles between normals around every point, standardised per channel.
+    """A histogram of the angles between normals around every point.
 
     Computed by open3d, an extra: ``pip install "cmad-vision[fpfh]"``. There is one feature per
-    point. The mean and deviation come from training clouds (``fit``).
+    point. It is standardised per channel unless asked otherwise, with the mean and deviation of
+    training clouds (``fit``).
 
     Args:
         normal_radius: metres, around a point for its normal.
         normal_neighbours: at most so many points for a normal, the nearest.
         radius: metres, around a point for its histogram.
         neighbours: at most so many points for a histogram, the nearest.
+        standardised: per channel, as suits a network; without, a distance between features weighs
+            the bins by what they count, as suits a memory bank (BTF).
 
     Raises:
         ValueError: a radius or count that is not positive.
@@ -44,6 +47,7 @@ class FPFH:
         normal_neighbours: int = 30,
         radius: float = 0.25,
         neighbours: int = 100,
+        standardised: bool = True,
     ) -> None:
         """Keep the sizes of the neighbourhoods."""
         self._sizes: dict[str, float] = {
@@ -55,6 +59,7 @@ class FPFH:
         for name, size in self._sizes.items():
             if not size > 0:
                 raise ValueError(f"FPFH: {name} must be positive, got {size}")
+        self._wanted = bool(standardised)
         self._mean: Tensor | None = None
         self._std: Tensor | None = None
 
@@ -68,12 +73,12 @@ class FPFH:
             Features (N, 33); each point is interpolated from itself alone.
 
         Raises:
-            RuntimeError: ``fit`` has not been called, or open3d is not there.
+            RuntimeError: ``fit`` has not been called where it is needed, or open3d is not there.
 
         """
-        if self._mean is None:
+        if self._wanted and self._mean is None:
             raise RuntimeError("FPFH: the mean and deviation are not known: call fit first")
-        return self._standardised(self.histograms(xyz))
+        return self._as_points(self.histograms(xyz))
 
     def batch(self, clouds: Sequence[Tensor]) -> list[Points]:
         """Compute what ``points`` does for clouds of several sizes."""
@@ -108,8 +113,8 @@ class FPFH:
 
     @property
     def takes_statistics(self) -> bool:
-        """Whether ``fit`` estimates anything: always."""
-        return True
+        """Whether ``fit`` estimates anything: where features are standardised."""
+        return self._wanted
 
     def fit(self, clouds: Iterable[Tensor]) -> list[Points]:
         """Compute the mean and deviation per channel over all points of training clouds.
@@ -128,7 +133,7 @@ class FPFH:
         mean = torch.stack([r.cpu().sum(0) for r in raw]).sum(0) / count
         squares = torch.stack([(r.cpu() - mean).square().sum(0) for r in raw]).sum(0)
         self._mean, self._std = mean, (squares / count).sqrt().clamp_min(1e-6)
-        return [self._standardised(r) for r in raw]
+        return [self._as_points(r) for r in raw]
 
     @property
     def statistics(self) -> dict[str, Tensor]:
@@ -148,10 +153,12 @@ class FPFH:
             statistics[k].double().cpu() if k in statistics else None for k in ("mean", "std")
         )
 
-    def _standardised(self, raw: Tensor) -> Points:
-        mean, std = (cast("Tensor", t).to(raw.device) for t in (self._mean, self._std))
+    def _as_points(self, raw: Tensor) -> Points:
+        if self._wanted:
+            mean, std = (cast("Tensor", t).to(raw.device) for t in (self._mean, self._std))
+            raw = (raw - mean) / std
         own = torch.arange(len(raw), device=raw.device)[:, None]
-        return Points(((raw - mean) / std).float(), own, torch.ones_like(own, dtype=torch.float32))
+        return Points(raw.float(), own, torch.ones_like(own, dtype=torch.float32))
 
     def to(self, device: torch.device | str) -> "FPFH":
         """Return the extractor; it has no weights to move."""
@@ -167,7 +174,7 @@ class FPFH:
 
     def config(self) -> dict[str, object]:
         """Return what ``from_config`` needs to build the extractor again."""
-        return {"kind": "fpfh", **self._sizes}
+        return {"kind": "fpfh", **self._sizes, "standardised": self._wanted}
 
     @classmethod
     def from_config(
@@ -181,7 +188,7 @@ class FPFH:
         size = self._sizes
         return (
             f"FPFH, radius {size['radius']} m and {size['neighbours']} neighbours, "
-            f"{self.dim} wide, no weights"
+            f"{self.dim} wide, {'' if self._wanted else 'not '}standardised, no weights"
         )
 
 
