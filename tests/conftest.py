@@ -1,13 +1,31 @@
-import importlib
+# ruff: noqa: E402
 import os
+
+# One thread, also in the processes that tests start: the products are so small here that threads
+# wait for each other, which on a busy machine makes the tests several times slower. Read when the
+# libraries load, so before they are imported.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[variable] = "1"
+
+import importlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 
 from cmad.datasets import Synthetic
+
+torch.set_num_threads(1)  # where something had imported it before
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """A test that needs more threads sets them itself, and back."""
+    yield
+    assert torch.get_num_threads() == 1, "this test leaves torch with another number of threads"
 
 
 @pytest.fixture(scope="session")

@@ -113,6 +113,21 @@ def test_a_file_that_changed_but_kept_its_time_is_loaded_again(change, text, loa
     assert [api._loaded(path).text, len(loads)] == [text.replace("old", "new"), 2]
 
 
+def test_a_file_that_is_replaced_while_it_loads_is_loaded_again(loads, tmp_path, monkeypatch):
+    path = model(tmp_path, "old")
+    inner = api.load
+
+    def load(path):
+        detector = inner(path)
+        if detector.text == "old":
+            replaced(path, "new")
+        return detector
+
+    monkeypatch.setattr(api, "load", load)
+    assert [api._loaded(path).text for _ in range(3)] == ["old", "new", "new"]
+    assert len(loads) == 2
+
+
 def alive():
     gc.collect()
     return [one().text for one in Fake.made if one() is not None]

@@ -133,7 +133,7 @@ def rough(seed=0, size=(60, 90)):
     """A surface with noise, a jump in depth and missing points, and a map with many regions."""
     rng = np.random.default_rng(seed)
     z = 0.5 + rng.normal(0, PITCH / 4, size)
-    z[:, 50:] += 4 * PITCH * rng.random(40)
+    z[:, 50:] += 8 * PITCH * rng.random(40)  # on both sides of the limit for a jump
     xyz = surface(z)
     xyz[:, :8, 2] *= 0.5 + rng.random((60, 8))  # edges much longer than elsewhere
     xyz[rng.random(size) < 0.2] = 0
@@ -161,6 +161,77 @@ def test_every_region_is_measured_as_if_it_were_alone():
         alone[top:bottom, left:right] = map_[top:bottom, left:right]
         others = regions.find(alone, 0.9, xyz, maps, thresholds)
         same(region, next(r for r in others if r.peak_pixel == region.peak_pixel))
+
+
+def plain_area(inside, xyz):
+    """The area of one region, pixel by pixel as `regions.find` describes it; mm², or None."""
+    xyz = xyz.astype(float)
+    row, column = np.nonzero(inside)
+    known = np.isfinite(xyz).all(-1) & (xyz != 0).any(-1)
+
+    def length(a, b):
+        return np.linalg.norm(xyz[a] - xyz[b]) if known[a] and known[b] else np.inf
+
+    top, left = max(row.min() - 8, 0), max(column.min() - 8, 0)
+    around = np.argwhere(np.ones_like(inside)[top : row.max() + 9, left : column.max() + 9])
+    around = {(y + top, x + left) for y, x in around.tolist()}
+    edges = [
+        length(a, (a[0] + i, a[1] + j))
+        for a in around
+        for i, j in ((0, 1), (1, 0))
+        if (a[0] + i, a[1] + j) in around
+    ]
+    limit = 5 * np.median([edge for edge in edges if edge < np.inf])
+
+    def triangles(y, x):
+        a, b, c, d = (y, x), (y, x + 1), (y + 1, x), (y + 1, x + 1)
+        for corner, one, two in ((a, b, c), (d, c, b)):
+            if max(length(corner, one), length(corner, two)) <= limit:
+                yield np.cross(xyz[one] - xyz[corner], xyz[two] - xyz[corner]) / 2
+
+    height, width = inside.shape
+    surface = []
+    for y, x in zip(row, column, strict=True):
+        blocks = [
+            (i, j)
+            for i in range(y - 2, y + 2)
+            for j in range(x - 2, x + 2)
+            if 0 <= i < height - 1 and 0 <= j < width - 1
+        ]
+        vectors = [vector for block in blocks for vector in triangles(*block)]
+        if known[y, x] and vectors:
+            surface.append(2 * np.linalg.norm(np.mean(vectors, axis=0)))
+    return np.mean(surface) * len(row) * 1e6 if surface else None
+
+
+def test_areas_are_those_of_a_plain_loop_over_pixels_and_triangles():
+    ndimage = pytest.importorskip("scipy.ndimage", reason="extra 'test' is not installed")
+    map_, xyz = rough(2)
+    label, count = ndimage.label(map_ > 1.0, np.ones((3, 3)))
+    found = regions.find(map_, 1.0, xyz)
+    assert len(found) == count > 20
+    for region in found:
+        inside = label == label[region.peak_pixel]
+        want = plain_area(inside, xyz)
+        assert region.area is want is None or region.area == pytest.approx(want, rel=1e-9)
+
+
+def test_medians_are_those_of_numpy():
+    """Of windows of many sizes with an even or odd number of known edges, or none."""
+    rng = np.random.default_rng(0)
+    row, column = rng.random((9, 11)), rng.random((8, 12))
+    row[rng.random(row.shape) < 0.3] = np.nan
+    column[rng.random(column.shape) < 0.3] = np.nan
+    row[:3, :3] = column[:3, :3] = np.nan
+    start = rng.integers(0, (7, 10), (60, 2))
+    window = np.hstack([start, np.minimum(start + rng.integers(1, 6, (60, 2)), (9, 12))])
+    window[0] = 0, 0, 3, 3
+    got = regions._medians(row, column, window)
+    for value, (top, left, bottom, right) in zip(got, window, strict=True):
+        parts = row[top:bottom, left : right - 1], column[top : bottom - 1, left:right]
+        known = np.concatenate([part[np.isfinite(part)] for part in parts])
+        assert value == (np.median(known) if len(known) else 0)
+    assert got[0] == 0
 
 
 @pytest.mark.parametrize(("overhead", "piece"), [(-(10**9), 1 << 20), (10**9, 64), (10**9, 5000)])
