@@ -59,8 +59,9 @@ class PatchCore(Detector):
     """Anomaly detection by distance to the most telling patches of good parts.
 
     A map is the distance of each patch to the nearest row of the bank, in units of the usual
-    distance of good patches; the maps of both modalities are added, on the foreground. The score
-    is the largest distance, re-weighted by how crowded the bank is there, added likewise.
+    distance of good patches; the maps of both modalities are added. The image is looked at as a
+    whole, background and all: defects that left no 3D point are seen only there. The score is the
+    largest distance, re-weighted by how crowded the bank is there, added likewise.
 
     A detector of both modalities also judges parts of which only one is there, by that one alone
     and against thresholds of its own: ``predict(rgb, None)``.
@@ -133,8 +134,6 @@ class PatchCore(Detector):
             distance, index = memory.nearest(patch)
             on_cells = maps.on_grid(distance / memory.usual, cell, cells)
             named[modality] = maps.enlarged(on_cells, features.image_size)
-            if features.valid is not None and not published:
-                named[modality] = named[modality] * features.valid
             added = published and len(self.modalities) > 1
             unit, guard = (1000.0 if added else 1.0), (1e-5 if published and not added else 0.0)
             worst = memory.image_score(patch, distance, index, unit=unit, guard=guard)
