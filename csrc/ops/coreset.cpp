@@ -79,9 +79,13 @@ CMAD_SIMD float least_distance2(const float* __restrict x, const float* __restri
 }
 
 CMAD_SIMD float largest(const float* bound, std::int64_t M) {
-  float most = kPicked;
-  for (std::int64_t m = 0; m < M; ++m) most = std::max(most, bound[m]);
-  return most;
+  float most[kLanes];
+  for (int i = 0; i < kLanes; ++i) most[i] = kPicked;
+  std::int64_t m = 0;
+  for (; m + kLanes <= M; m += kLanes)
+    for (int i = 0; i < kLanes; ++i) most[i] = bound[m + i] > most[i] ? bound[m + i] : most[i];
+  for (; m < M; ++m) most[0] = std::max(most[0], bound[m]);
+  return *std::max_element(most, most + kLanes);
 }
 
 class Greedy {

@@ -1,6 +1,7 @@
 #include "ops/knn_code.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/parallel.h"
 #include "core/simd.h"
@@ -33,12 +34,18 @@ CMAD_SIMD double squares(const float* __restrict z, std::int64_t D) {
 }
 
 CMAD_SIMD float largest(const float* p, std::int64_t P) {
-  float most = 0;
-  for (std::int64_t i = 0; i < P; ++i) most = std::max(most, std::fabs(p[i]));
-  return most;
+  float most[kLanes] = {};
+  std::int64_t i = 0;
+  for (; i + kLanes <= P; i += kLanes)
+    for (int l = 0; l < kLanes; ++l) {
+      const float size = std::fabs(p[i + l]);
+      most[l] = size > most[l] ? size : most[l];
+    }
+  for (; i < P; ++i) most[0] = std::max(most[0], std::fabs(p[i]));
+  return *std::max_element(most, most + kLanes);
 }
 
-/// part[i] += sum over n entries of z times the basis.
+/// part[i] = the sum over n entries of z times the basis.
 CMAD_SIMD void project(const float* __restrict z, const float* __restrict basis, std::int64_t n,
                        std::int64_t P, float* __restrict part) {
   constexpr std::int64_t kWidth = 64;
@@ -61,42 +68,51 @@ struct Codes {
   std::int64_t sum, squares;
 };
 
-/// Rounds p / step to codes in [-127, 127].
+/// Rounds p / step to codes in [-127, 127]. In passes over a part, each of which is vectorised.
 CMAD_SIMD Codes round_to(const float* __restrict p, std::int64_t P, float step,
                          std::int8_t* __restrict code) {
+  constexpr std::int64_t kPart = 256;
   const float inverse = step > 0 ? 1 / step : 0;
-  double residual2[kLanes] = {};
-  std::int32_t sum = 0;
-  std::int64_t square = 0;
-  auto one = [&](std::int64_t d, int lane, std::int32_t& block) {
-    // Adding 1.5 * 2^23 rounds to the nearest whole number in the lowest bits.
-    const float whole = (p[d] * inverse + 12582912.0f) - 12582912.0f;
-    const auto c = std::int32_t(std::min(127.0f, std::max(-127.0f, whole)));
-    const double left = double(p[d]) - double(c) * double(step);
-    residual2[lane] += left * left;
-    sum += c;
-    block += c * c;
-    code[d] = std::int8_t(c);
-  };
-  std::int64_t d = 0;
-  for (; d + kLanes <= P; d += kLanes) {
-    std::int32_t block = 0;
-    for (int i = 0; i < kLanes; ++i) one(d + i, i, block);
-    square += block;
+  const double wide = double(step);
+  float whole[kPart];
+  double left[kPart], residual2[kLanes] = {};
+  Codes codes{0, 0, 0};
+  for (std::int64_t d = 0; d < P; d += kPart) {
+    const std::int64_t n = std::min(kPart, P - d);
+    for (std::int64_t i = 0; i < n; ++i) {
+      // Adding 1.5 * 2^23 rounds to the nearest whole number in the lowest bits.
+      const float near = (p[d + i] * inverse + 12582912.0f) - 12582912.0f;
+      const float low = near < 127.0f ? near : 127.0f;
+      whole[i] = low > -127.0f ? low : -127.0f;
+    }
+    std::int32_t sum = 0, square = 0;
+    for (std::int64_t i = 0; i < n; ++i) {
+      const auto c = std::int32_t(whole[i]);
+      sum += c;
+      square += c * c;
+    }
+    codes.sum += sum;
+    codes.squares += square;
+    for (std::int64_t i = 0; i < n; ++i) code[d + i] = std::int8_t(std::int32_t(whole[i]));
+    for (std::int64_t i = 0; i < n; ++i) left[i] = double(p[d + i]) - double(whole[i]) * wide;
+    std::int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes)
+      for (int l = 0; l < kLanes; ++l) residual2[l] += left[i + l] * left[i + l];
+    for (; i < n; ++i) residual2[0] += left[i] * left[i];
   }
-  for (; d < P; ++d) {
-    std::int32_t block = 0;
-    one(d, 0, block);
-    square += block;
-  }
-  return {total(residual2), sum, square};
+  codes.residual2 = total(residual2);
+  return codes;
 }
 
-/// Puts a row's codes into its place of a tile, 128 added.
+/// Puts a row's codes into its place of a tile, 128 added, which flips the sign bit.
 void place(const std::int8_t* code, std::int64_t C, int at, std::uint8_t* tile) {
   std::uint8_t* to = tile + (at / kPanelRows) * C * kPanelRows + 4 * (at % kPanelRows);
-  for (std::int64_t c = 0; c < C; c += 4, to += 4 * kPanelRows)
-    for (int i = 0; i < 4; ++i) to[i] = std::uint8_t(code[c + i] + 128);
+  for (std::int64_t c = 0; c < C; c += 4, to += 4 * kPanelRows) {
+    std::uint32_t four;
+    std::memcpy(&four, code + c, sizeof four);
+    four ^= 0x80808080u;
+    std::memcpy(to, &four, sizeof four);
+  }
 }
 
 }  // namespace
