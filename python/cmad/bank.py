@@ -144,7 +144,7 @@ class Bank:
         """Yield the bank's codes: all, which are kept, or of a tile at a time, within the limit."""
         M, D = self.rows.shape
         tile = max(64, self.memory_limit // (D + 16) // 64 * 64)
-        if M <= tile:
+        if tile >= M:
             self._encoded = self._encoded or encode(self.rows)
             yield self._encoded
         else:
