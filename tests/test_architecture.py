@@ -111,6 +111,21 @@ def test_every_way_to_import_is_seen(source, package, want):
     assert imported(source, package) == want
 
 
+METHODLESS = {"Detector", "METHODS", "load", "method_named"}
+"""What the rest of the package takes from the detectors: no method by its name."""
+
+
+@pytest.mark.parametrize(
+    "file",
+    [f for f in FILES if unit_of(f) not in ("detectors", "cmad")],
+    ids=lambda file: str(file.relative_to(ROOT)),
+)
+def test_no_method_is_named_outside_the_detectors(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cmad.detectors"):
+            assert {alias.name for alias in node.names} <= METHODLESS
+
+
 def test_the_table_points_one_way():
     assert allowed("ops") == {"ops", "_native", *FOR_ALL}
     assert {"metrics", "datasets", "api", "detectors", "cmad"} <= allowed("cli")

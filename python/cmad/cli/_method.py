@@ -21,6 +21,17 @@ def _listed(record: str) -> str:
     return "; ".join(said)
 
 
+def default_of(argument: str) -> str:
+    """Say an argument of training's default, of each method that has it."""
+    said = [
+        f"{f.default} for {name}"
+        for name, method in METHODS.items()
+        for f in fields(method.Training)
+        if f.name == argument
+    ]
+    return ", ".join(said)
+
+
 Method = Annotated[str, typer.Option(help=f"One of: {', '.join(METHODS)}.")]
 Set = Annotated[
     list[str] | None,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cmad.cli._method import default_of
+
 Variant = Annotated[
     str,
     typer.Option(
@@ -43,7 +45,7 @@ Weights = Annotated[
 ]
 Epochs = Annotated[
     int | None,
-    typer.Option(help="Passes over the good parts.", show_default="the method's, cfm 250"),
+    typer.Option(help="Passes over the good parts.", show_default=default_of("epochs")),
 ]
 PixelsPerImage = Annotated[
     int | None,
@@ -57,7 +59,7 @@ BatchSize = Annotated[
     int | None,
     typer.Option(
         help="Parts per training step; take more with few pixels of each.",
-        show_default="the method's, cfm 4",
+        show_default=default_of("batch_size"),
     ),
 ]
 Precision = Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")]
