@@ -144,12 +144,12 @@ class Bank:
         """Yield the bank's codes: all, which are kept, or of a tile at a time, within the limit."""
         M, D = self.rows.shape
         tile = max(64, self.memory_limit // (D + 16) // 64 * 64)
-        if M <= tile:
+        if tile >= M:
             self._encoded = self._encoded or encode(self.rows)
             yield self._encoded
-        else:
-            for begin in range(0, M, tile):
-                yield encode(self.rows[begin : begin + tile])
+            return
+        for begin in range(0, M, tile):
+            yield encode(self.rows[begin : begin + tile])
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what a model file holds of it."""
@@ -222,7 +222,9 @@ class _Blocks:
 
     def __init__(self, blocks: Tensor | Iterable[Tensor]) -> None:
         if isinstance(blocks, Iterator):
-            raise TypeError("Bank: blocks are gone through three times; got an iterator, give a list")
+            raise TypeError(
+                "Bank: blocks are gone through three times; got an iterator, give a list"
+            )
         self._blocks = [blocks] if isinstance(blocks, Tensor) else blocks
         self.rows, self.columns = 0, 0
         for block in self:
@@ -233,7 +235,9 @@ class _Blocks:
         for block in self._blocks:
             check_rows("Bank", rows=block)
             if columns and block.shape[1] != columns:
-                raise ValueError(f"Bank: blocks must have D={columns} columns, got {block.shape[1]}")
+                raise ValueError(
+                    f"Bank: blocks must have D={columns} columns, got {block.shape[1]}"
+                )
             rows, columns = rows + len(block), block.shape[1]
             yield block.detach()
         if rows == 0:
