@@ -206,7 +206,7 @@ R = torch.zeros(9, 4)
         (lambda: Bank.build(R[:0]), ValueError, "Bank: rows must hold at least one, got none"),
         (lambda: Bank.build([]), ValueError, "Bank: rows must hold at least one, got none"),
         (lambda: Bank.build([R, R * torch.nan]), ValueError, "Bank: rows must be finite"),
-        (lambda: Bank.build([R, R[:, :3]]), ValueError, "blocks must be 4 wide, got 3"),
+        (lambda: Bank.build([R, R[:, :3]]), ValueError, "blocks must have D=4 columns, got 3"),
         (lambda: Bank.build(iter([R])), TypeError, "blocks are gone through three times"),
         (lambda: Bank.build(R, fraction=0), ValueError, r"fraction must be in \(0, 1\], got 0"),
         (lambda: Bank.build(R, fraction=1.1), ValueError, r"fraction must be in \(0, 1\], got 1.1"),

@@ -8,6 +8,7 @@
 #include "core/parallel.h"
 #include "core/simd.h"
 #include "ops/knn_code.h"
+#include "ops/knn_distance.h"
 
 // Blocks of queries meet blocks of rows. Tiles of 6 queries by 64 rows of 8-bit codes are
 // multiplied exactly; from the product and the bounds of both sides follows the least distance that
@@ -16,60 +17,6 @@
 
 namespace cmad {
 namespace {
-
-constexpr int kLanes = 16;
-
-template <class T>
-inline T total(const T* lane) {
-  T s[kLanes];
-  for (int i = 0; i < kLanes; ++i) s[i] = lane[i];
-  for (int half = kLanes / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) s[i] += s[i + half];
-  return s[0];
-}
-
-/// The squared distance, exact but for the rounding of float64.
-CMAD_SIMD double distance2(const float* __restrict a, const float* __restrict b, std::int64_t D) {
-  double lane[kLanes] = {};
-  std::int64_t d = 0;
-  for (; d + kLanes <= D; d += kLanes)
-    for (int i = 0; i < kLanes; ++i) {
-      const double e = double(a[d + i]) - double(b[d + i]);
-      lane[i] += e * e;
-    }
-  for (; d < D; ++d) {
-    const double e = double(a[d]) - double(b[d]);
-    lane[d % kLanes] += e * e;
-  }
-  return total(lane);
-}
-
-/// Whether the sum in float of the squared differences exceeds a limit; stops as soon as it does.
-CMAD_SIMD bool farther(const float* __restrict a, const float* __restrict b, std::int64_t D,
-                       float limit) {
-  constexpr std::int64_t kStride = 4 * kLanes, kChunk = 4 * kStride;
-  float lane[kStride] = {};
-  std::int64_t d = 0;
-  for (; d + kChunk <= D; d += kChunk) {
-    for (std::int64_t c = d; c < d + kChunk; c += kStride)
-      for (int i = 0; i < kStride; ++i) {
-        const float e = a[c + i] - b[c + i];
-        lane[i] += e * e;
-      }
-    float sum[kLanes];
-    for (int i = 0; i < kLanes; ++i)
-      sum[i] = (lane[i] + lane[i + kLanes]) + (lane[i + 2 * kLanes] + lane[i + 3 * kLanes]);
-    if (total(sum) > limit) return true;
-  }
-  for (; d < D; ++d) {
-    const float e = a[d] - b[d];
-    lane[d % kStride] += e * e;
-  }
-  float sum[kLanes];
-  for (int i = 0; i < kLanes; ++i)
-    sum[i] = (lane[i] + lane[i + kLanes]) + (lane[i + 2 * kLanes] + lane[i + 3 * kLanes]);
-  return total(sum) > limit;
-}
 
 /// A query's k nearest rows so far, sorted by distance, then index.
 struct Nearest {

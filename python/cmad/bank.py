@@ -147,9 +147,9 @@ class Bank:
         if tile >= M:
             self._encoded = self._encoded or encode(self.rows)
             yield self._encoded
-        else:
-            for begin in range(0, M, tile):
-                yield encode(self.rows[begin : begin + tile])
+            return
+        for begin in range(0, M, tile):
+            yield encode(self.rows[begin : begin + tile])
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what a model file holds of it."""
@@ -222,7 +222,9 @@ class _Blocks:
 
     def __init__(self, blocks: Tensor | Iterable[Tensor]) -> None:
         if isinstance(blocks, Iterator):
-            raise TypeError("Bank: blocks are gone through three times, got an iterator")
+            raise TypeError(
+                "Bank: blocks are gone through three times; got an iterator, give a list"
+            )
         self._blocks = [blocks] if isinstance(blocks, Tensor) else blocks
         self.rows, self.columns = 0, 0
         for block in self:
@@ -233,7 +235,9 @@ class _Blocks:
         for block in self._blocks:
             check_rows("Bank", rows=block)
             if columns and block.shape[1] != columns:
-                raise ValueError(f"Bank: blocks must be {columns} wide, got {block.shape[1]}")
+                raise ValueError(
+                    f"Bank: blocks must have D={columns} columns, got {block.shape[1]}"
+                )
             rows, columns = rows + len(block), block.shape[1]
             yield block.detach()
         if rows == 0:

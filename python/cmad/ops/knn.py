@@ -49,7 +49,7 @@ def knn(query: Tensor, bank: Tensor, k: int, *, check: bool = True) -> tuple[Ten
     Euclidean distance, a sum of squared differences in float64; ties go to the lowest index. A scan
     in 8-bit integers finds out which rows may be among the nearest, by bounds that hold for every
     rounding, and only these are measured. Never Q x M numbers: beside the result it takes a copy of
-    the queries in float32, at most D + 16 bytes per row of the bank for its codes, 24 MB for a
+    the queries in float32, at most D + 160 bytes per row of the bank for its codes, 24 MB for a
     sample of 2048 rows of 1152, and 4 MB per thread. Not differentiable.
 
     Args:
