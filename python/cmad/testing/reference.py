@@ -195,7 +195,7 @@ def components(mask: npt.NDArray[np.bool_]) -> Ints:
     return label[1:-1, 1:-1][mask]
 
 
-def knn(query: Numbers, bank: Numbers, k: int, *, check: bool = True) -> tuple[Floats, Ints]:
+def knn(query: Numbers, bank: Numbers, k: int) -> tuple[Floats, Ints]:
     """Sort the rows of the bank by their distance from each query in float64 and keep k."""
     index = np.zeros((len(query), k), np.int64)
     distance = np.zeros((len(query), k), np.float32)
@@ -213,7 +213,6 @@ def coreset(
     *,
     start: int = 0,
     progress: Callable[[], None] | None = None,
-    check: bool = True,
 ) -> Ints:
     """Pick the row farthest from those picked so far; distances are added up in 16 lanes."""
     x = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 16)))
