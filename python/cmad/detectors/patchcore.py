@@ -73,7 +73,7 @@ class PatchCore(Detector):
 
     Options = Options
     standardised = False
-    why_all = "it was made for these"
+    why_all = "its option modalities names nothing else"
 
     def __init__(self, *args: object, **options: object) -> None:
         """Make an untrained detector."""
