@@ -159,6 +159,7 @@ def test_a_part_without_points_has_regions_without_measures(build, parts, make):
         ({"modalities": "4d"}, r"PatchCore: modalities must be one of '2d\+3d', '2d', '3d', got"),
         ({"fraction": 0}, r"PatchCore: fraction must be in \(0, 1\], got 0"),
         ({"fraction": 1.5}, r"PatchCore: fraction must be in \(0, 1\], got 1\.5"),
+        ({"fraction": "0.1"}, r"PatchCore: fraction must be in \(0, 1\], got '0\.1'"),
         ({"cells_2d": 0}, "PatchCore: cells_2d must be a whole number from 1, got 0"),
         ({"cells_3d": 2.5}, r"PatchCore: cells_3d must be a whole number from 1, got 2\.5"),
     ],
