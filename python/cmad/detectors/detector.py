@@ -166,8 +166,8 @@ class Detector(Method):
     def fit(
         self,
         samples: Iterable[Sample],
-        progress: bool = True,
         *,
+        progress: bool = True,
         memory_limit: int = 4 << 30,
         **training: object,
     ) -> Self:
