@@ -43,21 +43,21 @@ Weights = Annotated[
 ]
 Epochs = Annotated[
     int | None,
-    typer.Option(help="Passes over the good parts.", show_default="the method's, cfm 250"),
+    typer.Option(help="Passes over the good parts; of cfm.", show_default="250"),
 ]
 PixelsPerImage = Annotated[
     int | None,
     typer.Option(
         help="Train on this many pixels of each part per epoch, drawn afresh; 1000 is several "
-        "times as fast as all of them.",
+        "times as fast as all of them. Of cfm.",
         show_default="all",
     ),
 ]
 BatchSize = Annotated[
     int | None,
     typer.Option(
-        help="Parts per training step; take more with few pixels of each.",
-        show_default="the method's, cfm 4",
+        help="Parts per training step; take more with few pixels of each. Of cfm.",
+        show_default="4",
     ),
 ]
 Precision = Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")]
