@@ -65,9 +65,9 @@ class Clock:
             setattr(owner, name, inner)
 
 
-def extractor(kind, seed):
+def extractor(kind, method, seed):
     if kind == "fpfh":
-        return cmad.extractors.FPFH()
+        return cmad.extractors.FPFH(standardised=method.standardised)  # as given by name
     return cmad.extractors.PointMAE(weights="random", seed=seed)
 
 
@@ -81,7 +81,8 @@ def run(kind, args):
     clock = Clock()
     vit = cmad.extractors.ViT("vit_small_patch14_dinov2", block=8, image_size=392)
     method = METHODS[args.method]
-    detector = method(rgb=vit, xyz=extractor(kind, args.seed), preset=args.preset, seed=args.seed)
+    xyz = extractor(kind, method, args.seed)
+    detector = method(rgb=vit, xyz=xyz, preset=args.preset, seed=args.seed)
     asked = {k: getattr(args, k) for k in (f.name for f in fields(method.Training)) if k in args}
     samples, predictions = list(test), []
     with ExitStack() as timed:

@@ -169,8 +169,8 @@ def picture(samples: Sequence[Sample], predictions: Sequence[Prediction], foot: 
 
 
 def _part(prediction: Prediction) -> tuple[int, int, int, int]:
-    """Return the box of the part, the foreground of the maps: left, top, right, bottom."""
-    row, column = np.nonzero(prediction.maps["3d"])
+    """Return the box of the part, where the maps are not 0: left, top, right, bottom."""
+    row, column = np.nonzero(prediction.maps.get("3d", prediction.map))
     height, width = prediction.map.shape
     return (
         max(int(column.min()) - MARGIN, 0),

@@ -9,6 +9,7 @@ from cmad.datasets import MVTec3D
 
 QUICK = ["--weights", "random", "--rgb", "vit_tiny_patch16_224", "--variant", "tiny"]
 QUICK += ["--image-size", "112", "--epochs", "1", "--pixels-per-image", "20", "--seed", "3"]
+BANK = ["{good}", "-o", "{tmp}/m", "--method", "patchcore"]
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,14 @@ def test_without_a_rate_there_is_no_threshold(run, data, tmp_path):
             ["{good}", "-o", "{tmp}/m", "--weights", "random", "--rgb", "nothing"],
             r"must be the name of a timm model, got 'nothing'",
         ),
+        (["{good}", "-o", "{tmp}/m", "--method", "nope"], r"method must be one of cfm, patchcore"),
+        (["{good}", "-o", "{tmp}/m", "--set", "fraction=0.3"], r"CFM has no options of its own"),
+        ([*BANK, "--set", "colour=red"], r"--set must be NAME=VALUE with .*fraction.*'colour=red'"),
+        ([*BANK, "--set", "fraction"], r"--set must be NAME=VALUE with .*, got 'fraction'"),
+        ([*BANK, "--set", "fraction=x"], r"--set fraction must be a number, got 'x'"),
+        ([*BANK, "--set", "cells_2d=1.5"], r"--set cells_2d must be a whole number, got '1.5'"),
+        ([*BANK, "--set", "fraction=2"], r"PatchCore: fraction must be in \(0, 1\], got 2"),
+        ([*BANK, "--epochs", "3"], r"--epochs: PatchCore has no such option .*; leave it away"),
     ],
 )
 def test_arguments_that_do_not_fit_stop_with_one_line(run, data, tmp_path, arguments, message):

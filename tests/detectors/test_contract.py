@@ -218,6 +218,8 @@ def test_wrong_options_and_arguments_are_named(name, build, parts):
     detector = build(name)
     with pytest.raises(TypeError, match=rf"{who}\.fit: no argument 'colour'; it has "):
         detector.fit(parts, colour="red")
+    with pytest.raises(TypeError, match="positional"):
+        detector.fit(parts, 30)  # epochs are named, and no progress bar is meant
     for work in (
         lambda: detector.predict(parts[0].rgb, parts[0].xyz),
         lambda: detector.calibrate(parts, 0.5),
@@ -245,6 +247,8 @@ def test_a_part_without_a_modality_is_judged_or_refused_with_the_reason(name, fi
                 detector.predict([rgb], [xyz])
     with pytest.raises(ValueError, match="needs rgb, xyz or both, got neither"):
         detector.predict(None, None)
+    with pytest.raises(ValueError, match=r"frame 1: .* needs rgb and xyz.*rgb=None, xyz=None"):
+        detector.predict([part.rgb, None], [part.xyz, None])
     without = cmad.Sample(part.rgb, None, name="flat")
     for learn in (detector.fit, detector.calibrate):
         with pytest.raises(ValueError, match="flat: good parts must have all that"):

@@ -132,7 +132,7 @@ def test_a_modality_alone_needs_only_its_extractor(make, parts):
     flat.fit([cmad.Sample(p.rgb, None, name=p.name) for p in parts], progress=False)
     assert list(flat.pipeline.extractors) == ["rgb"]
     assert flat.predict(parts[0].rgb, None).score == flat.predict(parts[0].rgb, parts[0].xyz).score
-    with pytest.raises(ValueError, match="PatchCore needs rgb: it was made for these; got rgb="):
+    with pytest.raises(ValueError, match="PatchCore needs rgb: its option modalities names"):
         flat.predict(None, parts[0].xyz)
     deep = cmad.PatchCore(rgb=None, xyz=make["point_mae"](), image_size=48, modalities="3d")
     deep.fit([cmad.Sample(None, p.xyz, name=p.name) for p in parts], progress=False)
@@ -159,6 +159,7 @@ def test_a_part_without_points_has_regions_without_measures(build, parts, make):
         ({"modalities": "4d"}, r"PatchCore: modalities must be one of '2d\+3d', '2d', '3d', got"),
         ({"fraction": 0}, r"PatchCore: fraction must be in \(0, 1\], got 0"),
         ({"fraction": 1.5}, r"PatchCore: fraction must be in \(0, 1\], got 1\.5"),
+        ({"fraction": "0.1"}, r"PatchCore: fraction must be in \(0, 1\], got '0\.1'"),
         ({"cells_2d": 0}, "PatchCore: cells_2d must be a whole number from 1, got 0"),
         ({"cells_3d": 2.5}, r"PatchCore: cells_3d must be a whole number from 1, got 2\.5"),
     ],

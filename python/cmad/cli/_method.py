@@ -10,6 +10,8 @@ import typer
 from cmad.detectors import METHODS, Detector
 
 DEFAULT = next(iter(METHODS))
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", NoneType: "none"}
+"""What values of a type are called."""
 
 
 def _listed(record: str) -> str:
@@ -54,12 +56,13 @@ def own_options(method: type[Detector], given: Sequence[str] | None) -> dict[str
     hints = get_type_hints(method.Options)
     found: dict[str, object] = {}
     for pair in given or ():
+        if not hints:
+            raise ValueError(f"--set {pair}: {method.__name__} has no options of its own")
         name, equals, text = pair.partition("=")
         if not equals or name not in hints:
-            known = ", ".join(hints) or "none"
             raise ValueError(
-                f"--set must be NAME=VALUE with an option of {method.__name__} ({known}), "
-                f"got {pair!r}"
+                f"--set must be NAME=VALUE with an option of {method.__name__} "
+                f"({', '.join(hints)}), got {pair!r}"
             )
         found[name] = _read(name, text, hints[name])
     return found
@@ -76,10 +79,9 @@ def training(method: type[Detector], **given: object) -> dict[str, object]:
     known = [f.name for f in fields(method.Training)]
     for name in asked:
         if name not in known:
-            said = ", ".join(f"--{k.replace('_', '-')}" for k in known) or "none of these"
             raise ValueError(
-                f"--{name.replace('_', '-')}: {method.__name__} does not train like that; it takes "
-                f"{said}"
+                f"--{name.replace('_', '-')}: {method.__name__} has no such option of training; "
+                "leave it away"
             )
     return asked
 
@@ -104,5 +106,5 @@ def _read(name: str, text: str, kind: Any) -> object:
                 continue
     if str in kinds:
         return text
-    wanted = " or ".join(k.__name__ for k in kinds)
+    wanted = " or ".join(WORDS[k] for k in kinds)
     raise ValueError(f"--set {name} must be {wanted}, got {text!r}")

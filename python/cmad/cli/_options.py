@@ -51,7 +51,7 @@ PixelsPerImage = Annotated[
     int | None,
     typer.Option(
         help="Train on this many pixels of each part per epoch, drawn afresh; 1000 is several "
-        "times as fast as all of them.",
+        "times as fast as all of them. Of cfm.",
         show_default="all",
     ),
 ]

@@ -56,7 +56,7 @@ def evaluate(
         typer.Argument(
             metavar="DATA",
             help="A data set as it is downloaded, MVTec 3D-AD or Eyecandies, or one arranged like "
-            "them or in plain folders good/ and <defect>/; or one category of it.",
+            "them or in plain folders good/ and DEFECT/; or one category of it.",
             show_default=False,
         ),
     ],
@@ -137,7 +137,7 @@ def evaluate(
     config = {
         "cmad": __version__,
         "data set": found.kind,
-        "method": method,
+        "method": chosen.__name__.lower(),  # in whatever case it was asked for
         **settings,
         **asdict(first.options),
         **with_defaults(chosen, how),

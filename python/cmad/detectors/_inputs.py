@@ -122,9 +122,9 @@ def named_extractors(
             continue
         chosen[name] = given
         if not isinstance(given, str) and not hasattr(given, has):
+            hint = "; wrap a module of timm in cmad.extractors.ViT" if name == "rgb" else ""
             raise TypeError(
-                f"{who}: {name} must be a name or an extractor, got {type(given).__name__}; wrap a "
-                "module of timm in cmad.extractors.ViT"
+                f"{who}: {name} must be a name or an extractor, got {type(given).__name__}{hint}"
             )
     block = VARIANTS[variant]
     by_name = [given for given in chosen.values() if isinstance(given, str)]
@@ -167,6 +167,6 @@ def options_of(who: str, kind: type[T], given: Mapping[str, object], what: str) 
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     for name in given:
         if name not in known:
-            said = f"it has {', '.join(known)}" if known else "it has none"
-            raise TypeError(f"{who}: no {what} {name!r}; {said}")
+            said = ", ".join(known) or "none"
+            raise TypeError(f"{who}: no {what} {name!r}; it has {said} beside those of all methods")
     return kind(**given)

@@ -80,7 +80,9 @@ class Detector(Method):
         super().__init_subclass__()
         shared = list(inspect.signature(Detector.__init__).parameters.values())[1:-1]
         own = [
-            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default)
+            inspect.Parameter(
+                f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type
+            )
             for f in fields(cls.Options)
         ]
         cls.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
@@ -164,8 +166,8 @@ class Detector(Method):
     def fit(
         self,
         samples: Iterable[Sample],
-        progress: bool = True,
         *,
+        progress: bool = True,
         memory_limit: int = 4 << 30,
         **training: object,
     ) -> Self:

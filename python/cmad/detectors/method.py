@@ -100,6 +100,9 @@ def check_modalities(method: Method, sample: Sample) -> None:
     named = f"{sample.name}: " if sample.name else ""
     needed = " and ".join(WORDS[m] for m in method.modalities)
     got = ", ".join(f"{WORDS[m]}=None" for m in lacking)
+    if method.fallbacks:
+        others = ", or ".join(" and ".join(WORDS[m] for m in way) for way in method.fallbacks)
+        raise ValueError(f"{named}{method.who} needs {needed}, or {others}; got {got}")
     raise ValueError(f"{named}{method.who} needs {needed}: {method.why_all}; got {got}")
 
 

@@ -3,6 +3,7 @@
 As the papers compare with it: on frozen transformer tokens and Point-MAE features.
 """
 
+import numbers
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -37,8 +38,9 @@ class Options:
     def __post_init__(self) -> None:
         """Check the values."""
         one_of("PatchCore", "modalities", self.modalities, ("2d+3d", "2d", "3d"))
-        if not 0 < self.fraction <= 1:
-            raise ValueError(f"PatchCore: fraction must be in (0, 1], got {self.fraction}")
+        number = isinstance(self.fraction, numbers.Real)  # NumPy's too
+        if not (number and 0 < self.fraction <= 1):
+            raise ValueError(f"PatchCore: fraction must be in (0, 1], got {self.fraction!r}")
         for name in ("cells_2d", "cells_3d"):
             object.__setattr__(self, name, whole("PatchCore", name, getattr(self, name), 1))
 
@@ -73,7 +75,7 @@ class PatchCore(Detector):
 
     Options = Options
     standardised = False
-    why_all = "it was made for these"
+    why_all = "its option modalities names nothing else"
 
     def __init__(self, *args: object, **options: object) -> None:
         """Make an untrained detector."""
