@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cmad.types import Features, Points, Window
+from cmad.types import Features, Points
 
 
 @dataclass(frozen=True)
