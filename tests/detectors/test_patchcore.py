@@ -140,6 +140,15 @@ def test_a_modality_alone_needs_only_its_extractor(make, parts):
     assert deep.predict(None, parts[0].xyz).score == deep.predict(parts[0].rgb, parts[0].xyz).score
 
 
+def test_a_batch_may_lack_points_of_some_parts_in_either_unit(build, parts):
+    detector = build().fit(parts, progress=False)
+    rgb, xyz = [parts[0].rgb, parts[1].rgb], [parts[0].xyz, None]
+    in_mm = [parts[0].xyz * np.float32(1000), None]
+    plain, converted = detector.predict(rgb, xyz), detector.predict(rgb, in_mm, unit="mm")
+    assert plain[1].score == converted[1].score == detector.predict(rgb[1], None).score
+    assert plain[0].score == pytest.approx(converted[0].score, rel=0.1)  # points are rounded
+
+
 def test_a_part_without_points_has_regions_without_measures(build, parts, make):
     detector = build().fit(parts, progress=False)
     detector.calibrate([make["part"](s) for s in range(40, 49)], 0.1, progress=False)
