@@ -39,6 +39,7 @@ class Options:
         one_of("PatchCore", "modalities", self.modalities, ("2d+3d", "2d", "3d"))
         if not 0 < self.fraction <= 1:
             raise ValueError(f"PatchCore: fraction must be in (0, 1], got {self.fraction}")
+        object.__setattr__(self, "fraction", float(self.fraction))
         for name in ("cells_2d", "cells_3d"):
             object.__setattr__(self, name, whole("PatchCore", name, getattr(self, name), 1))
 
