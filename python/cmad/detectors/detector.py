@@ -196,8 +196,13 @@ class Detector(Method):
             if len(store) == 0:
                 raise ValueError("fit: the training set is empty; at least one good part is needed")
             learnt = self.learn(store, asked, progress)
-        self.pipeline, self.losses = pipeline, list(learnt.losses)
-        self._accept(learnt.tensors)
+        before, self.pipeline = self.pipeline, pipeline
+        try:
+            self._accept(learnt.tensors)
+        except BaseException:  # Ctrl-C too: other statistics would spoil what was learnt before
+            self.pipeline = before
+            raise
+        self.losses = list(learnt.losses)
         return self
 
     def calibrate(
@@ -235,6 +240,7 @@ class Detector(Method):
                     grid = self._grid(rasters.only(features, way))
                     seen[_way(way)].append((grid.score, *peaks(grid)))
                 step()
+        check_parts(len(seen[_way(self.modalities)]), false_reject_rate)
         self.calibrations = {
             way: Calibration.of(false_reject_rate, *zip(*of_parts, strict=True))
             for way, of_parts in seen.items()
