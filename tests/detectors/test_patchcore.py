@@ -140,6 +140,25 @@ def test_a_modality_alone_needs_only_its_extractor(make, parts):
     assert deep.predict(None, parts[0].xyz).score == deep.predict(parts[0].rgb, parts[0].xyz).score
 
 
+def test_points_that_only_measure_regions_are_checked_whatever_the_verdict(make, parts):
+    flat = cmad.PatchCore(rgb=make["vit"](), xyz=None, image_size=48, modalities="2d")
+    flat.fit(parts, progress=False).calibrate(
+        [make["part"](s) for s in range(40, 49)], 0.1, progress=False
+    )
+    dent = make["part"](31, "dent")
+    odd = dent.rgb.copy()
+    odd[20:26, 18:24] = 255 - odd[20:26, 18:24]
+    assert flat.predict(odd, dent.xyz).regions[0].area > 10  # mm²; a pixel of the plane is 1
+    assert flat.predict(parts[0].rgb, None).regions == ()
+    for rgb in (odd, parts[0].rgb):
+        with pytest.raises(ValueError, match="same height and width, got 48x48 and 40x48"):
+            flat.predict(rgb, dent.xyz[:40])
+        with pytest.raises(ValueError, match='for millimetres pass unit="mm"'):
+            flat.predict(rgb, dent.xyz * 1000)
+        with pytest.raises(ValueError, match="frame 0: rgb and xyz must have the same"):
+            flat.predict([rgb], [dent.xyz[:40]])
+
+
 def test_a_batch_may_lack_points_of_some_parts_in_either_unit(build, parts):
     detector = build().fit(parts, progress=False)
     rgb, xyz = [parts[0].rgb, parts[1].rgb], [parts[0].xyz, None]
