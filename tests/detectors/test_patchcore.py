@@ -65,6 +65,19 @@ def test_the_usual_distance_leaves_out_what_is_in_the_bank():
     assert deviation_of([torch.ones(3, 2)]) == 1.0
 
 
+def test_the_usual_distance_is_measured_on_as_many_patches_whatever_the_number_of_parts():
+    class Counting(Bank):
+        def search(self, query, k):
+            asked.append(len(query))
+            return super().search(query, k)
+
+    bank = Counting(torch.tensor([[0.0], [10.0]]))
+    for count in (1, 4, 7):
+        asked = []
+        usual_distance(bank, [torch.rand(3000, 1)] * count, count, 0)
+        assert asked == [-(-2000 // count)] * count
+
+
 def frame(seed, tokens=4, size=8):
     g = torch.Generator().manual_seed(seed)
     valid = torch.zeros(size, size, dtype=torch.bool)
@@ -124,6 +137,15 @@ def test_official_scores_are_added_in_thousandths_and_guarded_alone(build):
     assert kept.deviation == 1.0
     patch, _ = alone.patches(frame(2), "3d")
     want = kept.image_score(patch, *kept.nearest(patch), guard=1e-5)
+    assert alone.maps(frame(2)).score == pytest.approx(want, rel=1e-9)
+
+
+def test_the_papers_score_of_a_modality_alone_is_neither_guarded_nor_divided(build):
+    options = {"image_size": 8, "cells_3d": 2, "fraction": 1.0, "modalities": "3d"}
+    alone = learnt(build(**options), [frame(0), frame(1)])
+    kept = alone.memory["3d"]
+    patch, _ = alone.patches(frame(2), "3d")
+    want = kept.image_score(patch, *kept.nearest(patch)) / kept.usual
     assert alone.maps(frame(2)).score == pytest.approx(want, rel=1e-9)
 
 
