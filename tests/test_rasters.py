@@ -1,5 +1,7 @@
 """Rows of features on any raster: what cells read, by hand and against torch's own pooling."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as functional
@@ -112,8 +114,11 @@ def test_the_foreground_is_the_cells_with_a_point_or_all_that_smoothing_reaches(
 
 
 def test_the_foreground_of_a_part_without_points_is_every_cell():
-    made = only(features(), ("2d",))
+    both = replace(features(), depth=torch.rand(12, 12))
+    made = only(both, ("2d",))
     assert made.modalities == ("2d",)
+    assert (made.valid, made.depth) == (None, None)
+    assert only(both, ("3d",)).depth is both.depth
     assert torch.equal(foreground(made, Raster(4)), torch.arange(16))
     assert set(rows(made, Raster(4))) == {"2d"}
     assert set(rows(only(features(), ("3d",)), Raster(4))) == {"3d"}

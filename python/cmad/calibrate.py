@@ -55,7 +55,7 @@ class Calibration:
             ValueError: see `conformal_threshold`.
 
         """
-        names = map_peaks[0] if map_peaks else ()
+        names, false_reject_rate = map_peaks[0] if map_peaks else (), float(false_reject_rate)
         return cls(
             false_reject_rate,
             tuple(sorted(scores)),

@@ -10,15 +10,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cmad.types import Features, Points, Window
+from cmad.types import Features, Points
 
 
 @dataclass(frozen=True)
 class _OnDisk:
     path: Path
-    image_size: int
-    window: Window
-    name: str
+    rest: Features
+    """Without its tensors."""
+    names_2d: tuple[str, ...]
+    """Of the extractors, in their order."""
+    names_3d: tuple[str, ...]
 
 
 class FeatureStore(Sequence[Features]):
@@ -75,7 +77,8 @@ class FeatureStore(Sequence[Features]):
                 f"features could not be kept in {path.parent} ({error}): free space there, name "
                 "another place in TMPDIR, or raise memory_limit"
             ) from error
-        self._kept.append(_OnDisk(path, features.image_size, features.window, features.name))
+        rest = replace(features, tokens={}, points={}, valid=None, depth=None)
+        self._kept.append(_OnDisk(path, rest, tuple(features.tokens), tuple(features.points)))
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -86,15 +89,14 @@ class FeatureStore(Sequence[Features]):
         kept = self._kept[i]
         if isinstance(kept, Features):
             return kept
-        tokens, points, rest = _parts(load_file(kept.path))
-        return Features(
-            tokens,
-            points,
-            rest.get("valid"),
-            kept.image_size,
-            kept.window,
-            kept.name,
-            rest.get("depth"),
+        tokens, points, beside = _parts(load_file(kept.path))
+        # The file is sorted by name; channels lie in the order of the extractors.
+        return replace(
+            kept.rest,
+            tokens={name: tokens[name] for name in kept.names_2d},
+            points={name: points[name] for name in kept.names_3d},
+            valid=beside.get("valid"),
+            depth=beside.get("depth"),
         )
 
     def __enter__(self) -> "FeatureStore":

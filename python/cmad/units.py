@@ -20,6 +20,10 @@ def to_metres(xyz: Array, unit: str) -> Array:
     Returns:
         The array itself for metres, else a converted copy.
 
+    Raises:
+        ValueError: another unit.
+        TypeError: not an array of floats, where it is to be converted.
+
     """
     if unit not in UNITS:
         raise ValueError(f"unit must be 'm' or 'mm', got {unit!r}")

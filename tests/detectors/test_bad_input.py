@@ -183,6 +183,29 @@ def test_features_that_are_not_finite_stop_the_training(untrained, parts, monkey
     assert detector.mappings is None
 
 
+def test_calibration_from_no_parts_at_all_says_so(trained):
+    with pytest.raises(ValueError, match=r"rate of 0\.1 needs at least 9 good parts, got 0"):
+        trained.calibrate(iter([]), 0.1)
+
+
+def test_a_fit_that_is_interrupted_at_its_end_leaves_the_detector_as_it_was(
+    untrained, parts, monkeypatch
+):
+    detector = untrained().fit(parts[:2], epochs=1, pixels_per_image=10)
+    before = float(detector.predict(parts[0].rgb, parts[0].xyz))
+    pipeline, losses = detector.pipeline, detector.losses
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cmad.CFM, "take", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        detector.fit(parts[2:5], epochs=2, pixels_per_image=10)
+    assert detector.pipeline is pipeline
+    assert detector.losses is losses
+    assert float(detector.predict(parts[0].rgb, parts[0].xyz)) == before
+
+
 def test_calibration_counts_before_it_works(trained, parts, monkeypatch):
     monkeypatch.setattr(cmad.CFM, "maps", lambda *_: pytest.fail("scored a part"))
     with pytest.raises(ValueError, match="needs at least 9 good parts, got 6"):

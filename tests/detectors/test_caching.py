@@ -163,6 +163,14 @@ def test_equal_content_is_found_under_any_name_and_in_any_array(untrained, parts
     assert len(entries(tmp_path)) > len(before)
 
 
+def test_an_image_is_not_taken_for_points_of_the_same_numbers(untrained, parts, tmp_path):
+    pipeline = untrained(cache=tmp_path).pipeline
+    numbers = np.clip(parts[0].xyz, 0, 1)
+    image = pipeline.frame(cmad.Sample(numbers, None))
+    points = pipeline.frame(cmad.Sample(None, numbers))
+    assert (image.xyz, points.rgb) == (None, None)
+
+
 def test_whatever_decides_the_result_is_part_of_the_key(
     untrained, make, parts, tmp_path, monkeypatch
 ):

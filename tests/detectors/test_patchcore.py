@@ -65,6 +65,19 @@ def test_the_usual_distance_leaves_out_what_is_in_the_bank():
     assert deviation_of([torch.ones(3, 2)]) == 1.0
 
 
+def test_the_usual_distance_is_measured_on_as_many_patches_whatever_the_number_of_parts():
+    class Counting(Bank):
+        def search(self, query, k):
+            asked.append(len(query))
+            return super().search(query, k)
+
+    bank = Counting(torch.tensor([[0.0], [10.0]]))
+    for count in (1, 4, 7):
+        asked = []
+        usual_distance(bank, [torch.rand(3000, 1)] * count, count, 0)
+        assert asked == [-(-2000 // count)] * count
+
+
 def frame(seed, tokens=4, size=8):
     g = torch.Generator().manual_seed(seed)
     valid = torch.zeros(size, size, dtype=torch.bool)
@@ -127,6 +140,15 @@ def test_official_scores_are_added_in_thousandths_and_guarded_alone(build):
     assert alone.maps(frame(2)).score == pytest.approx(want, rel=1e-9)
 
 
+def test_the_papers_score_of_a_modality_alone_is_neither_guarded_nor_divided(build):
+    options = {"image_size": 8, "cells_3d": 2, "fraction": 1.0, "modalities": "3d"}
+    alone = learnt(build(**options), [frame(0), frame(1)])
+    kept = alone.memory["3d"]
+    patch, _ = alone.patches(frame(2), "3d")
+    want = kept.image_score(patch, *kept.nearest(patch)) / kept.usual
+    assert alone.maps(frame(2)).score == pytest.approx(want, rel=1e-9)
+
+
 def test_a_modality_alone_needs_only_its_extractor(make, parts):
     flat = cmad.PatchCore(rgb=make["vit"](), xyz=None, image_size=48, modalities="2d")
     flat.fit([cmad.Sample(p.rgb, None, name=p.name) for p in parts], progress=False)
@@ -138,6 +160,34 @@ def test_a_modality_alone_needs_only_its_extractor(make, parts):
     deep.fit([cmad.Sample(None, p.xyz, name=p.name) for p in parts], progress=False)
     assert list(deep.pipeline.extractors) == ["xyz"]
     assert deep.predict(None, parts[0].xyz).score == deep.predict(parts[0].rgb, parts[0].xyz).score
+
+
+def test_points_that_only_measure_regions_are_checked_whatever_the_verdict(make, parts):
+    flat = cmad.PatchCore(rgb=make["vit"](), xyz=None, image_size=48, modalities="2d")
+    flat.fit(parts, progress=False).calibrate(
+        [make["part"](s) for s in range(40, 49)], 0.1, progress=False
+    )
+    dent = make["part"](31, "dent")
+    odd = dent.rgb.copy()
+    odd[20:26, 18:24] = 255 - odd[20:26, 18:24]
+    assert flat.predict(odd, dent.xyz).regions[0].area > 10  # mm²; a pixel of the plane is 1
+    assert flat.predict(parts[0].rgb, None).regions == ()
+    for rgb in (odd, parts[0].rgb):
+        with pytest.raises(ValueError, match="same height and width, got 48x48 and 40x48"):
+            flat.predict(rgb, dent.xyz[:40])
+        with pytest.raises(ValueError, match='for millimetres pass unit="mm"'):
+            flat.predict(rgb, dent.xyz * 1000)
+        with pytest.raises(ValueError, match="frame 0: rgb and xyz must have the same"):
+            flat.predict([rgb], [dent.xyz[:40]])
+
+
+def test_a_batch_may_lack_points_of_some_parts_in_either_unit(build, parts):
+    detector = build().fit(parts, progress=False)
+    rgb, xyz = [parts[0].rgb, parts[1].rgb], [parts[0].xyz, None]
+    in_mm = [parts[0].xyz * np.float32(1000), None]
+    plain, converted = detector.predict(rgb, xyz), detector.predict(rgb, in_mm, unit="mm")
+    assert plain[1].score == converted[1].score == detector.predict(rgb[1], None).score
+    assert plain[0].score == pytest.approx(converted[0].score, rel=0.1)  # points are rounded
 
 
 def test_a_part_without_points_has_regions_without_measures(build, parts, make):

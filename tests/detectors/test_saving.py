@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -191,6 +192,18 @@ def test_a_model_of_other_preprocessing_constants_is_refused(saved, trained):
     model_file.write(saved, header, tensors)
     with pytest.raises(ValueError, match=r"trained on parts prepared with .*0\.01.*train it again"):
         cmad.load(saved)
+
+
+def test_numbers_of_numpys_types_are_saved_as_numbers(make, parts, tmp_path):
+    rate, share = np.float32(0.4), np.float32(0.25)
+    detector = cmad.PatchCore(
+        rgb=make["vit"](), xyz=None, image_size=48, modalities="2d", fraction=share
+    )
+    detector.fit(parts[:2], progress=False).calibrate(parts[2:5], rate, progress=False)
+    detector.save(tmp_path / "part.cmad")
+    loaded = cmad.load(tmp_path / "part.cmad", rgb=detector.pipeline.extractors["rgb"])
+    assert loaded.options == detector.options
+    assert loaded.calibrations == detector.calibrations
 
 
 def test_a_missing_file_is_named(tmp_path):

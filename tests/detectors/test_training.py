@@ -7,6 +7,7 @@ import torch
 from cmad.detectors import _extraction, cfm
 from cmad.detectors._training import train
 from cmad.nn import Mappings
+from cmad.pipeline import Pipeline
 from cmad.rasters import Raster
 from cmad.store import FeatureStore
 from cmad.types import Features, Points, Window
@@ -90,3 +91,33 @@ def test_every_part_of_a_batch_is_predicted_in_its_place(count, trained, make):
     want = [trained.predict(p.rgb, p.xyz) for p in parts]
     assert [p.score for p in got] == [p.score for p in want]
     assert all(np.array_equal(a.map, b.map) for a, b in zip(got, want, strict=True))
+
+
+def test_a_large_batch_goes_through_the_extractors_in_blocks(trained, parts, monkeypatch):
+    sizes, extract = [], Pipeline.extract
+
+    def counted(self, samples):
+        sizes.append(len(samples))
+        return extract(self, samples)
+
+    monkeypatch.setattr(Pipeline, "extract", counted)
+    trained.predict([parts[0].rgb] * 19, [parts[0].xyz] * 19)
+    assert sizes == [8, 8, 3]
+
+
+def test_tokens_are_kept_by_row_and_column(trained, parts):
+    pipeline = trained.pipeline
+    frame = pipeline.frame(parts[0])
+    [made] = pipeline.features([frame])
+    [want] = pipeline.extractors["rgb"].tokens(frame.rgb[None])
+    assert not torch.equal(want[:, 3, 7], want[:, 7, 3])
+    torch.testing.assert_close(made.tokens["rgb"][3, 7], want[:, 3, 7])
+
+
+def test_features_hold_the_depth_of_the_frame_where_a_method_asks_for_it(trained, make, parts):
+    assert trained.pipeline.extract(parts[:1])[0].depth is None
+    pipeline = Pipeline({"rgb": make["vit"]()}, trained.pipeline.preprocessing, depth=True)
+    frame = pipeline.frame(parts[0])  # with points, though no extractor takes them
+    [made] = pipeline.features([frame])
+    assert torch.equal(made.depth, frame.xyz[..., 2])
+    assert torch.equal(made.valid, frame.valid)

@@ -27,7 +27,7 @@ def as_samples(
         raise ValueError("predict: needs rgb, xyz or both, got neither")
     batches = {name: batch for name, batch in frames.items() if batch is not None}
     if not batches:
-        points = None if xyz is None else to_metres(cast(Array, xyz), unit)
+        points = _metres(cast("Array | None", xyz), unit)
         return [Sample(cast("Array | None", rgb), points)], True
     if len(batches) != len(frames):
         raise ValueError("predict: rgb and xyz must both be single frames or both batches")
@@ -40,11 +40,15 @@ def as_samples(
     return [
         Sample(
             batches["rgb"][i] if "rgb" in batches else None,
-            to_metres(batches["xyz"][i], unit) if "xyz" in batches else None,
+            _metres(batches["xyz"][i], unit) if "xyz" in batches else None,
             name=f"frame {i}",
         )
         for i in range(counts.pop())
     ], False
+
+
+def _metres(xyz: Array | None, unit: str) -> Array | None:
+    return None if xyz is None else to_metres(xyz, unit)
 
 
 def _frames(value: Array | Sequence[Array]) -> list[Array] | None:

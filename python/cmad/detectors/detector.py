@@ -32,7 +32,7 @@ from cmad.detectors._saving import extractors_from_file, pipeline_to_file
 from cmad.detectors.method import Method, check_modalities, complete
 from cmad.extractors import Extractor, RgbExtractor, XyzExtractor
 from cmad.pipeline import Pipeline
-from cmad.preprocess import Preprocessing
+from cmad.preprocess import Preprocessing, checked
 from cmad.presets import PRESETS, Preset
 from cmad.progress import bar
 from cmad.store import FeatureStore
@@ -163,6 +163,10 @@ class Detector(Method):
         """The rate that the threshold was asked for; None before `calibrate`."""
         return None if self.calibration is None else self.calibration.false_reject_rate
 
+    def calibration_of(self, grid: GridMaps) -> Calibration | None:
+        """Return the calibration for parts judged by the same modalities as this one."""
+        return self.calibrations.get(_way(grid.modalities))
+
     def fit(
         self,
         samples: Iterable[Sample],
@@ -198,8 +202,13 @@ class Detector(Method):
             if len(store) == 0:
                 raise ValueError("fit: the training set is empty; at least one good part is needed")
             learnt = self.learn(store, asked, progress)
-        self.pipeline, self.losses = pipeline, list(learnt.losses)
-        self._accept(learnt.tensors)
+        before, self.pipeline = self.pipeline, pipeline
+        try:
+            self._accept(learnt.tensors)
+        except BaseException:  # Ctrl-C too: other statistics would spoil what was learnt before
+            self.pipeline = before
+            raise
+        self.losses = list(learnt.losses)
         return self
 
     def calibrate(
@@ -237,6 +246,7 @@ class Detector(Method):
                     grid = self._grid(rasters.only(features, way))
                     seen[_way(way)].append((grid.score, *peaks(grid)))
                 step()
+        check_parts(len(seen[_way(self.modalities)]), false_reject_rate)
         self.calibrations = {
             way: Calibration.of(false_reject_rate, *zip(*of_parts, strict=True))
             for way, of_parts in seen.items()
@@ -325,8 +335,21 @@ class Detector(Method):
             grid: from `grids`.
             xyz: (H, W, 3) float, metres, of the same part; None where it has no points.
 
+        Raises:
+            TypeError, ValueError: points that the method does not look at, but that measure its
+                regions, are not what `cmad.preprocess.checked` asks for.
+
         """
-        return on_input(grid, xyz, self.calibrations.get(_way(grid.modalities)))
+        if xyz is not None and "3d" not in grid.modalities:
+            _, xyz = checked(Sample(None, xyz, name=grid.name))
+            size = grid.window.height, grid.window.width
+            if xyz is not None and tuple(xyz.shape[:2]) != size:
+                named = f"{grid.name}: " if grid.name else ""
+                raise ValueError(
+                    f"{named}rgb and xyz must have the same height and width, got "
+                    f"{size[0]}x{size[1]} and {xyz.shape[0]}x{xyz.shape[1]}"
+                )
+        return on_input(grid, xyz, self.calibration_of(grid))
 
     def save(self, path: str | Path, include_extractors: bool = False) -> None:
         """Save the detector as a `.cmad` file.

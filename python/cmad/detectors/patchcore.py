@@ -41,6 +41,7 @@ class Options:
         number = isinstance(self.fraction, numbers.Real)  # NumPy's too
         if not (number and 0 < self.fraction <= 1):
             raise ValueError(f"PatchCore: fraction must be in (0, 1], got {self.fraction!r}")
+        object.__setattr__(self, "fraction", float(self.fraction))
         for name in ("cells_2d", "cells_3d"):
             object.__setattr__(self, name, whole("PatchCore", name, getattr(self, name), 1))
 

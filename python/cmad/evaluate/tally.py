@@ -24,17 +24,18 @@ class Tally:
         """Begin with nothing.
 
         Args:
-            detector: its preparation, preset and threshold are used.
+            detector: its preparation, preset and thresholds are used.
 
         """
         self._how = detector.pipeline.preprocessing
-        self._threshold = detector.threshold
+        self._detector = detector
         self.on_grid = detector.choices.grid_thresholds
         """Whether AUPRO is quoted with the published grid of thresholds."""
         self.kinds: list[str] = []
         """Of the parts whose kind of defect is known; ``"good"`` for none."""
         self.scores: list[float] = []
         """Of the same parts."""
+        self._rejected: list[bool] = []  # of the same, each by its own modalities' threshold
         self._maps: list[npt.NDArray[np.float32]] = []
         self._roc_maps: list[npt.NDArray[np.float32]] = []
         self._masks: list[npt.NDArray[np.bool_]] = []
@@ -45,6 +46,8 @@ class Tally:
         if sample.defect is not None:
             self.kinds.append(sample.defect)
             self.scores.append(grid.score)
+            known = self._detector.calibration_of(grid)
+            self._rejected.append(known is not None and grid.score > known.threshold)
         if sample.mask is not None:
             self._maps.append(grid.map)
             self._roc_maps.append(grid.roc_map)
@@ -92,22 +95,23 @@ class Tally:
 
         None where the detector has no threshold.
         """
-        if self._threshold is None:
+        if self._detector.threshold is None:
             return None
-        rejected, bad = np.array(self.scores) > self._threshold, self.defective
+        rejected, bad = np.array(self._rejected, bool), self.defective
         return int((rejected & ~bad).sum()), int((~rejected & bad).sum())
 
     def by_kind(self) -> dict[str, tuple[int, int, float]]:
         """Return for each kind of defect: rejected parts, all parts, and AUROC against good ones.
 
-        Needs a threshold and good parts.
+        Needs good parts; without a threshold none is rejected.
         """
         kinds, scores, bad = np.array(self.kinds), np.array(self.scores), self.defective
+        rejected = np.array(self._rejected, bool)
         found = {}
         for kind in dict.fromkeys(kinds[bad].tolist()):
             own, chosen = kinds == kind, ~bad | (kinds == kind)
-            rejected = 0 if self._threshold is None else int((scores[own] > self._threshold).sum())
-            found[kind] = rejected, int(own.sum()), image_auroc(scores[chosen], bad[chosen])
+            auroc = image_auroc(scores[chosen], bad[chosen])
+            found[kind] = int(rejected[own].sum()), int(own.sum()), auroc
         return found
 
     def _has_pixels(self) -> bool:
