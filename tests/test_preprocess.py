@@ -53,7 +53,11 @@ def test_only_the_block_on_the_plane_is_kept():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_points_nearer_than_five_millimetres_to_the_plane_are_background(height, kept, preset):
     xyz = torch.from_numpy(scene(height=height).xyz)
-    keep = part_pixels(xyz, torch.ones(60, 60, dtype=torch.bool), Preprocessing(60, 60, preset))
+    keep = part_pixels(
+        xyz,
+        torch.ones(60, 60, dtype=torch.bool),
+        Preprocessing(60, 60, PRESETS[preset].preparation),
+    )
     assert int(keep.sum()) == kept
     assert keep[20:40, 15:45].sum() == kept
 
@@ -63,7 +67,8 @@ def test_the_seed_decides_the_plane_of_a_noisy_background(preset):
     xyz = torch.from_numpy(scene().xyz)
     xyz[..., 2] += 4e-3 * torch.randn(60, 60, generator=torch.Generator().manual_seed(0))
     valid = torch.ones(60, 60, dtype=torch.bool)
-    keep = [part_pixels(xyz, valid, Preprocessing(60, 60, preset, s)) for s in (0, 0, 1, 2, 3)]
+    choices = PRESETS[preset].preparation
+    keep = [part_pixels(xyz, valid, Preprocessing(60, 60, choices, s)) for s in (0, 0, 1, 2, 3)]
     assert torch.equal(keep[0], keep[1])
     assert not all(torch.equal(keep[0], other) for other in keep[2:])
 
