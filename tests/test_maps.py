@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from cmad import ops
 from cmad.maps import Scaling, enlarged, fuse, official_map, on_grid, paper_map, smoothed
 
 
@@ -31,6 +32,17 @@ def test_official_scaling_by_hand():
     zero, _, none = official_map(torch.zeros(40, 40))
     assert not zero.any()
     assert none == 0
+
+
+def test_official_scales_are_of_the_values_that_are_not_zero_but_for_the_pixel_auroc():
+    fused = torch.zeros(80, 80)
+    fused[40, 40] = 1
+    s = ops.box_cascade(fused[None])[0]
+    assert (s == 0).any()
+    map_, pixel_map, score = official_map(fused)
+    torch.testing.assert_close(map_, s / s[s != 0].mean())
+    torch.testing.assert_close(pixel_map, s / s.mean().sqrt())
+    assert score == pytest.approx(float(s.max() / s[s != 0].mean().sqrt()))
 
 
 def test_a_map_of_256_levels_is_rounded_down_and_blurred():

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import cmad
+from cmad.detectors._extraction import extract
+from cmad.store import FeatureStore
 from cmad.types import Points
 
 
@@ -161,6 +163,18 @@ def test_equal_content_is_found_under_any_name_and_in_any_array(untrained, parts
     changed[0, 0, 0] ^= 1
     pipeline.extract([replace(part, rgb=changed)])
     assert len(entries(tmp_path)) > len(before)
+
+
+def test_what_statistics_give_for_free_goes_to_its_own_frame(make, parts):
+    plain = cmad.CFM(rgb=make["vit"](), xyz=Standardised(), image_size=48).pipeline
+    with FeatureStore(torch.float32) as store:
+        pipeline = extract(plain, parts[:3], store, 3, False)
+        frames = [pipeline.frame(part) for part in parts[:3]]
+        several = pipeline.features(frames, plain.with_statistics(frames)[1])
+        for i, frame in enumerate(frames):
+            [want] = pipeline.features([frame])
+            for got in (store[i], several[i]):
+                assert torch.equal(got.points["xyz"].features, want.points["xyz"].features)
 
 
 def test_an_image_is_not_taken_for_points_of_the_same_numbers(untrained, parts, tmp_path):

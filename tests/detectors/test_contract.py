@@ -3,7 +3,7 @@
 import json
 import resource
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -263,12 +263,12 @@ def test_a_score_that_is_not_finite_is_no_verdict(name, fitted, parts, monkeypat
     maps = type(detector).maps
 
     def broken(self, features):
-        grid = maps(self, features)
-        return GridMaps(np.nan, grid.map, grid.maps, grid.modalities, grid.window, grid.name)
+        return replace(maps(self, features), **wrong)
 
     monkeypatch.setattr(type(detector), "maps", broken)
-    with pytest.raises(ValueError, match=r"frame 0: .* no finite score: no verdict"):
-        detector.predict([part.rgb], [part.xyz])
+    for wrong in ({"score": np.nan}, {"map": np.full((48, 48), np.inf, np.float32)}):
+        with pytest.raises(ValueError, match=r"frame 0: .* no finite score: no verdict"):
+            detector.predict([part.rgb], [part.xyz])
 
 
 @each_method

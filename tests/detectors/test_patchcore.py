@@ -149,6 +149,14 @@ def test_the_papers_score_of_a_modality_alone_is_neither_guarded_nor_divided(bui
     assert alone.maps(frame(2)).score == pytest.approx(want, rel=1e-9)
 
 
+def test_fpfh_by_name_is_standardised_for_networks_and_not_for_banks(make):
+    kinds = {
+        kind: kind(rgb=make["vit"](), xyz="fpfh", image_size=48).pipeline.takes_statistics
+        for kind in (cmad.CFM, cmad.PatchCore)
+    }
+    assert kinds == {cmad.CFM: True, cmad.PatchCore: False}
+
+
 def test_a_modality_alone_needs_only_its_extractor(make, parts):
     flat = cmad.PatchCore(rgb=make["vit"](), xyz=None, image_size=48, modalities="2d")
     flat.fit([cmad.Sample(p.rgb, None, name=p.name) for p in parts], progress=False)

@@ -84,3 +84,14 @@ def test_without_open3d_the_error_says_what_to_install(monkeypatch, cloud):
         RuntimeError, match=r'pip install "cmad-vision\[fpfh\]".*libusb-1.0-0 libgl1'
     ):
         FPFH().histograms(cloud())
+
+
+def test_features_that_are_not_standardised_are_the_histograms_and_need_no_fit(open3d, cloud):
+    xyz = cloud(60)
+    plain = FPFH(standardised=False)
+    assert not plain.takes_statistics
+    got = plain.points(xyz).features
+    assert torch.equal(got, plain.histograms(xyz).float())
+    again = from_config(plain.config())
+    assert torch.equal(again.points(xyz).features, got)
+    assert plain.fingerprint() != FPFH().fingerprint()
