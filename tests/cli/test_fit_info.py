@@ -55,8 +55,9 @@ def test_info_says_what_is_in_the_file(fitted, run):
         assert "random weights (seed 3)" in said[name]
         assert header["extractors"][key]["sha256"][:12] in said[name]
     assert said["map grid"] == "112 x 112 pixels"
+    threshold = header["calibration"]["2d+3d"]["threshold"]
     assert said["threshold"] == (
-        f"{header['threshold']:.6g}, for at most 0.4 of good parts rejected, from 2 good parts"
+        f"{threshold:.6g}, for at most 0.4 of good parts rejected, from 2 good parts"
     )
     assert f"torch {header['versions']['torch']}" in said["made with"]
     assert f"{out.stat().st_size / 1e6:.1f} MB" in said["file"]
