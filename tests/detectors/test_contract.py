@@ -258,11 +258,9 @@ def test_a_score_that_is_not_finite_is_no_verdict(name, fitted, parts, monkeypat
     detector, part = fitted(name), parts[0]
     maps = type(detector).maps
 
-    def broken(self, features):
-        return replace(maps(self, features), **wrong)
-
-    monkeypatch.setattr(type(detector), "maps", broken)
     for wrong in ({"score": np.nan}, {"map": np.full((48, 48), np.inf, np.float32)}):
+        broken = replace(maps(detector, detector.pipeline.extract([part])[0]), **wrong)
+        monkeypatch.setattr(type(detector), "maps", lambda *_, broken=broken: broken)
         with pytest.raises(ValueError, match=r"frame 0: .* no finite score: no verdict"):
             detector.predict([part.rgb], [part.xyz])
 
