@@ -11,7 +11,7 @@ NARROW = (64, 128)
 """Numbers of directions that are tried."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Embedding:
     """A map of rows that never lengthens their distances (csrc/ops/knn.h).
 

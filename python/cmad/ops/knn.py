@@ -20,7 +20,7 @@ PATHS = {"best": 0, "plain": 1, "avx2": 2, "avx_vnni": 3, "avx512_vnni": 4}
 """How the scan multiplies; all give the same result. For tests."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Encoded:
     """A bank as the search reads it: made once by `encode`, used for any number of queries.
 
