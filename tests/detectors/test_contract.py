@@ -260,13 +260,10 @@ def test_a_part_without_a_modality_is_judged_or_refused_with_the_reason(name, fi
 @each_method
 def test_a_score_that_is_not_finite_is_no_verdict(name, fitted, parts, monkeypatch):
     detector, part = fitted(name), parts[0]
-    maps = type(detector).maps
-
-    def broken(self, features):
-        return replace(maps(self, features), **wrong)
-
-    monkeypatch.setattr(type(detector), "maps", broken)
+    grid = detector.predict([part.rgb], [part.xyz], resolution="grid")[0]
     for wrong in ({"score": np.nan}, {"map": np.full((48, 48), np.inf, np.float32)}):
+        broken = replace(grid, **wrong)
+        monkeypatch.setattr(type(detector), "maps", lambda *_, broken=broken: broken)
         with pytest.raises(ValueError, match=r"frame 0: .* no finite score: no verdict"):
             detector.predict([part.rgb], [part.xyz])
 

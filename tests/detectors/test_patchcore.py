@@ -107,6 +107,11 @@ def test_maps_are_the_distances_of_the_patches_in_usual_units(build):
         want = enlarged(scaled.float().view(cells, cells), 8).numpy()
         np.testing.assert_allclose(grid.maps[modality], want, rtol=1e-5)
         assert kept.deviation == pytest.approx(float(rows.double().std(correction=0)), rel=1e-6)
+    few = learnt(build(image_size=8, cells_2d=4, cells_3d=2, fraction=0.4), [frame(0), frame(1)])
+    for modality, kept in few.memory.items():
+        blocks = [few.patches(frame(s), modality)[0] for s in (0, 1)]
+        measured = usual_distance(kept.bank, blocks, 2, 0)  # maps are in units of it
+        assert kept.deviation * kept.usual == pytest.approx(measured)
     assert len(detector.patches(frame(2), "2d")[1]) == 16  # the whole image
     total = torch.from_numpy(grid.maps["2d"] + grid.maps["3d"])
     np.testing.assert_allclose(grid.map, cmad.ops.smooth(total[None])[0].numpy(), rtol=1e-5)
