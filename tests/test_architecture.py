@@ -20,6 +20,7 @@ LAYERS = [
     {"detectors"},
     {"nn", "bank", "pipeline", "presets", "store", "calibrate", "regions", "model_file"},
     {"maps", "rasters", "preprocess", "extractors", "cache"},
+    {"checks"},
     {"ops"},
     {"_native"},
 ]

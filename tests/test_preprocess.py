@@ -6,10 +6,10 @@ import torch
 
 import cmad
 from cmad import ops
+from cmad.checks import checked
 from cmad.preprocess import (
     Choices,
     Preprocessing,
-    checked,
     mask_to_grid,
     part_pixels,
     prepare,
@@ -53,7 +53,11 @@ def test_only_the_block_on_the_plane_is_kept():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_points_nearer_than_five_millimetres_to_the_plane_are_background(height, kept, preset):
     xyz = torch.from_numpy(scene(height=height).xyz)
-    keep = part_pixels(xyz, torch.ones(60, 60, dtype=torch.bool), Preprocessing(60, 60, preset))
+    keep = part_pixels(
+        xyz,
+        torch.ones(60, 60, dtype=torch.bool),
+        Preprocessing(60, 60, PRESETS[preset].preparation),
+    )
     assert int(keep.sum()) == kept
     assert keep[20:40, 15:45].sum() == kept
 
@@ -63,7 +67,8 @@ def test_the_seed_decides_the_plane_of_a_noisy_background(preset):
     xyz = torch.from_numpy(scene().xyz)
     xyz[..., 2] += 4e-3 * torch.randn(60, 60, generator=torch.Generator().manual_seed(0))
     valid = torch.ones(60, 60, dtype=torch.bool)
-    keep = [part_pixels(xyz, valid, Preprocessing(60, 60, preset, s)) for s in (0, 0, 1, 2, 3)]
+    how = PRESETS[preset].preparation
+    keep = [part_pixels(xyz, valid, Preprocessing(60, 60, how, s)) for s in (0, 0, 1, 2, 3)]
     assert torch.equal(keep[0], keep[1])
     assert not all(torch.equal(keep[0], other) for other in keep[2:])
 
@@ -244,7 +249,7 @@ WRONG = [
     (
         {"rgb": np.zeros((60, 60, 3), np.uint16)},
         TypeError,
-        "rgb must be uint8 or float, got uint16",
+        "rgb must be uint8, or float in .*, got uint16",
     ),
     ({"rgb": np.full((60, 60, 3), 200.0)}, ValueError, r"float rgb must be in \[0, 1\]"),
     ({"rgb": np.full((60, 60, 3), np.nan)}, ValueError, r"float rgb must be in \[0, 1\]"),

@@ -77,7 +77,12 @@ class Calibration:
         Returns:
             In [1 / (n + 1), 1].
 
+        Raises:
+            ValueError: the score is NaN, of which nothing can be said.
+
         """
+        if math.isnan(score):
+            raise ValueError("p_value: score must be a number, got nan")
         n = len(self.scores)
         return (1 + n - bisect_left(self.scores, score)) / (n + 1)
 

@@ -286,7 +286,7 @@ class Detector(Method):
         Raises:
             RuntimeError: not trained.
             ValueError: the method needs what is None; the score is not finite.
-            TypeError, ValueError: see `cmad.preprocess.checked` and `cmad.preprocess.prepare`.
+            TypeError, ValueError: see `cmad.checks.checked` and `cmad.preprocess.prepare`.
 
         """
         one_of(self.who, "resolution", resolution, ("input", "grid"))
