@@ -195,7 +195,9 @@ class Detector(Method):
             pipeline = extract(self.pipeline, checked, store, parts_of(samples), progress)
             if len(store) == 0:
                 raise ValueError("fit: the training set is empty; at least one good part is needed")
-            learnt = self.learn(store, asked, progress)
+            # Also where the caller has switched gradients off.
+            with torch.inference_mode(False), torch.enable_grad():
+                learnt = self.learn(store, asked, progress)
         self.pipeline, self.losses = pipeline, list(learnt.losses)
         self._accept(learnt.tensors)
         return self

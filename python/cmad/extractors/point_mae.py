@@ -102,7 +102,7 @@ class PointMAE:
                 self._source = f"weights of {source}"
             else:
                 state, self._source = stored.read(weights), f"weights of {weights}"
-            with torch.device("meta"):
+            with seeded(seed), torch.device("meta"):
                 self.network = Network(dim, heads, used)
             stored.load(self.network, _encoder_only(state, used), "PointMAE")
         self.network.eval().requires_grad_(False)
