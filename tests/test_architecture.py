@@ -28,6 +28,7 @@ LAYERS = [
 BESIDE = {
     "types": set(),
     "progress": set(),
+    "notices": set(),
     "version": set(),
     "environment": {"version"},
     "seeding": set(),
@@ -37,7 +38,7 @@ BESIDE = {
     "datasets": {"types", "preprocess", "units"},
     "testing": {"ops", "types"},
 }
-FOR_ALL = {"types", "progress", "version", "seeding", "units"}
+FOR_ALL = {"types", "progress", "notices", "version", "seeding", "units"}
 FOR_THE_TOP = {"metrics", "datasets", "environment", "forking"}  # used by the rows above detectors
 UNITS = set.union(*LAYERS, BESIDE)
 
