@@ -61,7 +61,7 @@ def test_a_point_that_many_pixels_share_is_missing(mark, noise, share):
 
 @pytest.mark.parametrize("share", [0.02, 0.35, 0.8])
 @pytest.mark.parametrize("noise", [0, 1e-4])
-@pytest.mark.parametrize("z", [0, -1, -LARGEST, LARGEST, 65.535, 9.999, 1e-3, -9999, np.inf])
+@pytest.mark.parametrize("z", [0, -1, -0.3, -LARGEST, LARGEST, 65.535, 9.999, 1e-3, -9999, np.inf])
 def test_a_z_that_no_surface_has_is_missing_where_x_and_y_are_kept(z, noise, share):
     xyz = seen(noise)
     xyz[lost(share), 2] = z
