@@ -20,6 +20,7 @@ LAYERS = [
     {"detectors"},
     {"nn", "bank", "pipeline", "presets", "store", "calibrate", "regions", "model_file"},
     {"maps", "rasters", "preprocess", "extractors", "cache"},
+    {"checks"},
     {"ops"},
     {"_native"},
 ]
@@ -27,6 +28,7 @@ LAYERS = [
 BESIDE = {
     "types": set(),
     "progress": set(),
+    "notices": set(),
     "version": set(),
     "environment": {"version"},
     "seeding": set(),
@@ -36,7 +38,7 @@ BESIDE = {
     "datasets": {"types", "preprocess", "units"},
     "testing": {"ops", "types"},
 }
-FOR_ALL = {"types", "progress", "version", "seeding", "units"}
+FOR_ALL = {"types", "progress", "notices", "version", "seeding", "units"}
 FOR_THE_TOP = {"metrics", "datasets", "environment", "forking"}  # used by the rows above detectors
 UNITS = set.union(*LAYERS, BESIDE)
 

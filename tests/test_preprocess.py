@@ -6,10 +6,10 @@ import torch
 
 import cmad
 from cmad import ops
+from cmad.checks import checked
 from cmad.preprocess import (
     Choices,
     Preprocessing,
-    checked,
     mask_to_grid,
     part_pixels,
     prepare,
@@ -246,7 +246,7 @@ WRONG = [
     (
         {"rgb": np.zeros((60, 60, 3), np.uint16)},
         TypeError,
-        "rgb must be uint8 or float, got uint16",
+        "rgb must be uint8, or float in .*, got uint16",
     ),
     ({"rgb": np.full((60, 60, 3), 200.0)}, ValueError, r"float rgb must be in \[0, 1\]"),
     ({"rgb": np.full((60, 60, 3), np.nan)}, ValueError, r"float rgb must be in \[0, 1\]"),

@@ -272,7 +272,8 @@ def _projected(blocks: _Blocks, seed: int) -> Tensor:
     if 0 < columns <= blocks.columns:
         project = SparseRandomProjection(columns, eps=0.9, random_state=seed)
         project.fit(np.zeros((1, blocks.columns)))
-    out = torch.empty((blocks.rows, columns if project else blocks.columns))
+    shape = blocks.rows, columns if project else blocks.columns
+    out = torch.empty(shape, dtype=torch.float32)
     begin = 0
     for block in blocks:
         for part in (block[i : i + PROJECTED] for i in range(0, len(block), PROJECTED)):

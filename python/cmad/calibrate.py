@@ -7,7 +7,7 @@ distribution of scores. docs/calibration.md says what follows from that and what
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import cast
@@ -77,7 +77,12 @@ class Calibration:
         Returns:
             In [1 / (n + 1), 1].
 
+        Raises:
+            ValueError: the score is NaN, of which nothing can be said.
+
         """
+        if math.isnan(score):
+            raise ValueError("p_value: score must be a number, got nan")
         n = len(self.scores)
         return (1 + n - bisect_left(self.scores, score)) / (n + 1)
 
@@ -174,6 +179,66 @@ def check_parts(n: int, false_reject_rate: float) -> None:
             f"{parts_needed(false_reject_rate)} good parts, got {n}"
             + (f"; with {n} parts the lowest rate is 1/{n + 1}" if n else "")
         )
+
+
+class Parts:
+    """The parts of a calibration, each checked to be one more of the kind that will be met.
+
+    The guarantee is for parts that are exchangeable with those to come. One that was trained on has
+    too low a score, and a copy of another says nothing new.
+    """
+
+    def __init__(self, trained_on: Collection[str]) -> None:
+        """Begin with no part.
+
+        Args:
+            trained_on: digests of what the training saw.
+
+        """
+        self._trained_on = trained_on
+        self._name: dict[str, str] = {}
+        self._of_score: dict[float, list[str]] = {}
+
+    def add(self, content: str, name: str) -> None:
+        """Add a part by the digest of what is seen of it.
+
+        Raises:
+            ValueError: it was trained on, or is a copy of one before.
+
+        """
+        said = name or f"part {len(self._name) + 1}"
+        if content in self._trained_on:
+            raise ValueError(
+                f"calibrate: {said} was trained on, so its score is lower than a new part's and "
+                "the false-reject rate would not hold; take good parts that were not trained on"
+            )
+        if content in self._name:
+            raise ValueError(
+                f"calibrate: {said} is a copy of {self._name[content]}: copies of one part count "
+                "as one; take parts of their own"
+            )
+        self._name[content] = said
+
+    def scored(self, score: float) -> None:
+        """Note the score of the part added last."""
+        self._of_score.setdefault(score, []).append(list(self._name.values())[-1])
+
+    def check_scores(self) -> None:
+        """Raise where scores repeat more often than by chance, which floats leave to few.
+
+        Raises:
+            ValueError: more than one part in a hundred has the score of another.
+
+        """
+        repeated = {s: names for s, names in self._of_score.items() if len(names) > 1}
+        copies = sum(len(names) - 1 for names in repeated.values())
+        if 100 * copies > len(self._name):
+            score, names = next(iter(repeated.items()))
+            raise ValueError(
+                f"calibrate: {copies} of {len(self._name)} parts have a score that another has, "
+                f"such as {names[0]} and {names[1]} with {score:.6g}: they are copies of one part, "
+                "or the method does not tell parts apart; take parts of their own"
+            )
 
 
 def parts_needed(false_reject_rate: float) -> int:

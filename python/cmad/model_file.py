@@ -33,7 +33,7 @@ def write(path: str | Path, header: Mapping[str, object], tensors: Mapping[str, 
     path = Path(path)
     # Copies, because safetensors refuses tensors that share memory.
     plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    meta = {"cmad": json.dumps({"format": FORMAT, **header})}
+    meta = {"cmad": json.dumps({"format": FORMAT, **header}, allow_nan=False)}
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(prefix=".cmad-", dir=path.parent)

@@ -1,4 +1,4 @@
-"""From a sample to a frame: checks, background plane, largest cluster, square padding, resizing.
+"""From a sample to a frame: background plane, largest cluster, square padding, resizing.
 
 The working grid is the padded square, sampled to S by S pixels; rgb and xyz go through the same
 square, so they stay registered for every aspect ratio. What a preset decides here is a record,
@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from cmad import ops
+from cmad.checks import at, checked
 from cmad.types import Frame, Sample, Window
 
 PLANE_DISTANCE = 0.005
@@ -85,7 +86,7 @@ def prepare(sample: Sample, how: Preprocessing, *, keep: Tensor | None = None) -
         The frame, on the CPU.
 
     Raises:
-        TypeError, ValueError: the sample is not what `checked` asks for.
+        TypeError, ValueError: the sample is not what `cmad.checks.checked` asks for.
         ValueError: no valid 3D point, or none left beside the background.
 
     """
@@ -98,84 +99,23 @@ def prepare(sample: Sample, how: Preprocessing, *, keep: Tensor | None = None) -
     present = xyz != 0
     valid = present.all(-1) if how.choices.any_zero_is_missing else present.any(-1)
     if not valid.any():
-        raise ValueError(_at(sample, "xyz has no valid point: all are 0, NaN or infinite"))
+        raise ValueError(at(sample, "xyz has no valid point: all are 0, NaN, infinite or marks"))
     if keep is None:
         keep = part_pixels(xyz, valid, how)
     valid = valid & keep
     if not valid.any():
         raise ValueError(
-            _at(sample, "no part in view: every valid point lies on the background plane")
+            at(sample, "no part in view: every valid point lies on the background plane")
         )
     rows = _samples(window, how, window.top, window.height)
     columns = _samples(window, how, window.left, window.width)
     inside = (rows >= 0)[:, None] & (columns >= 0)[None]
-    at = rows.clamp(min=0)[:, None], columns.clamp(min=0)[None]
-    valid = valid[at] & inside
+    pixel = rows.clamp(min=0)[:, None], columns.clamp(min=0)[None]
+    valid = valid[pixel] & inside
     if not valid.any():
-        raise ValueError(_at(sample, f"no 3D point of the part is left at {how.image_size} pixels"))
-    placed = torch.where(valid[..., None], xyz[at], 0.0).contiguous()
+        raise ValueError(at(sample, f"no 3D point of the part is left at {how.image_size} pixels"))
+    placed = torch.where(valid[..., None], xyz[pixel], 0.0).contiguous()
     return Frame(resized, placed, valid, window, sample.name)
-
-
-def checked(sample: Sample) -> tuple[Tensor | None, Tensor | None]:
-    """Check a sample's arrays and return them as tensors on the CPU.
-
-    Args:
-        sample: rgb (H, W, 3) uint8 or float in [0, 1]; xyz (H, W, 3) float in metres; one of them
-            may be None.
-
-    Returns:
-        rgb (H, W, 3) uint8, and xyz (H, W, 3) float32 with zeros where it is not finite; None for
-        what the sample lacks.
-
-    Raises:
-        TypeError: not an array, or a dtype that is neither of these.
-        ValueError: another shape, rgb and xyz of different size, rgb out of range, or coordinates
-            that look like millimetres.
-
-    """
-    rgb, xyz = _tensor(sample, "rgb"), _tensor(sample, "xyz")
-    if rgb is None and xyz is None:
-        raise ValueError(_at(sample, "needs rgb, xyz or both, got neither"))
-    if rgb is not None and xyz is not None and rgb.shape != xyz.shape:
-        raise ValueError(
-            _at(
-                sample,
-                "rgb and xyz must have the same height and width, got "
-                f"{rgb.shape[0]}x{rgb.shape[1]} and {xyz.shape[0]}x{xyz.shape[1]}",
-            )
-        )
-    return _checked_rgb(sample, rgb), _checked_xyz(sample, xyz)
-
-
-def _checked_rgb(sample: Sample, rgb: Tensor | None) -> Tensor | None:
-    if rgb is None or rgb.dtype == torch.uint8:
-        return rgb
-    if not rgb.is_floating_point():
-        raise TypeError(_at(sample, f"rgb must be uint8, or float in [0, 1], got {rgb.dtype}"))
-    low, high = float(rgb.min()), float(rgb.max())
-    if not (low >= 0 and high <= 1):
-        raise ValueError(_at(sample, f"float rgb must be in [0, 1], got [{low:.4g}, {high:.4g}]"))
-    return (rgb * 255).round().to(torch.uint8)
-
-
-def _checked_xyz(sample: Sample, xyz: Tensor | None) -> Tensor | None:
-    if xyz is None:
-        return None
-    if not xyz.is_floating_point():
-        raise TypeError(_at(sample, f"xyz must be float, in metres, got {xyz.dtype}"))
-    xyz = xyz.to(torch.float32)
-    xyz = torch.where(xyz.isfinite().all(-1, keepdim=True), xyz, 0.0)
-    points = xyz[(xyz != 0).any(-1)]
-    if len(points) and (distance := float(points.norm(dim=-1).median())) > 10:
-        raise ValueError(
-            _at(
-                sample,
-                f"xyz must be in metres, but its points are {distance:.4g} from the camera (median)"
-                '; for millimetres pass unit="mm"',
-            )
-        )
-    return xyz
 
 
 def part_pixels(xyz: Tensor, valid: Tensor, how: Preprocessing) -> Tensor:
@@ -296,30 +236,3 @@ def _resize_rgb(rgb: Tensor, window: Window, size: int) -> Tensor:
     padded = np.pad(rgb.numpy(), ((window.top, bottom), (window.left, right), (0, 0)), mode="edge")
     resized = Image.fromarray(padded).resize((size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
-
-
-def _tensor(sample: Sample, name: str) -> Tensor | None:
-    array = getattr(sample, name)
-    tensor = None if array is None else _converted(sample, name, array)
-    if tensor is not None and (tensor.ndim != 3 or tensor.shape[2] != 3 or 0 in tensor.shape):
-        raise ValueError(_at(sample, f"{name} must be (H, W, 3), got {tuple(tensor.shape)}"))
-    return tensor
-
-
-def _converted(sample: Sample, name: str, array: object) -> Tensor:
-    if isinstance(array, Tensor):
-        return array.detach().cpu()
-    if not isinstance(array, np.ndarray):
-        raise TypeError(
-            _at(sample, f"{name} must be a NumPy array or torch tensor, got {type(array).__name__}")
-        )
-    if array.dtype.kind not in "biuf":
-        raise TypeError(_at(sample, f"{name} must hold numbers, got {array.dtype}"))
-    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
-        raise TypeError(_at(sample, f"{name} must be uint8 or float, got {array.dtype}"))
-    native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-    return torch.from_numpy(native if native.flags.writeable else native.copy())
-
-
-def _at(sample: Sample, message: str) -> str:
-    return f"{sample.name}: {message}" if sample.name else message

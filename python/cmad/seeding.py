@@ -13,8 +13,9 @@ _lock = threading.Lock()
 def seeded(seed: int) -> Iterator[None]:
     """Make torch's default generator start from a seed while the body runs, one thread at a time.
 
-    torch initialises layers from this one generator only, which all threads share. Afterwards it is
-    as it was; the generators of GPUs are not touched, as ``torch.manual_seed`` would.
+    torch initialises layers from this one generator only, which all threads share, and in the
+    default dtype, which is float32 here whatever a program has set. Afterwards both are as they
+    were; the generators of GPUs are not touched, as ``torch.manual_seed`` would.
 
     Args:
         seed: 0 or more.
@@ -22,4 +23,9 @@ def seeded(seed: int) -> Iterator[None]:
     """
     with _lock, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        yield
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(default)

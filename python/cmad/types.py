@@ -21,7 +21,8 @@ class Sample:
     """(H, W, 3), uint8, or float in [0, 1]; None where there is no image."""
     xyz: Array | None
     """(H, W, 3) float, metres, pixel-registered with ``rgb``. A pixel has no 3D point where a
-    coordinate is not finite or all three are 0. None where there are no points."""
+    coordinate is not finite or masked or all three are 0, and where the sensor put a mark instead,
+    see `cmad.checks.no_point`. None where there are no points."""
     mask: npt.NDArray[np.bool_] | None = None
     """(H, W) bool, true on defects; None where the truth is not known."""
     defect: str | None = None
@@ -185,13 +186,14 @@ class Prediction:
 
     @property
     def rejected(self) -> bool | None:
-        """Whether the score is above the threshold; None before calibration."""
-        return None if self.threshold is None else self.score > self.threshold
+        """Whether the score is above the threshold, or none; None before calibration."""
+        # Not ">", which is false for NaN.
+        return None if self.threshold is None else not self.score <= self.threshold
 
     @property
     def mask(self) -> npt.NDArray[np.bool_] | None:
         """(H, W) bool, the marked pixels; None where there is no pixel threshold."""
-        return None if self.pixel_threshold is None else self.map > self.pixel_threshold
+        return None if self.pixel_threshold is None else ~(self.map <= self.pixel_threshold)
 
     def __float__(self) -> float:
         """Return the score."""

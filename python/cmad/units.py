@@ -8,6 +8,8 @@ from cmad.types import Array
 
 UNITS = {"m": 1.0, "mm": 1e-3}
 """Metres per unit of length that points and depths may come in."""
+FARTHEST = 1e6
+"""Metres; a depth beyond it is none."""
 
 
 def to_metres(xyz: Array, unit: str) -> Array:
@@ -18,7 +20,7 @@ def to_metres(xyz: Array, unit: str) -> Array:
         unit: ``"m"`` or ``"mm"``.
 
     Returns:
-        The array itself for metres, else a converted copy.
+        The array itself for metres, else a converted copy, with NaN for masked entries.
 
     Raises:
         ValueError: another unit.
@@ -33,6 +35,8 @@ def to_metres(xyz: Array, unit: str) -> Array:
     if isinstance(xyz, Tensor) and xyz.is_floating_point():
         return xyz * scale
     if isinstance(xyz, np.ndarray) and np.issubdtype(xyz.dtype, np.floating):
+        if isinstance(xyz, np.ma.MaskedArray):
+            xyz = xyz.filled(np.nan)
         return np.asarray(xyz * np.asarray(scale, xyz.dtype))
     kind = getattr(xyz, "dtype", type(xyz).__name__)
     raise TypeError(f"xyz must be an array of floats in {unit}, got {kind}")
@@ -44,10 +48,11 @@ def xyz_from_depth(
     """Turn a depth image into organised points, by the pinhole model.
 
     Args:
-        depth: (H, W), distance along the optical axis in ``unit``; 0, negative or not finite where
-            there is none. Any real dtype.
-        intrinsics: (fx, fy, cx, cy) in pixels, or the (3, 3) matrix of them; pixel (0, 0) has
-            its centre at (0, 0).
+        depth: (H, W), distance along the optical axis in ``unit``, real numbers. None where it is
+            0, negative, not finite, masked, beyond `FARTHEST`, or the largest value of an integer
+            type, 65535 of 16 bits also in a wider one.
+        intrinsics: (fx, fy, cx, cy) in pixels, or the (3, 3) matrix of them, without skew; pixel
+            (0, 0) has its centre at (0, 0).
         unit: ``"m"`` or ``"mm"``.
 
     Returns:
@@ -56,8 +61,7 @@ def xyz_from_depth(
     """
     if unit not in UNITS:
         raise ValueError(f"unit must be 'm' or 'mm', got {unit!r}")
-    plain = depth.detach().cpu().numpy() if isinstance(depth, Tensor) else depth
-    z = np.asarray(plain, np.float64) * UNITS[unit]
+    z = depth_steps(depth) * UNITS[unit]
     if z.ndim != 2:
         raise ValueError(f"xyz_from_depth: depth must be (H, W), got {z.shape}")
     k = np.asarray(intrinsics, np.float64)
@@ -65,10 +69,37 @@ def xyz_from_depth(
         raise ValueError(
             f"xyz_from_depth: intrinsics must be (fx, fy, cx, cy) or a 3x3 matrix, got {k.shape}"
         )
+    if not np.isfinite(k).all():
+        raise ValueError(f"xyz_from_depth: intrinsics must be finite, got {k.tolist()}")
+    if k.ndim == 2 and not (k[[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]] == (0, 0, 0, 0, 1)).all():
+        raise ValueError(
+            "xyz_from_depth: the matrix must be ((fx, 0, cx), (0, fy, cy), (0, 0, 1)), "
+            f"got {k.tolist()}"
+            + ("; it is transposed" if (k[:2, 2] == 0).all() and k[2, 2] == 1 else "")
+        )
     values = k if k.ndim == 1 else [k[0, 0], k[1, 1], k[0, 2], k[1, 2]]
     fx, fy, cx, cy = (float(i) for i in values)
     if not (fx > 0 and fy > 0):
         raise ValueError(f"xyz_from_depth: focal lengths must be positive, got {fx}, {fy}")
-    z = np.where(np.isfinite(z) & (z > 0), z, 0.0)
+    z = np.where(z <= FARTHEST, z, 0.0)
     v, u = np.indices(z.shape)
     return np.stack([(u - cx) / fx * z, (v - cy) / fy * z, z], -1).astype(np.float32)
+
+
+def depth_steps(depth: Array) -> npt.NDArray[np.float64]:
+    """Return the numbers of a depth image, with 0 where there is none; see `xyz_from_depth`.
+
+    Raises:
+        TypeError: not real numbers.
+
+    """
+    plain = depth.detach().cpu().numpy() if isinstance(depth, Tensor) else np.asanyarray(depth)
+    if plain.dtype.kind not in "iuf":
+        raise TypeError(f"xyz_from_depth: depth must be real numbers, got {plain.dtype}")
+    steps = np.ma.getdata(plain).astype(np.float64)
+    there = np.isfinite(steps) & (steps > 0) & ~np.ma.getmaskarray(plain)
+    if plain.dtype.kind in "iu":
+        there &= np.ma.getdata(plain) != np.iinfo(plain.dtype).max
+        if plain.dtype.itemsize > 2:  # readers of images widen them
+            there &= steps != np.iinfo(np.uint16).max
+    return np.where(there, steps, 0.0)

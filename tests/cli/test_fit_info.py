@@ -1,7 +1,9 @@
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
+import tifffile
 
 import cmad
 from cmad import model_file
@@ -140,15 +142,72 @@ def test_too_few_held_out_parts_are_counted_before_training(run, data, tmp_path)
     assert not out.exists()
 
 
-def test_a_held_out_part_that_cannot_be_read_costs_the_threshold_not_the_model(run, data, tmp_path):
+def test_a_calibration_that_fails_leaves_the_model_in_use_and_keeps_the_training(
+    run, data, tmp_path
+):
     shutil.copytree(data / "cover", tmp_path / "data" / "cover")
+    out = tmp_path / "m.cmad"
+    command = ["fit", tmp_path / "data", "--category", "cover", "-o", out, "-r", "0.4", *QUICK]
+    assert run(*command).code == 0
+    before = out.read_bytes()
     bad = sorted((tmp_path / "data" / "cover" / "validation").rglob("*.tiff"))[-1]
     bad.write_bytes(bad.read_bytes()[:100])
-    out = tmp_path / "m.cmad"
-    result = run("fit", tmp_path / "data", "--category", "cover", "-o", out, "-r", "0.4", *QUICK)
+    result = run(*command)
     assert result.code == 1
     assert bad.name in result.err
-    assert cmad.load(out).threshold is None
+    assert out.read_bytes() == before
+    beside = tmp_path / "m.uncalibrated.cmad"
+    assert f"not calibrated: the model without a threshold is {beside}" in result.err
+    assert cmad.load(beside).threshold is None
+
+
+def test_a_training_that_fails_leaves_the_model_in_use(run, data, tmp_path):
+    out = tmp_path / "m.cmad"
+    out.write_bytes(b"in use")
+    shutil.copytree(data / "cover" / "train" / "good", tmp_path / "good")
+    bad = sorted((tmp_path / "good").rglob("*.tiff"))[-1]
+    tifffile.imwrite(bad, tifffile.imread(bad) * 0, photometric="rgb")
+    result = run("fit", tmp_path / "good", "-o", out, *QUICK)
+    assert result.code == 1
+    assert "xyz has no valid point" in result.err
+    assert out.read_bytes() == b"in use"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["m.cmad"]
+
+
+def test_calibrating_on_the_training_parts_is_refused_with_the_reason(run, data, tmp_path):
+    good, out = data / "cover" / "train" / "good", tmp_path / "m.cmad"
+    result = run("fit", good, "--calibrate", good, "-r", "0.5", "-o", out, *QUICK)
+    assert result.code == 1
+    assert "error: calibrate: 000 was trained on, so its score is lower" in result.err
+    assert not out.exists()
+
+
+def test_held_out_parts_without_a_score_are_left_out_where_asked(run, data, tmp_path, monkeypatch):
+    maps = cmad.CFM.maps
+
+    def broken(self, features):
+        grid = maps(self, features)
+        return replace(grid, score=float("nan")) if features.name.endswith("001") else grid
+
+    monkeypatch.setattr(cmad.CFM, "maps", broken)
+    command = ["fit", data, "--category", "cover", "-o", tmp_path / "m.cmad", *QUICK, "-r"]
+    result = run(*command, "0.5")
+    assert result.code == 1
+    assert "validation/good/001: CFM gives no finite score" in result.err
+    result = run(*command, "0.5", "--skip-bad")
+    assert result.code == 0, result.err
+    assert "warning: left out validation/good/001: CFM gives no finite score" in result.err
+    assert "from 1 held-out good parts" in result.out
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_command_warns_once_of_each_kind(run, data, tmp_path):
+    """The parts have fewer points than Point-MAE's 1024 groups."""
+    command = ["fit", data, "--category", "cover", "-o", tmp_path / "m.cmad", "-r", "0.4"]
+    result = run(*command, *QUICK[:-6], "--image-size", "32", "--epochs", "1")
+    assert result.code == 0, result.err
+    assert result.err.count("too few for") == 1
+    assert "; the same for 2 more" in result.err
 
 
 def test_traceback_shows_where_an_error_came_from(run, tmp_path):

@@ -125,9 +125,9 @@ def test_files_that_make_no_pairs_are_counted(pair, count):
 
 def test_two_files_of_one_kind_are_named(pair):
     (a, points_a), (b, points_b) = pair("a"), pair("b")
-    with pytest.raises(ValueError, match=r"got two of rgb: .*a\.png and .*b\.png"):
+    with pytest.raises(ValueError, match=r"got an image .*a\.png.* and an image .*b\.png"):
         Pairs([a, b, points_a, points_b])
-    with pytest.raises(ValueError, match=r"got two of xyz: .*a\.tiff and .*b\.tiff"):
+    with pytest.raises(ValueError, match=r"got points .*a\.tiff.* and points .*b\.tiff"):
         Pairs([points_a, points_b, a, b])
 
 

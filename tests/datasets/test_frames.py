@@ -119,7 +119,9 @@ def test_a_depth_image_needs_intrinsics_and_is_no_image(tmp_path, rgb, depth):
     with pytest.raises(ValueError, match=r"depth\.png is a depth image, which needs intrinsics"):
         Pairs([rgb, depth])
     ply = write_ply(tmp_path / "a.ply")
-    with pytest.raises(ValueError, match=r"an image and its points, got two of depth: .*depth\.p"):
+    with pytest.raises(
+        ValueError, match=r"or depth image, got a depth image .*depth\.png.* and points .*a\.ply"
+    ):
         Pairs([depth, ply], intrinsics=CAMERA)
 
 

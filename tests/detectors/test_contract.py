@@ -121,7 +121,7 @@ def test_a_failed_fit_or_calibration_leaves_the_detector_as_it_was(name, fitted,
         with pytest.raises(ValueError, match=r"all zero|only good parts|training set is empty"):
             detector.fit(samples, progress=False)
     with pytest.raises(ValueError, match="all zero"):
-        detector.calibrate([parts[1], bad], 0.4, progress=False)
+        detector.calibrate([make["part"](61), bad], 0.4, progress=False)
     assert detector.calibrations == calibrations
     same(detector.predict(part.rgb, part.xyz), before)
 

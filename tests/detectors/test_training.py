@@ -70,7 +70,9 @@ def test_frames_beyond_those_for_the_statistics_are_trained_on_too(untrained, pa
     monkeypatch.setattr(_extraction, "STATISTICS_FRAMES", 2)
     detector = untrained()
     with FeatureStore(torch.float32) as store:
-        pipeline = _extraction.extract(detector.pipeline, iter(parts[:5]), store, None, False)
+        pipeline = _extraction.extract(
+            detector.pipeline, iter(parts[:5]), store, None, False, set()
+        )
         assert [features.name for features in store] == [part.name for part in parts[:5]]
         alone = pipeline.extract(parts[:5])
         for kept, want in zip(store, alone, strict=True):

@@ -11,6 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from cmad import notices
+
 Traceback = Annotated[
     bool, typer.Option("--traceback", help="On an error show where in the code it came from.")
 ]
@@ -26,7 +28,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
             try:
-                function(**arguments)
+                with notices.run():
+                    function(**arguments)
             except EXPECTED as error:
                 if traceback:
                     raise

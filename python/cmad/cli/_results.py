@@ -76,7 +76,7 @@ class Results:
     def add(self, result: Result) -> None:
         """Write a line to both tables."""
         line = asdict(result)
-        self._jsonl.write(json.dumps(line) + "\n")
+        self._jsonl.write(json.dumps(line, allow_nan=False) + "\n")
         if result.regions is not None:
             line["regions"] = len(result.regions)
         self._table.writerow({k: "" if v is None else v for k, v in line.items()})

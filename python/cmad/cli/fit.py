@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cmad.calibrate import check_parts
-from cmad.cli._common import command, describe
+from cmad.cli._common import EXPECTED, command, complain, describe
 from cmad.cli._method import DEFAULT, Method, Set, own_options, training
 from cmad.cli._options import (
     BatchSize,
@@ -30,7 +30,7 @@ from cmad.cli._options import (
 )
 from cmad.datasets import Folder, LazySamples, Loader
 from cmad.datasets import open as open_data
-from cmad.detectors import method_named
+from cmad.detectors import Detector, method_named
 
 Model = typer.Option("--out", "-o", metavar="MODEL.cmad", help="The model file to write.")
 
@@ -128,16 +128,30 @@ def fit(
         f"fitted {detector.who} to {len(train) - len(parts.bad)} good parts "
         f"in {perf_counter() - begin:.1f} s{loss}"
     )
-    detector.save(out, include_extractors)  # whatever a held-out part may do
     if held_out is not None and false_reject_rate is not None:
-        parts = Loader(held_out, skip_bad=skip_bad, check=check)
-        threshold = detector.calibrate(parts, false_reject_rate)
-        typer.echo(
-            f"threshold {threshold:.6g}: at most {false_reject_rate:g} of good parts rejected, "
-            f"from {len(held_out) - len(parts.bad)} held-out good parts"
-        )
-        detector.save(out, include_extractors)
+        try:
+            _calibrate(detector, held_out, false_reject_rate, skip_bad)
+        except EXPECTED:
+            # The training is not lost; a model in use, with its threshold, stays as it was.
+            beside = out.with_name(f"{out.stem}.uncalibrated{out.suffix}")
+            detector.save(beside, include_extractors)
+            complain(f"not calibrated: the model without a threshold is {beside}", "note")
+            raise
+    detector.save(out, include_extractors)
     typer.echo(f"saved {out}, {out.stat().st_size / 1e6:.1f} MB")
+
+
+def _calibrate(detector: Detector, held_out: LazySamples, rate: float, skip_bad: bool) -> None:
+    bad: list[tuple[str, str]] = []
+    check = detector.pipeline.frame if skip_bad else None
+    parts = Loader(held_out, skip_bad=skip_bad, check=check)
+    threshold = detector.calibrate(parts, rate, bad=bad if skip_bad else None)
+    for name, reason in bad:
+        complain(f"left out {name}: {reason}", "warning")
+    typer.echo(
+        f"threshold {threshold:.6g}: at most {rate:g} of good parts rejected, "
+        f"from {len(held_out) - len(parts.bad) - len(bad)} held-out good parts"
+    )
 
 
 def _check_out(out: Path) -> None:

@@ -23,7 +23,7 @@ from cmad.datasets.files import (
     read_sample,
 )
 from cmad.types import Array, Sample
-from cmad.units import to_metres, xyz_from_depth
+from cmad.units import depth_steps, to_metres, xyz_from_depth
 
 
 def read_frame(
@@ -65,8 +65,11 @@ def read_frame(
         return replace(sample, xyz=to_metres(cast(Array, sample.xyz), unit))
     image, depth = read_rgb(rgb), read_depth(xyz)
     expect_size(depth, image, f"depth {xyz}", f"rgb {rgb}")
-    points = xyz_from_depth(np.asarray(depth, np.float64) * depth_scale, intrinsics, unit=unit)
+    points = xyz_from_depth(depth_steps(depth) * depth_scale, intrinsics, unit=unit)
     return Sample(image, points, name=name)
+
+
+KINDS = {"rgb": "an image", "xyz": "points", "depth": "a depth image"}
 
 
 class Pairs(LazySamples):
@@ -111,9 +114,12 @@ class Pairs(LazySamples):
         for first, second in zip(files[::2], files[1::2], strict=True):
             kinds = _kind(first), _kind(second)
             if (kinds[0] == "rgb") == (kinds[1] == "rgb"):
+                got = " and ".join(
+                    f"{KINDS[kind]} ({path})"
+                    for kind, path in zip(kinds, (first, second), strict=True)
+                )
                 raise ValueError(
-                    "Pairs: a pair must be an image and its points, "
-                    f"got two of {kinds[0]}: {first} and {second}"
+                    f"Pairs: a pair must be an image and its points or depth image, got {got}"
                 )
             other = kinds[kinds[0] == "rgb"]
             pairs.append((first, second, other) if kinds[0] == "rgb" else (second, first, other))

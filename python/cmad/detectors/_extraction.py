@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable
 
+from cmad.cache import digest
 from cmad.pipeline import Known, Pipeline
 from cmad.progress import bar
 from cmad.store import FeatureStore
@@ -18,6 +19,7 @@ def extract(
     store: FeatureStore,
     count: int | None,
     progress: bool,
+    seen: set[str],
 ) -> Pipeline:
     """Extract the features of the training frames into a store.
 
@@ -27,6 +29,7 @@ def extract(
         store: takes the features, in order.
         count: of the samples, where it is known.
         progress: show a progress bar when on a terminal.
+        seen: takes the `content` of each frame.
 
     Returns:
         The pipeline with the statistics that its 3D extractors take from training clouds, in copies
@@ -43,6 +46,12 @@ def extract(
             pipeline, known = pipeline.with_statistics(first)
         for i, frame in enumerate(itertools.chain(first, frames)):
             own = {name: [points[i]] for name, points in known.items()} if i < len(first) else None
+            seen.add(content(frame))
             store.append(pipeline.features([frame], own)[0])
             step()
     return pipeline
+
+
+def content(frame: Frame) -> str:
+    """Return a digest of what is seen of a part, the same for each copy of it."""
+    return digest(*(a for a in (frame.rgb, frame.xyz) if a is not None))

@@ -6,6 +6,7 @@ import torch
 
 from cmad import ops, regions
 from cmad.calibrate import Calibration
+from cmad.checks import tensor_of, with_zeros
 from cmad.maps import SIGMA
 from cmad.preprocess import to_input
 from cmad.types import Array, GridMaps, Prediction, Region
@@ -31,7 +32,7 @@ def on_input(grid: GridMaps, xyz: Array | None, calibration: Calibration | None)
     threshold = calibration.pixel_threshold
     found: tuple[Region, ...] = ()
     if (map_ > threshold).any():
-        points = np.zeros((*map_.shape, 3), np.float32) if xyz is None else xyz
+        points = np.zeros((*map_.shape, 3), np.float32) if xyz is None else _cleaned(xyz)
         found = regions.find(map_, threshold, points, smooth(grid), calibration.map_thresholds)
     return Prediction(
         score=grid.score,
@@ -43,6 +44,11 @@ def on_input(grid: GridMaps, xyz: Array | None, calibration: Calibration | None)
         regions=found,
         name=grid.name,
     )
+
+
+def _cleaned(xyz: Array) -> npt.NDArray[np.float32]:
+    """Put zeros where there is no point, whatever the sensor marks them with."""
+    return np.asarray(with_zeros(tensor_of(xyz, "xyz")).numpy())
 
 
 def peaks(grid: GridMaps) -> tuple[float, dict[str, float]]:

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from cmad import model_file, rasters
+from cmad import model_file, notices, rasters
 from cmad.cache import Cache
-from cmad.calibrate import Calibration, check_parts, from_file, to_file
-from cmad.detectors._extraction import extract
+from cmad.calibrate import Calibration, Parts, check_parts, from_file, to_file
+from cmad.checks import checked
+from cmad.detectors._extraction import content, extract
 from cmad.detectors._inputs import (
     VARIANTS,
     as_samples,
@@ -32,7 +33,7 @@ from cmad.detectors._saving import extractors_from_file, pipeline_to_file
 from cmad.detectors.method import Method, check_modalities, complete
 from cmad.extractors import Extractor, RgbExtractor, XyzExtractor
 from cmad.pipeline import Pipeline
-from cmad.preprocess import Preprocessing, checked
+from cmad.preprocess import Preprocessing
 from cmad.presets import PRESETS, Preset
 from cmad.progress import bar
 from cmad.store import FeatureStore
@@ -142,6 +143,8 @@ class Detector(Method):
         self.calibrations: dict[str, Calibration] = {}
         """By the modalities that a part is judged by, such as ``"2d+3d"``: thresholds and scores
         of good parts; empty before `calibrate`."""
+        self.trained_on: frozenset[str] = frozenset()
+        """Digests of the parts that `fit` saw; empty where that is not known."""
 
     @property
     def calibration(self) -> Calibration | None:
@@ -167,6 +170,7 @@ class Detector(Method):
         """Return the calibration for parts judged by the same modalities as this one."""
         return self.calibrations.get(_way(grid.modalities))
 
+    @notices.run()
     def fit(
         self,
         samples: Iterable[Sample],
@@ -198,21 +202,30 @@ class Detector(Method):
         dtype = torch.float32 if self.precision == "fp32" else torch.float16
         with FeatureStore(dtype, memory_limit) as store:
             checked = complete(self, good_only(samples, "fit"))
-            pipeline = extract(self.pipeline, checked, store, parts_of(samples), progress)
+            seen = set[str]()
+            pipeline = extract(self.pipeline, checked, store, parts_of(samples), progress, seen)
             if len(store) == 0:
                 raise ValueError("fit: the training set is empty; at least one good part is needed")
-            learnt = self.learn(store, asked, progress)
+            # Also where the caller has switched gradients off.
+            with torch.inference_mode(False), torch.enable_grad():
+                learnt = self.learn(store, asked, progress)
         before, self.pipeline = self.pipeline, pipeline
         try:
-            self._accept(learnt.tensors)
+            self._accept(learnt.tensors, seen)
         except BaseException:  # Ctrl-C too: other statistics would spoil what was learnt before
             self.pipeline = before
             raise
         self.losses = list(learnt.losses)
         return self
 
+    @notices.run()
     def calibrate(
-        self, samples: Iterable[Sample], false_reject_rate: float = 0.01, progress: bool = True
+        self,
+        samples: Iterable[Sample],
+        false_reject_rate: float = 0.01,
+        progress: bool = True,
+        *,
+        bad: list[tuple[str, str]] | None = None,
     ) -> float:
         """Set the thresholds from good parts that were not trained on.
 
@@ -225,12 +238,16 @@ class Detector(Method):
             samples: good parts, with all modalities that the method looks at.
             false_reject_rate: in (0, 1); a rate of 1 / N needs at least N - 1 parts.
             progress: show a progress bar when on a terminal.
+            bad: takes name and reason of each part that cannot be scored, which is left out; None
+                raises at the first.
 
         Returns:
             The threshold of the score; it and all others are kept as ``detector.calibrations``.
 
         Raises:
-            ValueError: a defective part, a rate out of range, or too few parts for the rate.
+            ValueError: a defective part, one that was trained on, copies of one part, scores that
+                repeat, a rate out of range, or too few parts for the rate; the detector keeps the
+                calibration that it had.
 
         """
         self._trained()
@@ -239,14 +256,26 @@ class Detector(Method):
             check_parts(count, false_reject_rate)
         ways = (self.modalities, *self.fallbacks)
         seen: dict[str, list[tuple[float, float, dict[str, float]]]] = {_way(w): [] for w in ways}
+        parts = Parts(self.trained_on)
         with bar("calibrating", count, show=progress) as step:
             for sample in complete(self, good_only(samples, "calibrate")):
-                features = self.pipeline.extract([sample])[0]
-                for way in ways:
-                    grid = self._grid(rasters.only(features, way))
-                    seen[_way(way)].append((grid.score, *peaks(grid)))
+                try:
+                    frame = self.pipeline.frame(sample)
+                    features = self.pipeline.features([frame])[0]
+                    grids = [self._grid(rasters.only(features, way)) for way in ways]
+                except ValueError as error:
+                    if bad is None:
+                        raise
+                    named = sample.name or "a part"
+                    bad.append((named, str(error).removeprefix(f"{named}: ")))
+                else:
+                    parts.add(content(frame), sample.name)
+                    parts.scored(grids[0].score)
+                    for way, grid in zip(ways, grids, strict=True):
+                        seen[_way(way)].append((grid.score, *peaks(grid)))
                 step()
         check_parts(len(seen[_way(self.modalities)]), false_reject_rate)
+        parts.check_scores()
         self.calibrations = {
             way: Calibration.of(false_reject_rate, *zip(*of_parts, strict=True))
             for way, of_parts in seen.items()
@@ -298,7 +327,7 @@ class Detector(Method):
         Raises:
             RuntimeError: not trained.
             ValueError: the method needs what is None; the score is not finite.
-            TypeError, ValueError: see `cmad.preprocess.checked` and `cmad.preprocess.prepare`.
+            TypeError, ValueError: see `cmad.checks.checked` and `cmad.preprocess.prepare`.
 
         """
         one_of(self.who, "resolution", resolution, ("input", "grid"))
@@ -309,6 +338,7 @@ class Detector(Method):
         predictions = [self.decide(g, s.xyz) for g, s in zip(grids, samples, strict=True)]
         return predictions[0] if single else predictions
 
+    @notices.run()
     def grids(self, samples: Sequence[Sample]) -> list[GridMaps]:
         """Judge parts on the method's own grid, without a verdict.
 
@@ -337,7 +367,7 @@ class Detector(Method):
 
         Raises:
             TypeError, ValueError: points that the method does not look at, but that measure its
-                regions, are not what `cmad.preprocess.checked` asks for.
+                regions, are not what `cmad.checks.checked` asks for.
 
         """
         if xyz is not None and "3d" not in grid.modalities:
@@ -376,6 +406,7 @@ class Detector(Method):
             "image_size": self.pipeline.preprocessing.image_size,
             "precision": self.precision,
             "seed": self.seed,
+            "trained_on": sorted(self.trained_on),
             **calibrated,
         }
         model_file.write(path, header, {**tensors, **learnt, **scores})
@@ -403,18 +434,20 @@ class Detector(Method):
             **cast("dict[str, Any]", header["options"]),
         )
         self.variant = str(header["variant"])
-        self._accept(model_file.prefixed(tensors, "learnt."))
+        seen = cast("list[str]", header["trained_on"])
+        self._accept(model_file.prefixed(tensors, "learnt."), seen)
         self.calibrations = from_file(header, tensors)
         return self
 
-    def _accept(self, tensors: Mapping[str, Tensor]) -> None:
+    def _accept(self, tensors: Mapping[str, Tensor], trained_on: Iterable[str] = ()) -> None:
         """Take over what was learnt; a calibration of something else is forgotten."""
         self.take(tensors)
-        self.calibrations = {}
+        self.calibrations, self.trained_on = {}, frozenset(trained_on)
 
     def _grid(self, features: Features) -> GridMaps:
         grid = self.maps(features)
-        if not (math.isfinite(grid.score) and np.isfinite(grid.map).all()):
+        shown = (grid.map, *grid.maps.values())
+        if not (math.isfinite(grid.score) and all(np.isfinite(m).all() for m in shown)):
             named = f"{grid.name}: " if grid.name else ""
             raise ValueError(f"{named}{self.who} gives no finite score: no verdict")
         return grid

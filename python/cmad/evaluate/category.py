@@ -12,6 +12,7 @@ from typing import cast
 import tifffile
 import torch
 
+from cmad import notices
 from cmad.datasets import DataSet, Loader
 from cmad.detectors import Detector
 from cmad.environment import forget_peak, peak_memory
@@ -106,6 +107,7 @@ def fingerprint(data: DataSet, category: str) -> str:
     return hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
 
+@notices.run()
 def _category(data: DataSet, category: str, detector: Detector, plan: Plan) -> Evaluation:
     forget_peak()
     seconds = {}
@@ -124,8 +126,10 @@ def _category(data: DataSet, category: str, detector: Detector, plan: Plan) -> E
     if plan.false_reject_rate is not None:
         begin = perf_counter()
         parts = _loader(data.split(category, "validation"), detector, plan)
-        detector.calibrate(parts, plan.false_reject_rate)
-        bad += parts.bad
+        unscored: list[tuple[str, str]] = []
+        skipped = unscored if plan.skip_bad else None
+        detector.calibrate(parts, plan.false_reject_rate, bad=skipped)
+        bad += parts.bad + unscored
         seconds["calibrate"] = perf_counter() - begin
     begin = perf_counter()
     test = _Test(detector, plan.maps and plan.maps / category)

@@ -76,7 +76,7 @@ class Run:
 
         """
         values = {"config": self.config, "environment": environment(), "data": data}
-        text = json.dumps({**values, "result": asdict(result)}, indent=1) + "\n"
+        text = json.dumps({**values, "result": asdict(result)}, indent=1, allow_nan=False) + "\n"
         write_whole(self._parts / f"{result.category}.json", text)
 
     def _kept(self) -> dict[str, Values]:

@@ -1,6 +1,5 @@
 """The 3D extractor of the papers: Point-MAE, a frozen transformer over groups of points."""
 
-import warnings as python_warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -8,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from cmad import ops
+from cmad import notices, ops
 from cmad.extractors import weights as stored
 from cmad.extractors.point_mae_network import Network
 from cmad.ops._call import expect
@@ -102,7 +101,7 @@ class PointMAE:
                 self._source = f"weights of {source}"
             else:
                 state, self._source = stored.read(weights), f"weights of {weights}"
-            with torch.device("meta"):
+            with seeded(seed), torch.device("meta"):
                 self.network = Network(dim, heads, used)
             stored.load(self.network, _encoder_only(state, used), "PointMAE")
         self.network.eval().requires_grad_(False)
@@ -177,7 +176,7 @@ class PointMAE:
 
         def groups() -> Iterator[Tensor]:
             for xyz in clouds:
-                yield self._grouped([xyz], *self._sizes(xyz))[0][0]
+                yield self._grouped([xyz], *self._sizes(xyz, quiet=True))[0][0]
 
         with torch.no_grad():
             moments = self.network.encoder.moments(groups)
@@ -257,7 +256,7 @@ class PointMAE:
             f"{self.dim} wide, {self._source}"
         )
 
-    def _sizes(self, xyz: Tensor) -> tuple[int, int]:
+    def _sizes(self, xyz: Tensor, quiet: bool = False) -> tuple[int, int]:
         """Check a cloud; return how many groups of how many points it gets."""
         n = expect("PointMAE", xyz=(xyz, "N 3", torch.float32))["N"]
         if n == 0:
@@ -265,11 +264,11 @@ class PointMAE:
         if not xyz.isfinite().all():
             raise ValueError("PointMAE: xyz must be finite, got NaN or infinity")
         groups, size = min(self._groups, n), min(self._group_size, n)
-        if (groups, size) != (self._groups, self._group_size):
-            python_warnings.warn(
+        if (groups, size) != (self._groups, self._group_size) and not quiet:
+            notices.warn(
+                "PointMAE: too few points",
                 f"PointMAE: the cloud has {n} points, too few for {self._groups} groups of "
                 f"{self._group_size}: using {groups} groups of {size}",
-                stacklevel=3,
             )
         return groups, size
 

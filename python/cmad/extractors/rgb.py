@@ -108,13 +108,15 @@ class ViT:
         """
         size = self.image_size
         expect("ViT", rgb=(rgb, f"B 3 {size} {size}", torch.uint8))
-        device = next(self._net.parameters()).device
+        weight = next(self._net.parameters())
+        device = weight.device
         if rgb.device != device:
             raise ValueError(f"ViT: rgb must be on {device}, got {rgb.device}")
-        mean = torch.tensor(self._mean, device=device).view(3, 1, 1)
-        std = torch.tensor(self._std, device=device).view(3, 1, 1)
+        mean = torch.tensor(self._mean, dtype=torch.float32, device=device).view(3, 1, 1)
+        std = torch.tensor(self._std, dtype=torch.float32, device=device).view(3, 1, 1)
         with torch.no_grad():
-            out = cast("Any", self._net).forward_features((rgb.float() / 255 - mean) / std)
+            image = ((rgb.float() / 255 - mean) / std).to(weight.dtype)
+            out = cast("Any", self._net).forward_features(image)
             # Models that pool by averaging have their final norm here, and none before.
             out = getattr(self._net, "fc_norm", nn.Identity())(out)
         tokens: Tensor = out[:, cast("Any", self._net).num_prefix_tokens :].float()
@@ -174,7 +176,7 @@ class ViT:
             arguments["weights"] = state
         is_module = isinstance(arguments["model"], dict)
         if is_module:
-            with torch.device("meta"):
+            with seeded(0), torch.device("meta"):
                 arguments["model"] = VisionTransformer(**arguments["model"])
             arguments["model"].pretrained_cfg = look
         extractor = cls(**arguments)

@@ -66,7 +66,7 @@ def _principal(sample: Tensor, columns: int) -> Tensor:
     """Return principal directions, (D, columns), the largest first: two steps of iteration."""
     generator = torch.Generator(sample.device).manual_seed(0)
     shape = (sample.shape[1], columns)
-    basis = torch.randn(shape, generator=generator, device=sample.device)
+    basis = torch.randn(shape, generator=generator, dtype=torch.float32, device=sample.device)
     for _ in range(2):
         basis = torch.linalg.qr(sample.T @ (sample @ basis)).Q
     image = (sample @ basis).double()
@@ -79,7 +79,8 @@ def _spread(basis: Tensor) -> Tensor:
     """Rotate a basis at random, so that no direction is much longer than others and 8 bits do."""
     generator = torch.Generator(basis.device).manual_seed(1)
     shape = (basis.shape[1], basis.shape[1])
-    turn = torch.linalg.qr(torch.randn(shape, generator=generator, device=basis.device)).Q
+    drawn = torch.randn(shape, generator=generator, dtype=torch.float32, device=basis.device)
+    turn = torch.linalg.qr(drawn).Q
     turned: Tensor = basis @ turn
     return turned
 

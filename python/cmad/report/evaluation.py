@@ -59,7 +59,7 @@ def write(
     }
     texts = {
         "csv": as_csv(results, about),
-        "json": json.dumps(data, indent=1) + "\n",
+        "json": json.dumps(data, indent=1, allow_nan=False) + "\n",
         "md": as_markdown(title, results, tables, about),
     }
     paths = []

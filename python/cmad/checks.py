@@ -1,0 +1,218 @@
+"""What comes in, checked once: shapes, dtypes, ranges, and which pixels have a 3D point.
+
+A pixel has no point where the sensor says so, and sensors say it in many ways: with NaN, zeros,
+their largest number, or a spot behind the camera. `no_point` knows them by what no surface does.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cmad.types import Sample
+
+REACH = 10.0
+"""Metres; a point with a coordinate beyond it, either way, is missing."""
+ENDLESS = 1e6
+"""Likewise, in any unit that points may have been passed in by mistake."""
+MANY = 16
+"""Pixels that share one value, from which on it may be a mark for missing points."""
+COMMON = 10
+"""Times as many pixels as values usually have; also times coarser numbers or larger images."""
+GAP = 0.05
+"""Metres between a mark near zero and the nearest surface."""
+ROUNDING = 1e-3
+"""By which an image of floats may leave [0, 1]."""
+
+
+def checked(sample: Sample) -> tuple[Tensor | None, Tensor | None]:
+    """Check a sample's arrays and return them as tensors on the CPU.
+
+    Args:
+        sample: rgb (H, W, 3) uint8 or float in [0, 1]; xyz (H, W, 3) float in metres; one of them
+            may be None.
+
+    Returns:
+        rgb (H, W, 3) uint8, and xyz (H, W, 3) float32 with zeros where there is no point, see
+        `no_point`; None for what the sample lacks.
+
+    Raises:
+        TypeError: not an array, or a dtype that is neither of these.
+        ValueError: another shape, rgb and xyz of different size, rgb out of range or masked, or
+            coordinates that look like millimetres.
+
+    """
+    rgb, xyz = _tensor(sample, "rgb"), _tensor(sample, "xyz")
+    if rgb is None and xyz is None:
+        raise ValueError(at(sample, "needs rgb, xyz or both, got neither"))
+    if rgb is not None and xyz is not None and rgb.shape != xyz.shape:
+        raise ValueError(
+            at(
+                sample,
+                "rgb and xyz must have the same height and width, got "
+                f"{rgb.shape[0]}x{rgb.shape[1]} and {xyz.shape[0]}x{xyz.shape[1]}",
+            )
+        )
+    return _checked_rgb(sample, rgb), _checked_xyz(sample, xyz)
+
+
+def no_point(xyz: Tensor) -> Tensor:
+    """Tell which pixels have no 3D point.
+
+    Those where a coordinate is not finite or beyond `REACH`, or all three are 0; those that share
+    one and the same point with many others; and those of a z that no surface has: exactly the
+    same for many pixels and at the camera, behind it, or metres behind everything else. The steps
+    of a coarse camera are none of these: surfaces lie next to them.
+
+    Args:
+        xyz: (H, W, 3) float32, metres; of any values.
+
+    Returns:
+        (H, W) bool.
+
+    """
+    missing = ~(xyz.isfinite().all(-1) & (xyz.abs() <= ENDLESS).all(-1) & (xyz != 0).any(-1))
+    missing[~missing] = torch.from_numpy(_marks(xyz[~missing].numpy()))
+    near = (xyz.abs() <= REACH).all(-1)
+    # Where most points are far, it is the unit that is wrong, which is for others to say.
+    if 2 * int((near & ~missing).sum()) > int((~missing).sum()):
+        missing |= ~near
+    return missing
+
+
+def with_zeros(xyz: Tensor) -> Tensor:
+    """Return points (H, W, 3) as float32, with zeros for those that `no_point` tells of."""
+    xyz = xyz.to(torch.float32)
+    return torch.where(no_point(xyz)[..., None], 0.0, xyz)
+
+
+def tensor_of(array: object, name: str) -> Tensor:
+    """Return an array as a tensor on the CPU; masked entries are NaN.
+
+    Raises:
+        TypeError: not an array of numbers.
+        ValueError: masked entries in an array that has no NaN.
+
+    """
+    if isinstance(array, Tensor):
+        return array.detach().cpu()
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array or torch tensor, got {type(array).__name__}")
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold numbers, got {array.dtype}")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # of which torch has none
+        array = array.astype(np.float64)
+    if array.dtype.kind == "u" and array.dtype.itemsize > 1:  # torch has few of these
+        array = array.astype(np.int64)
+    if isinstance(array, np.ma.MaskedArray):
+        if np.ma.is_masked(array) and array.dtype.kind != "f":
+            raise ValueError(f"{name} must have no masked entries where it is {array.dtype}")
+        array = array.filled(np.nan) if array.dtype.kind == "f" else array.data
+    native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return torch.from_numpy(native if native.flags.writeable else native.copy())
+
+
+def at(sample: Sample, message: str) -> str:
+    """Put a sample's name in front of a message."""
+    return f"{sample.name}: {message}" if sample.name else message
+
+
+def _checked_rgb(sample: Sample, rgb: Tensor | None) -> Tensor | None:
+    if rgb is None or rgb.dtype == torch.uint8:
+        return rgb
+    if not rgb.is_floating_point():
+        kind = _dtype(sample.rgb)
+        raise TypeError(at(sample, f"rgb must be uint8, or float in [0, 1], got {kind}"))
+    rgb = rgb.float()
+    if not rgb.isfinite().all():
+        raise ValueError(at(sample, "float rgb must be in [0, 1], got NaN or infinity"))
+    low, high = float(rgb.min()), float(rgb.max())
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise ValueError(at(sample, f"float rgb must be in [0, 1], got {low:.7g} to {high:.7g}"))
+    return (rgb.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def _checked_xyz(sample: Sample, xyz: Tensor | None) -> Tensor | None:
+    if xyz is None:
+        return None
+    if not xyz.is_floating_point():
+        raise TypeError(at(sample, f"xyz must be float, in metres, got {_dtype(sample.xyz)}"))
+    xyz = with_zeros(xyz)
+    points = xyz[(xyz != 0).any(-1)]
+    if len(points) and (distance := float(points.norm(dim=-1).median())) > REACH:
+        raise ValueError(
+            at(
+                sample,
+                f"xyz must be in metres, but its points are {distance:.4g} from the camera (median)"
+                '; for millimetres pass unit="mm"',
+            )
+        )
+    return xyz
+
+
+def _marks(points: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Tell which points (N, 3), finite, are marks for missing ones; see `no_point`."""
+    z = points[:, 2]
+    ordered = np.sort(z)
+    shared = ordered[MANY - 1 :][ordered[MANY - 1 :] == ordered[: len(z) - MANY + 1]]
+    marked = np.zeros(len(z), np.bool_)
+    if len(shared) == 0:  # as for floats that a sensor measured: only the sorting is paid for
+        return marked
+    among = np.flatnonzero(np.isin(z, np.unique(shared)))
+    _, group, count = np.unique(points[among], axis=0, return_inverse=True, return_counts=True)
+    usual = np.median(count) if len(count) > 2 else 1
+    marked[among] = (count >= max(MANY, COMMON * usual))[group.ravel()]
+    z = z[~marked]
+    marked[~marked] = np.isin(z, _impossible(z))
+    return marked
+
+
+def _impossible(z: npt.NDArray[np.float32]) -> list[float]:
+    """Return those of many equal values of z that no surface has."""
+    value, count = np.unique(z, return_counts=True)
+    found: list[float] = []
+    zero = value == 0
+    if zero.any() and count[zero][0] >= MANY:
+        others = count[~zero]
+        # Among measured floats it stands out; among the steps of a coarse camera it does not.
+        if len(others) == 0 or count[zero][0] >= COMMON * others.max():
+            found.append(0.0)
+            value, count = value[~zero], others
+    while len(value) > 1:
+        # Only the ends, and what is nearest to the camera, may be apart from all surfaces.
+        ends = dict.fromkeys((0, len(value) - 1, int(np.abs(value).argmin())))
+        wrong = next((i for i in ends if count[i] >= MANY and _apart(value, count, i)), None)
+        if wrong is None:
+            break
+        found.append(float(value[wrong]))
+        value, count = np.delete(value, wrong), np.delete(count, wrong)
+    return found
+
+
+def _apart(value: npt.NDArray[np.float32], count: npt.NDArray[np.intp], i: int) -> bool:
+    """Tell whether a z is at the camera, behind it, or far behind all others."""
+    z, others = float(value[i]), np.delete(value, i).astype(np.float64)
+    total = np.delete(count, i).cumsum()
+    usual = float(others[np.searchsorted(total, total[-1] / 2)])
+    gap = float(np.abs(others - z).min())
+    at_camera = abs(z) <= 0.01 * abs(usual)
+    behind = z * usual < 0 and bool((others * usual > 0).all())
+    beyond = abs(z) > np.abs(others).max() and gap >= max(1.0, abs(usual))
+    return gap >= GAP and (at_camera or behind or beyond)
+
+
+def _tensor(sample: Sample, name: str) -> Tensor | None:
+    array = getattr(sample, name)
+    if array is None:
+        return None
+    try:
+        tensor = tensor_of(array, name)
+    except (TypeError, ValueError) as error:
+        raise type(error)(at(sample, str(error))) from None
+    if tensor.ndim != 3 or tensor.shape[2] != 3 or 0 in tensor.shape:
+        raise ValueError(at(sample, f"{name} must be (H, W, 3), got {tuple(tensor.shape)}"))
+    return tensor
+
+
+def _dtype(array: object) -> str:
+    return str(getattr(array, "dtype", "")).removeprefix("torch.")
