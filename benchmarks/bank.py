@@ -145,6 +145,8 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the results to this file too")
     arguments = parser.parse_args()
+    if wrong := set(arguments.only.split(",")) - {"knn", "coreset"}:
+        parser.error(f"--only takes knn and coreset, got {', '.join(sorted(wrong))}")
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision("medium")  # the fast path of torch's matmul on this kind
     rng = np.random.default_rng(0)
