@@ -38,18 +38,6 @@ def test_parts_that_were_trained_on_are_named_also_by_a_loaded_model(
     detector.calibrate(parts[:3], 0.4)
 
 
-def test_a_model_file_from_before_has_no_training_parts_and_is_read(detector, parts, tmp_path):
-    path = tmp_path / "m.cmad"
-    detector.save(path)
-    header, tensors = model_file.read(path)
-    header.pop("trained_on")
-    model_file.write(path, header, tensors)
-    extractors = detector.pipeline.extractors
-    loaded = cmad.load(path, rgb=extractors["rgb"], xyz=extractors["xyz"])
-    assert loaded.trained_on == frozenset()
-    loaded.calibrate(parts[:3], 0.4)
-
-
 def test_copies_of_one_part_are_named(detector, held_out):
     copy = replace(held_out[1], name="copy", xyz=np.where(True, held_out[1].xyz, 0))
     with pytest.raises(ValueError, match="calibrate: copy is a copy of part41: copies of one part"):
