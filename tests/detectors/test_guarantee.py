@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import cmad
-from cmad import model_file
 
 
 @pytest.fixture
