@@ -14,14 +14,13 @@ import tifffile
 from cmad.datasets.files import (
     IMAGE_SUFFIXES,
     POINTS_SUFFIXES,
-    TIFF_SUFFIXES,
     LazySamples,
     expect_size,
-    png_bits,
     read_depth,
     read_rgb,
     read_sample,
 )
+from cmad.datasets.images import TIFF_SUFFIXES, naming, png_bits
 from cmad.types import Array, Sample
 from cmad.units import to_metres, xyz_from_depth
 
@@ -158,9 +157,7 @@ def _kind(path: Path) -> str:
     if suffix not in TIFF_SUFFIXES:
         if suffix in POINTS_SUFFIXES:
             return "xyz"
-        return "depth" if png_bits(path) == (16, True) else "rgb"
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            return "xyz" if tiff.series[0].dtype.kind == "f" else "rgb"
-    except Exception as error:  # as in files.py
-        raise ValueError(f"{path}: cannot be read: {error or type(error).__name__}") from error
+        with path.open("rb") as file:
+            return "depth" if png_bits(file.read(26)) == (16, True) else "rgb"
+    with naming(path), tifffile.TiffFile(path) as tiff:
+        return "xyz" if tiff.series[0].dtype.kind == "f" else "rgb"
