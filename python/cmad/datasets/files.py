@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cmad.datasets.images import TIFF_SUFFIXES, naming, read_picture
+from cmad.datasets.names import plain, user_path
 from cmad.datasets.points import READERS
 from cmad.datasets.tables import expect_row_order
 from cmad.types import Sample
@@ -88,7 +89,7 @@ def drawn(names: Sequence[str], seed: int) -> list[int]:
     theirs. Unlike a random generator's, it stays the same between versions of libraries, and a name
     that comes or goes leaves the order of the others as it is.
     """
-    keys = [hashlib.sha256(f"{seed}/{name}".encode()).hexdigest() for name in names]
+    keys = [hashlib.sha256(f"{seed}/{plain(name)}".encode()).hexdigest() for name in names]
     return sorted(range(len(keys)), key=keys.__getitem__)
 
 
@@ -109,7 +110,7 @@ def read_rgb(path: str | Path) -> npt.NDArray[np.uint8]:
             bits per channel.
 
     """
-    picture = read_picture(Path(path))
+    picture = read_picture(user_path(path))
     image = picture.array
     if picture.space or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(
@@ -137,7 +138,7 @@ def read_xyz(path: str | Path, size: tuple[int, int] | None = None) -> npt.NDArr
         ValueError: not readable, unorganised, stored column by column, or of another shape or type.
 
     """
-    path = Path(path)
+    path = user_path(path)
     suffix = path.suffix.lower()
     if suffix not in POINTS_SUFFIXES:
         raise ValueError(f"{path}: xyz must be one of {', '.join(POINTS_SUFFIXES)}")
@@ -172,7 +173,7 @@ def read_depth(path: str | Path) -> npt.NDArray[np.generic]:
         ValueError: not readable, or of another shape or type.
 
     """
-    picture = read_picture(Path(path))
+    picture = read_picture(user_path(path))
     depth = picture.array
     if depth.ndim != 2 or depth.dtype not in ("u2", "f4", "f8"):
         raise ValueError(
@@ -200,7 +201,7 @@ def read_mask(path: str | Path) -> npt.NDArray[np.bool_]:
         ValueError: not readable as an image, or with numbers that are none.
 
     """
-    picture = read_picture(Path(path))
+    picture = read_picture(user_path(path))
     try:
         light = picture.light()
     except ValueError as error:

@@ -95,9 +95,12 @@ def read_picture(path: Path) -> Picture:
 
 def _tiff(data: bytes) -> Picture:
     with tifffile.TiffFile(BytesIO(data)) as tiff:
-        array, page = np.asarray(tiff.asarray()), tiff.pages.first
+        page = tiff.pages.first
         photometric = getattr(page.photometric, "name", str(page.photometric))
         compression = getattr(page.compression, "name", str(page.compression))
+        if compression.startswith("CCITT"):  # fax, which Pillow knows longer than imagecodecs
+            return _other(data)
+        array = np.asarray(tiff.asarray())
         space = {
             **{"RGB": "", "MINISBLACK": "", "MASK": "", "MINISWHITE": _ZERO_IS_WHITE},
             **{"PALETTE": _PALETTE, "SEPARATED": _INKS},
