@@ -262,3 +262,11 @@ def test_a_folder_or_split_that_is_not_there_is_named(root, tmp_path):
 def test_a_scene_without_belt_is_named():
     with pytest.raises(ValueError, match="the depth shows no belt"):
         points_of(np.zeros((1, 8), np.uint16), 1.0, 2.0, np.eye(4))
+
+
+def test_a_defect_that_the_camera_does_not_see_brings_a_warning(own):
+    Image.fromarray(np.zeros((96, 96), np.uint8)).save(own / "2_mask.png")
+    sample_of = Eyecandies(own.parents[2], own.parents[1].name, "test")
+    with pytest.warns(RuntimeWarning, match=r"2_mask\.png: marks no pixel of a part .* defective"):
+        sample = sample_of[2]
+    assert (sample.label, sample.mask.any()) == (1, False)

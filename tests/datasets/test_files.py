@@ -6,7 +6,14 @@ import pytest
 import tifffile
 from PIL import Image
 
-from cmad.datasets.files import LazySamples, read_mask, read_rgb, read_sample, read_xyz
+from cmad.datasets.files import (
+    LazySamples,
+    read_depth,
+    read_mask,
+    read_rgb,
+    read_sample,
+    read_xyz,
+)
 from cmad.datasets.parts import find_parts
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -178,6 +185,159 @@ def test_a_mask_that_is_no_image_is_refused(tmp_path):
     )
     with pytest.raises(ValueError, match=r"a\.tiff: a mask must be an image"):
         read_mask(tmp_path / "a.tiff")
+
+
+SHAPE = np.zeros((64, 64), bool)
+SHAPE[20:40, 13:45] = True
+
+
+def cmyk(mask):
+    """Black ink where there is no defect, bare paper where there is one."""
+    ink = np.zeros((*mask.shape, 4), np.uint8)
+    ink[~mask, 3] = 255
+    return ink
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"data": SHAPE, "photometric": "minisblack"},
+        {"data": ~SHAPE, "photometric": "miniswhite"},
+        {"data": np.where(SHAPE, 0, 255).astype(np.uint8), "photometric": "miniswhite"},
+        {"data": np.where(SHAPE, 0, 65535).astype(np.uint16), "photometric": "miniswhite"},
+        {"data": cmyk(SHAPE), "photometric": "separated"},
+        {"data": SHAPE.astype(np.uint8) * 255, "compression": "lzw"},
+        {"data": SHAPE.astype(np.uint8), "compression": "zstd"},
+        {"data": SHAPE.astype(np.uint8) * 255, "compression": "jpeg"},
+        {"data": SHAPE.astype(np.float32)},
+        {"data": SHAPE.astype(">u2"), "byteorder": ">"},
+    ],
+    ids=lambda how: "-".join([str(how["data"].dtype), *map(str, list(how.values())[1:])]),
+)
+def test_a_tiff_mask_marks_what_a_viewer_shows_bright(tmp_path, how):
+    tifffile.imwrite(tmp_path / "m.tif", **how)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.tif"), SHAPE)
+
+
+@pytest.mark.parametrize("compression", ["group4", "group3", "packbits", "tiff_lzw", None])
+def test_a_mask_of_1_bit_is_read_as_pillow_shows_it(tmp_path, compression):
+    for zero in (0, 1):
+        image = Image.fromarray(SHAPE)
+        image.save(tmp_path / "m.tif", compression=compression, tiffinfo={262: zero})
+        shown = np.array(Image.open(tmp_path / "m.tif"))
+        np.testing.assert_array_equal(read_mask(tmp_path / "m.tif"), shown)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png", "bmp"])
+def test_a_mask_with_a_palette_goes_by_its_colours(tmp_path, suffix):
+    image = Image.fromarray(SHAPE.astype(np.uint8)).convert("P")
+    image.putpalette([0, 0, 0, 200, 0, 0] + [0] * 762)
+    image.save(tmp_path / f"m.{suffix}")
+    np.testing.assert_array_equal(read_mask(tmp_path / f"m.{suffix}"), SHAPE)
+    image.putpalette([200, 0, 0, 0, 0, 0] + [0] * 762)  # now the ones are black
+    image.save(tmp_path / f"m.{suffix}")
+    np.testing.assert_array_equal(read_mask(tmp_path / f"m.{suffix}"), ~SHAPE)
+
+
+@pytest.mark.parametrize("name", ["m.jpg", "m.jpeg", "m.png", "m.tif"])
+def test_the_noise_of_a_jpeg_mask_is_no_defect(tmp_path, name):
+    if name == "m.tif":
+        grey = SHAPE.astype(np.uint8) * 255
+        tifffile.imwrite(tmp_path / name, grey, compression="jpeg", compressionargs={"level": 60})
+    else:  # whatever its name says
+        Image.fromarray(SHAPE).convert("L").save(tmp_path / name, "JPEG", quality=60)
+    np.testing.assert_array_equal(read_mask(tmp_path / name), SHAPE)
+
+
+def test_a_mask_of_one_ink_marks_the_bare_paper(tmp_path):
+    ink = Image.fromarray(np.where(SHAPE, 0, 255).astype(np.uint8))
+    ink.save(tmp_path / "m.tif", tiffinfo={262: 5, 332: 2})
+    with tifffile.TiffFile(tmp_path / "m.tif") as tiff:
+        assert tiff.pages.first.photometric.name == "SEPARATED"
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.tif"), SHAPE)
+
+
+def test_a_cmyk_jpeg_mask_marks_the_bare_paper(tmp_path):
+    Image.frombytes("CMYK", (64, 64), cmyk(SHAPE).tobytes()).save(tmp_path / "m.jpg", quality=90)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.jpg"), SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("array", "photometric", "message"),
+    [
+        (COLOURS, "cielab", "a mask must be grey or RGB, got .* with the colours CIELAB"),
+        (np.full((5, 7), np.nan, np.float32), "minisblack", "finite numbers, got NaN"),
+        (np.ones((5, 7), np.float32), "miniswhite", "whole numbers from 0, got .* zero as white"),
+    ],
+)
+def test_a_mask_whose_black_is_not_known_is_refused(tmp_path, array, photometric, message):
+    tifffile.imwrite(tmp_path / "m.tif", array, photometric=photometric)
+    with pytest.raises(ValueError, match=rf"m\.tif: .*{message}"):
+        read_mask(tmp_path / "m.tif")
+
+
+def test_the_mask_of_a_defective_part_that_marks_nothing_is_refused(tmp_path, write_part):
+    write_part(tmp_path, gt=True)
+    _, rgb, xyz, mask = find_parts(tmp_path)[0]
+    with pytest.raises(ValueError, match=r"gt.000\.png: .*must mark the defect \(hole\), got no"):
+        read_sample(rgb, xyz, mask, "hole")
+    assert not read_sample(rgb, xyz, mask).mask.any()
+    assert not read_sample(rgb, xyz, mask, "good").mask.any()
+
+
+@pytest.mark.parametrize("compression", ["lzw", "packbits", "zstd", "deflate", "lzma"])
+@pytest.mark.parametrize("predictor", [False, True])
+@pytest.mark.parametrize("byteorder", "<>")
+def test_compressed_tiffs_are_read_exactly(tmp_path, compression, predictor, byteorder):
+    how = {"compression": compression, "predictor": predictor, "byteorder": byteorder}
+    tifffile.imwrite(tmp_path / "rgb.tiff", COLOURS, photometric="rgb", **how)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "rgb.tiff"), COLOURS)
+    tifffile.imwrite(tmp_path / "xyz.tiff", POINTS, photometric="rgb", **how)
+    np.testing.assert_array_equal(read_xyz(tmp_path / "xyz.tiff"), POINTS)
+    depth = (COLOURS[..., 0] * np.uint16(257)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "depth.tiff", depth, **how)
+    got = read_depth(tmp_path / "depth.tiff")
+    assert got.dtype == np.uint16
+    np.testing.assert_array_equal(got, depth)
+
+
+def test_the_planes_of_a_tiff_may_lie_one_after_another(tmp_path):
+    for name, array, read in (("rgb", COLOURS, read_rgb), ("xyz", POINTS, read_xyz)):
+        planes = np.ascontiguousarray(np.moveaxis(array, -1, 0))
+        how = {"photometric": "rgb", "planarconfig": "separate"}
+        tifffile.imwrite(tmp_path / f"{name}.tiff", planes, **how)
+        np.testing.assert_array_equal(read(tmp_path / f"{name}.tiff"), array)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "cause"),
+    [
+        ("P", "png", r"\(5, 7, 4\) uint8 with a palette, save it as RGB"),
+        ("P", "tif", r"\(5, 7, 3\) uint16 with a palette, save it as RGB"),
+        ("CMYK", "jpg", r"\(5, 7, 4\) uint8 with CMYK inks, save it as RGB"),
+        ("CMYK", "tif", r"\(5, 7, 4\) uint8 with CMYK inks, save it as RGB"),
+        ("LAB", "tif", "with the colours CIELAB, save it as RGB"),
+        ("YCbCr", "tif", "with the colours YCBCR, save it as RGB"),
+    ],
+)
+def test_an_image_of_other_colours_than_rgb_is_refused_with_the_cause(
+    tmp_path, mode, suffix, cause
+):
+    path = tmp_path / f"a.{suffix}"
+    Image.new(mode, (7, 5)).save(path)
+    with pytest.raises(ValueError, match=rf"a\.{suffix}: rgb must be.*got .*{cause}"):
+        read_rgb(path)
+
+
+@pytest.mark.parametrize("suffix", ["tiff", "bmp", "jpg"])
+def test_an_image_that_went_through_text_mode_is_refused(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    noise = np.random.default_rng(2).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    read_rgb(path)
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(ValueError, match=rf"a\.{suffix}: cannot be read: damaged: .* text mode"):
+        read_rgb(path)
 
 
 def test_a_part_is_read_with_its_mask(tmp_path, write_part):

@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 import pytest
+import tifffile
 
 from cmad.datasets.files import read_xyz
 from cmad.datasets.points import lzf
@@ -118,7 +119,16 @@ def test_lines_may_end_as_on_windows_in_a_ply_header(tmp_path):
         ),
         (ply().replace(b"float y", b"float q"), "must have x, y and z, got no y"),
         (ply().replace(b"uchar red", b"list uchar int red"), "plain numbers, got list uchar int"),
-        (ply().replace(b"element vertex", b"element point"), "first element must be vertex"),
+        (ply().replace(b"element vertex", b"element point"), "must hold an element vertex"),
+        (ply() + b"\0", "1 bytes are left over behind the last point: the header tells less"),
+        (ply().replace(b"\n", b"\r\n") + b"\r\n" * 3, "are left over .* in text mode"),
+        (ply(kind="ascii") + b" 7\n8", "2 numbers are left over behind the last point"),
+        (ply(header=["comment width 6", "obj_info num_cols 4"]), "two sizes, 6 and num_cols 4"),
+        (ply(header=["obj_info num_cols 5"]), "24 vertices where its header says anyx5"),
+        (ply(header=["element vertex 24"]), "two elements of one name"),
+        (ply().replace(b"float y", b"half y"), "numbers of a known type, got half"),
+        (ply().replace(b"face 0", b"face 2"), "cut short: must hold 2 of face, got 0 from byte"),
+        (ply(kind="ascii").replace(b"face 0", b"face 2") + b" 1 5 1", "must hold 2 of face"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -151,7 +161,14 @@ def test_a_pcd_file_is_read_exactly(tmp_path, kind):
             "compressed data are damaged",
         ),
         (pcd(kind="binary_compressed", packed=lambda _: b"\x00a\xe0"), "data are cut short"),
-        (pcd(kind="binary_compressed", width=5), "must unpack to 20 points of 26 bytes, got 624"),
+        (pcd(width=5), "the header contradicts itself: 24 points in 4x5"),
+        (
+            pcd(kind="binary_compressed", width=5).replace(b"POINTS 24", b"POINTS 20"),
+            "must unpack to 20 points of 26 bytes, got 624",
+        ),
+        (pcd() + b"\0\0", "2 bytes are left over behind the last point"),
+        (pcd(kind="binary_compressed") + b"\0", "1 bytes are left over behind"),
+        (pcd(kind="ascii") + b"\n0", "1 numbers are left over behind the last point"),
         (pcd().replace(b"FIELDS _ x", b"FIELDS _ w"), "must have x, y and z, got no x"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -160,6 +177,157 @@ def test_a_pcd_file_that_cannot_be_used_is_named_with_the_reason(tmp_path, data,
     path = write(tmp_path, "bad.pcd", data)
     with pytest.raises(ValueError, match=rf"bad\.pcd: cannot be read: .*{message}"):
         read_xyz(path)
+
+
+@pytest.mark.parametrize("axis", ["num_cols 6", "num_rows 4"])
+def test_half_of_a_size_in_a_ply_header_gives_the_other(tmp_path, axis):
+    got = read_xyz(write(tmp_path, "a.ply", ply(header=[f"obj_info {axis}"])), (6, 4))
+    np.testing.assert_array_equal(got, POINTS)
+
+
+def with_grid(kind, lists=None, *, vertices=None):
+    """A PLY file as the Stanford tools and PCL write it: no vertices for missing pixels."""
+    there = np.isfinite(POINTS).all(-1).ravel()
+    flat = POINTS.reshape(-1, 3)[there] if vertices is None else vertices
+    index = np.cumsum(there) - 1
+    rows = [[i] if ok else [] for i, ok in zip(index, there, strict=True)]
+    rows = rows if lists is None else lists
+    head = ply(flat[None], kind, header=["obj_info num_cols 6", "obj_info num_rows 4"])
+    head, _, body = head.partition(b"element face 0\nproperty list uchar int vertex_index\n")
+    body = body.removeprefix(b"end_header\n")
+    order = ">" if "big" in kind else "<"
+    grid, faces = b"", b"\n3 0 1 2\n4 0 1 2 3\n2 8 9\n"
+    if kind == "ascii":
+        grid = "".join(" ".join(map(str, [len(r), *r])) + "\n" for r in rows).encode()
+    else:
+        grid = b"".join(struct.pack(f"{order}B{len(r)}i", len(r), *r) for r in rows)
+        faces = [(3, 0, 1, 2), (4, 0, 1, 2, 3), (2, 8, 9)]
+        faces = b"".join(struct.pack(f"{order}B{len(f) - 1}i", *f) for f in faces)
+    lines = b"element face 3\nproperty list uchar int vertex_index\n"
+    lines += b"element range_grid %d\nproperty list uchar int vertex_indices\n" % len(rows)
+    return head + lines + b"end_header\n" + body + faces + grid
+
+
+@pytest.mark.parametrize("kind", ["binary_little_endian", "binary_big_endian", "ascii"])
+def test_a_range_grid_puts_each_vertex_at_its_pixel(tmp_path, kind):
+    got = read_xyz(write(tmp_path, "a.ply", with_grid(kind)), (ROWS, COLUMNS))
+    np.testing.assert_array_equal(got, POINTS)
+    backwards = [[i] for i in range(24)][::-1]  # all of one length are read at once
+    flat = np.nan_to_num(POINTS).reshape(-1, 3)
+    got = read_xyz(write(tmp_path, "a.ply", with_grid(kind, backwards, vertices=flat)), (4, 6))
+    np.testing.assert_array_equal(got.reshape(-1, 3), flat[::-1])
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        ([[0, 1]] * 24, "one vertex at most"),
+        ([[23]] * 24, "range_grid must hold vertices 0 to 22"),
+        ([[-1]] * 24, "range_grid must hold vertices 0 to 22"),
+        ([[0]] * 20, "got 20 entries of range_grid where its header says 4x6"),
+    ],
+)
+def test_a_range_grid_that_contradicts_its_file_is_refused(tmp_path, lists, message):
+    for kind in ("ascii", "binary_little_endian"):
+        with pytest.raises(ValueError, match=rf"a\.ply: .*{message}"):
+            read_xyz(write(tmp_path, "a.ply", with_grid(kind, lists)))
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        *((w, np.nan) for w in ("nan", "-nan", "NaN", "-nan(ind)", "nan(snan)", "nan(0x7ff)")),
+        *((w, np.nan) for w in ("1.#QNAN", "-1.#IND", "-1.#IND00", "1.#SNAN", "1.#R", "-1.#J")),
+        *((w, np.inf) for w in ("1.#INF", "1.#INF00", "inf", "Infinity")),
+        ("-1.#INF", -np.inf),
+    ],
+)
+@pytest.mark.parametrize("make", [ply, pcd])
+def test_numbers_that_are_none_are_read_in_any_spelling(tmp_path, make, word, value):
+    points = np.full((ROWS, COLUMNS, 3), 0.25, np.float32)
+    points[1, 2] = 77.5
+    data = make(points, "ascii").replace(b"77.5", word.encode())
+    got = read_xyz(write(tmp_path, f"a.{make.__name__}", data), (ROWS, COLUMNS))
+    points[1, 2] = value
+    np.testing.assert_array_equal(got, points)
+
+
+@pytest.mark.parametrize("kind", ["ascii", "binary", "binary_compressed"])
+@pytest.mark.parametrize("sides", [(24, 1), (1, 24)])
+def test_a_pcd_file_of_one_row_takes_the_images_size(tmp_path, kind, sides):
+    path = write(tmp_path, "a.pcd", pcd(kind=kind, width=sides[0], height=sides[1]))
+    np.testing.assert_array_equal(read_xyz(path, (ROWS, COLUMNS)), POINTS)
+    with pytest.raises(ValueError, match=r"organised, got WIDTH .* where its image has 5x5"):
+        read_xyz(path, (5, 5))
+
+
+def surface(rows, columns, noise=0.0):
+    """What a sensor sees: x along the rows, y down the columns, a millimetre a pixel."""
+    row, column = np.mgrid[:rows, :columns] / 1000
+    z = 0.5 + 0.01 * np.sin(40 * row) * np.cos(30 * column)
+    points = np.stack([column, row, z], -1)
+    points += np.random.default_rng(3).normal(size=points.shape) * noise
+    return points.astype(np.float32)
+
+
+def save(path, points, size):
+    """Write points, in the order they have, with a size or without."""
+    flat = points.reshape(*size, 3)
+    if path.suffix == ".npz":
+        np.savez(path, xyz=flat)
+    elif path.suffix == ".tiff":
+        tifffile.imwrite(path, flat, photometric="rgb")
+    elif path.suffix == ".pcd":
+        path.write_bytes(pcd(flat, width=size[0] * size[1], height=1))
+    else:
+        path.write_bytes(ply(flat))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["ply", "pcd", "npz", "tiff"])
+@pytest.mark.parametrize("size", [(40, 60), (60, 40), (40, 41), (41, 40), (40, 80)])
+def test_points_stored_column_by_column_are_refused_and_by_row_are_not(tmp_path, suffix, size):
+    for points in (surface(*size), surface(*size, noise=2e-4)):
+        path = tmp_path / f"a.{suffix}"
+        np.testing.assert_array_equal(read_xyz(save(path, points, size), size), points)
+        save(path, np.ascontiguousarray(points.transpose(1, 0, 2)), size)
+        with pytest.raises(ValueError, match=rf"a\.{suffix}: .*stored column by column"):
+            read_xyz(path, size)
+
+
+def test_noise_and_long_rows_and_filled_places_are_not_taken_for_columns(tmp_path):
+    rows = surface(20, 400)
+    rows[..., 1] *= 30  # a line scanner: lines 30 mm apart, 1 mm between their points
+    noise = np.random.default_rng(4).normal(size=(30, 50, 3)).astype(np.float32)
+    counted = np.arange(40 * 60 * 3, dtype=np.float32).reshape(40, 60, 3)
+    for points in (rows, noise, counted, np.ones((30, 50, 3), np.float32)):
+        size = points.shape[:2]
+        np.testing.assert_array_equal(
+            read_xyz(save(tmp_path / "a.ply", points, size), size), points
+        )
+
+
+@pytest.mark.parametrize("suffix", ["ply", "pcd"])
+def test_a_square_that_looks_stored_by_columns_brings_a_warning(tmp_path, suffix):
+    points = surface(40, 40)
+    path = save(tmp_path / f"a.{suffix}", points, (40, 40))
+    np.testing.assert_array_equal(read_xyz(path, (40, 40)), points)
+    turned = np.ascontiguousarray(points.transpose(1, 0, 2))
+    save(path, turned, (40, 40))
+    with pytest.warns(RuntimeWarning, match="may be stored column by column"):
+        read_xyz(path, (40, 40))
+    # With a size in the file its order is known.
+    told = write(tmp_path, "b.ply", ply(turned, header=["comment width 40", "comment height 40"]))
+    np.testing.assert_array_equal(read_xyz(told, (40, 40)), turned)
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", ">f8"])
+def test_an_npz_file_may_have_its_bytes_in_either_order(tmp_path, dtype):
+    np.savez(tmp_path / "a.npz", xyz=POINTS.astype(dtype))
+    got = read_xyz(tmp_path / "a.npz")
+    assert got.dtype == np.float32
+    assert got.dtype.isnative
+    np.testing.assert_array_equal(got, POINTS)
 
 
 def test_lzf_copies_what_is_there_already_also_into_itself():

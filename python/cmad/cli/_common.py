@@ -2,8 +2,11 @@
 
 import functools
 import inspect
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
@@ -12,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cmad import notices
+from cmad.datasets.names import user_path
 
 Traceback = Annotated[
     bool, typer.Option("--traceback", help="On an error show where in the code it came from.")
@@ -21,15 +25,23 @@ EXPECTED = (ValueError, TypeError, RuntimeError, OSError)
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the option ``--traceback`` and print its errors and warnings as one line."""
+    """Give a command the option ``--traceback`` and print its errors and warnings as one line.
+
+    A leading ``~`` of its paths is expanded: shells leave it in ``--out=~/results``. What the
+    terminal cannot show, such as a file's name that is not UTF-8, is printed escaped.
+    """
 
     @functools.wraps(function)
     def run(*, traceback: bool, **arguments: object) -> None:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
+            for stream in (sys.stdout, sys.stderr):
+                if isinstance(stream, TextIOWrapper):
+                    stream.reconfigure(errors="backslashreplace")
             try:
+                expanded = {name: _expanded(value) for name, value in arguments.items()}
                 with notices.run():
-                    function(**arguments)
+                    function(**expanded)
             except EXPECTED as error:
                 if traceback:
                     raise
@@ -46,9 +58,17 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _expanded(value: object) -> object:
+    if isinstance(value, list):
+        return [_expanded(entry) for entry in value]
+    return user_path(value) if isinstance(value, Path) else value
+
+
 def said(error: BaseException) -> str:
     """Return an error's message on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    # Names that are not UTF-8 hold surrogates, which files of results cannot.
+    text = str(error).encode("utf-8", "backslashreplace").decode()
+    return " ".join(text.split()) or type(error).__name__
 
 
 def complain(message: str, kind: str = "error") -> None:

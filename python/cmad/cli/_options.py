@@ -1,11 +1,14 @@
 """Options of the commands that train: one type for each, so that all commands say the same."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cmad.cli._method import default_of
+from cmad.datasets import LazySamples
+from cmad.datasets.names import plain
 
 Variant = Annotated[
     str,
@@ -80,6 +83,15 @@ SkipBad = Annotated[
         "with an error.",
     ),
 ]
+Good = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Folders of this name hold good parts, as those named good do; may be repeated. Names "
+        "that say nothing, such as dates, batches and OK, leave the truth open.",
+        show_default=False,
+    ),
+]
 Shots = Annotated[
     int | None,
     typer.Option(
@@ -95,3 +107,21 @@ FalseRejectRate = Annotated[
         "0.05. Takes held-out good parts, at least 1/rate - 1 of them (19 for 0.05).",
     ),
 ]
+
+
+def expect_named(
+    good: Sequence[str] | None, roots: Iterable[Path], samples: Iterable[LazySamples]
+) -> None:
+    """Raise ValueError where no part lies in a folder that ``--good`` names."""
+    there = {plain(root.absolute().name).casefold() for root in roots} | {
+        folder.casefold()
+        for parts in samples
+        for name in parts.names
+        for folder in name.split("/")[:-1]
+    }
+    for name in good or ():
+        if plain(name).casefold() not in there:
+            known = ", ".join(sorted(there)) or "none"
+            raise ValueError(
+                f"--good must be the name of a folder of parts ({known}), got {name!r}"
+            )

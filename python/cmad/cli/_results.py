@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from cmad.datasets.names import plain
 from cmad.report import captioned, verdict
 from cmad.types import Prediction
 
@@ -56,7 +57,8 @@ class Results:
 
     def unique(self, name: str) -> str:
         """Return the name, with a number behind it where an earlier part has it."""
-        # Without regard to case, as on file systems that ignore it.
+        # Without regard to case and form of accents, as on file systems that ignore them.
+        name = plain(name)
         free, i = name, 1
         while free.lower() in self._taken:
             i += 1

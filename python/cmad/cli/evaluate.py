@@ -31,6 +31,7 @@ from cmad.cli._options import (
 )
 from cmad.datasets import DataSet
 from cmad.datasets import open as open_data
+from cmad.datasets.names import plain
 from cmad.detectors import Detector, method_named
 from cmad.environment import environment
 from cmad.evaluate import (
@@ -178,7 +179,8 @@ def evaluate(
 
 
 def _chosen(data: DataSet, asked: Sequence[str] | None) -> list[str]:
-    for name in asked or ():
+    asked = [plain(name) for name in asked or ()]
+    for name in asked:
         if name not in data.categories:
             known = ", ".join(data.categories)
             raise ValueError(f"--category must be one of {known}, got {name!r}")

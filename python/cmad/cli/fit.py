@@ -1,6 +1,7 @@
 """`cmad fit`: from a folder of good parts to a model file."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated
@@ -15,6 +16,7 @@ from cmad.cli._options import (
     Cache,
     Epochs,
     FalseRejectRate,
+    Good,
     ImageSize,
     PixelsPerImage,
     Precision,
@@ -27,9 +29,11 @@ from cmad.cli._options import (
     Variant,
     Weights,
     XyzExtractorName,
+    expect_named,
 )
 from cmad.datasets import Folder, LazySamples, Loader
 from cmad.datasets import open as open_data
+from cmad.datasets.names import folders_in, plain
 from cmad.detectors import Detector, method_named
 
 Model = typer.Option("--out", "-o", metavar="MODEL.cmad", help="The model file to write.")
@@ -51,6 +55,7 @@ def fit(
         str | None,
         typer.Option(help="Fit its training parts, calibrate on its validation parts."),
     ] = None,
+    good: Good = None,
     false_reject_rate: FalseRejectRate = None,
     calibrate: Annotated[
         Path | None,
@@ -97,10 +102,13 @@ def fit(
     - `cmad fit parts/good --calibrate parts/more_good -r 0.02 --out part.cmad`
     """
     _check_out(out)
-    train = _good_parts(data, category, "train")
+    train = _good_parts(data, category, "train", good)
+    everything = train
     if shots is not None:
         train = train.few_shot(shots, seed)
-    held_out = _held_out(data, category, false_reject_rate, calibrate)
+    held_out = _held_out(data, category, false_reject_rate, calibrate, good)
+    roots = [data] if calibrate is None else [data, calibrate]
+    expect_named(good, roots, [everything, *([] if held_out is None else [held_out])])
     if held_out is not None and false_reject_rate is not None:
         check_parts(len(held_out), false_reject_rate)  # now, not after hours of training
     chosen = method_named(method)
@@ -165,7 +173,11 @@ def _check_out(out: Path) -> None:
 
 
 def _held_out(
-    data: Path, category: str | None, rate: float | None, calibrate: Path | None
+    data: Path,
+    category: str | None,
+    rate: float | None,
+    calibrate: Path | None,
+    good: Sequence[str] | None,
 ) -> LazySamples | None:
     if rate is None:
         if calibrate is not None:
@@ -174,22 +186,28 @@ def _held_out(
     if not 0 < rate < 1:
         raise ValueError(f"--false-reject-rate must be in (0, 1), got {rate:g}")
     if calibrate is not None:
-        return Folder(calibrate)
+        return Folder(calibrate, good or ())
     if category is None:
         raise ValueError(
             "--false-reject-rate needs held-out good parts: name their folder with --calibrate"
         )
-    return _good_parts(data, category, "validation")
+    return _good_parts(data, category, "validation", good)
 
 
-def _good_parts(data: Path, category: str | None, split: str) -> LazySamples:
+def _good_parts(
+    data: Path, category: str | None, split: str, good: Sequence[str] | None
+) -> LazySamples:
     if category is not None:
+        if good:
+            raise ValueError("--good is for folders of parts; a --category has its own good parts")
         return open_data(data).split(category, split)
     if (data / "train").is_dir():
         raise ValueError(
             f"{data} has a folder train/: pass {data}/train, or its parent folder and "
             f"--category {data.absolute().name}"
         )
-    if data.is_dir() and (known := sorted(f.parent.name for f in data.glob("*/train"))):
+    if data.is_dir() and (
+        known := [plain(f.name) for f in folders_in(data) if (f / "train").is_dir()]
+    ):
         raise ValueError(f"{data} holds several categories; add --category with one of {known}")
-    return Folder(data)
+    return Folder(data, good or ())

@@ -1,6 +1,6 @@
 """`cmad score`: apply a model to parts; files are written as results come."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
@@ -10,10 +10,12 @@ import numpy as np
 import typer
 
 from cmad.cli._common import EXPECTED, command, complain, note_random, said
+from cmad.cli._options import Good, expect_named
 from cmad.cli._results import Result, Results
 from cmad.cli._truth import show
 from cmad.datasets import Folder, Pairs
 from cmad.datasets.files import LazySamples
+from cmad.datasets.names import plain
 from cmad.detectors import load
 from cmad.evaluate import Tally
 from cmad.progress import bar
@@ -40,6 +42,7 @@ def score(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.")
     ] = Path("scores"),
+    good: Good = None,
     unit: Annotated[str, typer.Option(help="Of the points: m or mm.")] = "m",
     intrinsics: Annotated[
         str | None,
@@ -65,14 +68,16 @@ def score(
       from half of it to one and a half of it, and a white line surrounds each region above it
 
     A part that cannot be scored is named, the others go on, and the exit code is 1 at the end.
-    Where the truth is known (folders named good/ or after the defect, masks in gt/) a table says
-    how well the model did.
+    Where the truth is known (folders named good/, by --good or after the defect, masks in gt/) a
+    table says how well the model did.
     """
     for name in (unit, depth_unit):
         to_metres(np.zeros(0), name)  # a wrong unit is no fault of any part
     if intrinsics is not None and unit != "m":
         raise ValueError("--unit is not of depth images; with --intrinsics pass --depth-unit")
-    sources = _sources(paths, _camera(intrinsics), depth_unit)
+    sources = _sources(paths, _camera(intrinsics), depth_unit, good or ())
+    folders = [path for path in paths if path.is_dir()]
+    expect_named(good, folders, [samples for _, samples in sources])
     total = sum(len(samples) for _, samples in sources)
     detector = load(model)
     tally = Tally(detector)
@@ -125,7 +130,7 @@ def _camera(intrinsics: str | None) -> list[float] | None:
 
 
 def _sources(
-    paths: list[Path], intrinsics: list[float] | None, depth_unit: str
+    paths: list[Path], intrinsics: list[float] | None, depth_unit: str, good: Sequence[str]
 ) -> list[tuple[str, LazySamples]]:
     """List what to score: a prefix for the names, needed where there are several, and the parts."""
     folders = [path for path in paths if path.is_dir()]
@@ -135,7 +140,9 @@ def _sources(
         sources = [("", Pairs(files, intrinsics=intrinsics, depth_unit=depth_unit))]
     several = len(folders) + len(sources) > 1
     for folder in folders:
-        sources.append((f"{folder.absolute().name}/" if several else "", Folder(folder)))
+        sources.append(
+            (f"{plain(folder.absolute().name)}/" if several else "", Folder(folder, good))
+        )
     return sources
 
 

@@ -1,5 +1,6 @@
 """Eyecandies in its original layout, converted while it is read."""
 
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cmad.datasets.files import (
     read_rgb,
     read_truth,
 )
+from cmad.datasets.names import child, user_path
 from cmad.types import Sample
 
 SPLITS = {"train": "train", "validation": "val", "test": "test_public"}
@@ -74,7 +76,7 @@ class Eyecandies(LazySamples):
         """
         if split not in SPLITS:
             raise ValueError(f"Eyecandies: split must be one of {', '.join(SPLITS)}, got {split!r}")
-        folder = Path(root) / category / SPLITS[split] / "data"
+        folder = child(user_path(root), category) / SPLITS[split] / "data"
         if not folder.is_dir():
             raise FileNotFoundError(f"Eyecandies: there is no folder {folder}")
         files = {path.name for path in folder.iterdir()}
@@ -163,7 +165,16 @@ def _read(stem: Path, name: str) -> Sample:
     points[~candy] = 0
     defect = _defect(stem, file("mask.png"), file("metadata.yaml"))
     mask = file("mask.png") if file("mask.png").is_file() else None
-    return Sample(image, points, read_truth(mask, image, file("image_4.png"), defect), defect, name)
+    good = "good" if defect == "good" else None
+    truth = read_truth(mask, image, file("image_4.png"), good)
+    if good is None and truth is not None and not truth.any():
+        # Not an error, as for a person's mask: the renderer marks only what the camera sees.
+        warnings.warn(
+            f"{mask}: marks no pixel of a part that is labelled defective; all count as good",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return Sample(image, points, truth, defect, name)
 
 
 def _defect(stem: Path, mask: Path, metadata: Path) -> str:

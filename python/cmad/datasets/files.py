@@ -2,19 +2,18 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import SupportsIndex, overload
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
-from PIL import Image, UnidentifiedImageError
 
+from cmad.datasets.images import TIFF_SUFFIXES, naming, read_picture
+from cmad.datasets.names import plain, user_path
 from cmad.datasets.points import READERS
+from cmad.datasets.tables import expect_row_order
 from cmad.types import Sample
 
-TIFF_SUFFIXES = (".tif", ".tiff")
 POINTS_SUFFIXES = (*TIFF_SUFFIXES, *READERS)
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", *TIFF_SUFFIXES)
 
@@ -90,7 +89,7 @@ def drawn(names: Sequence[str], seed: int) -> list[int]:
     theirs. Unlike a random generator's, it stays the same between versions of libraries, and a name
     that comes or goes leaves the order of the others as it is.
     """
-    keys = [hashlib.sha256(f"{seed}/{name}".encode()).hexdigest() for name in names]
+    keys = [hashlib.sha256(f"{seed}/{plain(name)}".encode()).hexdigest() for name in names]
     return sorted(range(len(keys)), key=keys.__getitem__)
 
 
@@ -107,13 +106,16 @@ def read_rgb(path: str | Path) -> npt.NDArray[np.uint8]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not readable, or grey, with alpha, with a palette, or with 16 bits per channel.
+        ValueError: not readable, or grey, with alpha, with a palette, of inks (CMYK), or with 16
+            bits per channel.
 
     """
-    image = _read(Path(path))
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+    picture = read_picture(user_path(path))
+    image = picture.array
+    if picture.space or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(
-            f"{path}: rgb must be an 8-bit RGB image, (H, W, 3) uint8, got {_describe(image)}"
+            f"{path}: rgb must be an 8-bit RGB image, (H, W, 3) uint8, got {picture}"
+            + (", save it as RGB" if picture.space else "")
         )
     return image.astype(np.uint8, copy=False)
 
@@ -124,30 +126,35 @@ def read_xyz(path: str | Path, size: tuple[int, int] | None = None) -> npt.NDArr
     Args:
         path: of the file. TIFF: one page, three channels, 32-bit or 64-bit floats. PLY and PCD:
             ASCII or binary, with x, y and z for each pixel, row by row. NPZ: the array ``xyz``, or
-            the only one.
-        size: (H, W) of the image that the points belong to, for PLY files that do not say theirs.
+            the only one. Bytes in either order.
+        size: (H, W) of the image that the points belong to, for PLY and PCD files that do not say
+            theirs.
 
     Returns:
         (H, W, 3) float32, in the file's unit; 64-bit values are rounded.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not readable, unorganised, or of another shape or type.
+        ValueError: not readable, unorganised, stored column by column, or of another shape or type.
 
     """
-    path = Path(path)
+    path = user_path(path)
     suffix = path.suffix.lower()
     if suffix not in POINTS_SUFFIXES:
         raise ValueError(f"{path}: xyz must be one of {', '.join(POINTS_SUFFIXES)}")
     if suffix in TIFF_SUFFIXES:
-        points = _read(path)
+        points = read_picture(path).array
     else:
-        with _naming(path):
+        with naming(path):
             points = READERS[suffix](path, size)
-    if points.ndim != 3 or points.shape[2] != 3 or points.dtype not in ("f4", "f8"):
+    kind = points.dtype.newbyteorder("=")
+    if points.ndim != 3 or points.shape[2] != 3 or kind not in ("f4", "f8"):
         raise ValueError(
-            f"{path}: xyz must be organised points, (H, W, 3) float32, got {_describe(points)}"
+            f"{path}: xyz must be organised points, (H, W, 3) float32, "
+            f"got {points.shape} {points.dtype.name}"
         )
+    with naming(path):
+        expect_row_order(points)
     with np.errstate(over="ignore"):  # beyond float32 is infinite, and so an invalid point
         return points.astype(np.float32, copy=False)
 
@@ -166,17 +173,22 @@ def read_depth(path: str | Path) -> npt.NDArray[np.generic]:
         ValueError: not readable, or of another shape or type.
 
     """
-    depth = _read(Path(path))
+    picture = read_picture(user_path(path))
+    depth = picture.array
     if depth.ndim != 2 or depth.dtype not in ("u2", "f4", "f8"):
         raise ValueError(
             f"{path}: depth must be an image with one channel of 16 bits, (H, W) uint16, "
-            f"got {_describe(depth)}"
+            f"got {picture}"
         )
     return depth
 
 
 def read_mask(path: str | Path) -> npt.NDArray[np.bool_]:
-    """Read a defect mask: any value but 0, in any channel except alpha, is a defect.
+    """Read a defect mask: what is not black is a defect, in any channel except alpha.
+
+    In a file whose compression changes values, such as JPEG, it is what has at least half of the
+    range. What is black the file says: palettes, inks and TIFFs where zero is white are read as a
+    viewer shows them.
 
     Args:
         path: of the file, PNG, JPEG, BMP or TIFF.
@@ -186,16 +198,19 @@ def read_mask(path: str | Path) -> npt.NDArray[np.bool_]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not readable as an image.
+        ValueError: not readable as an image, or with numbers that are none.
 
     """
-    image = _read(Path(path))
-    channels = image.shape[2] if image.ndim == 3 else 1
-    if image.ndim not in (2, 3) or channels > 4:
-        raise ValueError(f"{path}: a mask must be an image, (H, W), got {_describe(image)}")
-    marked: npt.NDArray[np.bool_] = image.reshape(*image.shape[:2], channels) != 0
-    colours = channels - (channels in (2, 4))
-    return np.asarray(marked[:, :, :colours].any(axis=-1))
+    picture = read_picture(user_path(path))
+    try:
+        light = picture.light()
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if light.dtype.kind == "f" and not np.isfinite(light).all():
+        raise ValueError(f"{path}: a mask must hold finite numbers, got NaN or infinity")
+    if picture.lossy and light.dtype.kind in "ui":
+        return np.asarray((np.asarray(light, np.int64) >= 2 ** (picture.bits - 1)).any(axis=-1))
+    return np.asarray((light != 0).any(axis=-1))
 
 
 def read_sample(
@@ -215,8 +230,8 @@ def read_sample(
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file is not readable, the sizes differ, or the mask of a good part marks a
-            defect.
+        ValueError: a file is not readable, the sizes differ, the mask of a good part marks a
+            defect, or that of a defective part none.
 
     """
     image = read_rgb(rgb)
@@ -249,43 +264,12 @@ def read_truth(
             f"{mask}: the mask of a good part must be zero everywhere, "
             f"got {int(truth.sum())} defect pixels"
         )
+    if defect not in (None, "good") and not truth.any():
+        raise ValueError(
+            f"{mask}: the mask of a defective part must mark the defect ({defect}), "
+            "got no defect pixel"
+        )
     return truth
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Turn what a decoder raises into a ValueError that names the file."""
-    try:
-        yield
-    except (FileNotFoundError, MemoryError):
-        raise
-    except UnidentifiedImageError as error:  # whose text is the file object's
-        raise ValueError(f"{path}: cannot be read: not an image of a known type") from error
-    except Exception as error:  # of many types, few of which name the file
-        raise ValueError(f"{path}: cannot be read: {error or type(error).__name__}") from error
-
-
-def _read(path: Path) -> npt.NDArray[np.generic]:
-    """Decode a file as stored, (H, W) or (H, W, C), palettes as RGBA; errors name the file."""
-    with _naming(path):
-        if path.suffix.lower() in TIFF_SUFFIXES:
-            with tifffile.TiffFile(path) as tiff:
-                return np.asarray(tiff.asarray())
-        with path.open("rb") as file, Image.open(file) as image:
-            depth = png_bits(path)[0]
-            if depth > 8 and not image.mode.startswith("I"):
-                raise ValueError(f"{depth} bits per channel; save it with 8")
-            return np.array(image.convert("RGBA") if image.mode == "P" else image)
-
-
-def png_bits(path: Path) -> tuple[int, bool]:
-    """Return a PNG's bits per channel, and whether it is grey; 8 bits, not grey for other files.
-
-    Pillow silently cuts colours of 16 bits to 8.
-    """
-    with path.open("rb") as file:
-        head = file.read(26)
-    return (head[24], head[25] == 0) if head.startswith(b"\x89PNG\r\n\x1a\n") else (8, False)
 
 
 def expect_size(
@@ -297,7 +281,3 @@ def expect_size(
         raise ValueError(
             f"{what} must be as high and wide as {other}, got {sizes[0]} and {sizes[1]}"
         )
-
-
-def _describe(array: npt.NDArray[np.generic]) -> str:
-    return f"{array.shape} {array.dtype.name}"

@@ -1,11 +1,14 @@
 """Own data: folders of rgb/xyz pairs."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from cmad.datasets.files import LazySamples, read_sample
+from cmad.datasets.kinds import kind_of
+from cmad.datasets.names import plain, user_path, walk
 from cmad.datasets.parts import find_parts
 from cmad.types import Sample
 
@@ -14,19 +17,23 @@ class Folder(LazySamples):
     """Every rgb/xyz pair below a folder.
 
     A pair is two files of the same name in the subfolders ``rgb/`` and ``xyz/`` of one folder, at
-    any depth; a mask of that name in ``gt/`` beside them is read too. The folder that holds
-    ``rgb/`` names the defect and ``good`` says that there is none, as in MVTec 3D-AD. Where
-    ``rgb/`` lies directly in the folder given, that takes a mask: a part is good if its mask is
-    zeros and else its defect is ``"defect"``; without masks nothing is known of it.
+    any depth; a mask of that name in ``gt/`` beside them is read too. The name of the folder that
+    holds ``rgb/``, or of one around it, tells what the parts are: ``good``, or the kind of defect,
+    as in MVTec 3D-AD. Names that say neither (dates, batches, OK; see
+    `cmad.datasets.kinds.kind_of`) and that of the folder given tell nothing: then a part with a
+    mask is good if that is zeros and else its defect is ``"defect"``, and of one without nothing is
+    known.
 
     The name of a sample is its path below the folder, such as ``"test/bent/000"``.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, good: Sequence[str] = ()) -> None:
         """List the pairs, sorted by folder and name; reads none of them.
 
         Args:
-            path: folder to search, links included.
+            path: folder to search. Links are followed, each real folder is read once; folders that
+                are hidden or added by a system, such as ``__MACOSX``, are passed over.
+            good: names of folders with good parts, beside ``"good"``; also that of ``path`` itself.
 
         Raises:
             FileNotFoundError: the folder is not there.
@@ -34,34 +41,37 @@ class Folder(LazySamples):
                 mask of a defective part.
 
         """
-        root = Path(path)
+        root = user_path(path)
         if not root.is_dir():
             raise FileNotFoundError(f"Folder: path must be a folder, got {root}")
-        sources: list[partial[Sample]] = []
-        for parent, folders, _ in os.walk(root, followlinks=True):
-            folder = Path(parent)
-            if ("rgb" in folders) != ("xyz" in folders):
-                there, missing = ("rgb", "xyz") if "rgb" in folders else ("xyz", "rgb")
-                raise ValueError(f"Folder: {folder} has {there}/ but no {missing}/ beside it")
-            if "rgb" in folders:
-                sources += _sources(root, folder, masked="gt" in folders)
-            folders[:] = sorted(
-                f for f in folders if f not in ("rgb", "xyz", "gt") and not f.startswith(".")
-            )
+        found, seen = list[Path](), set[tuple[str, str]]()
+        # What is there by itself before links to it.
+        for folder in sorted(walk(root), key=lambda folder: (folder / "rgb").is_symlink()):
+            there = [name for name in ("rgb", "xyz") if (folder / name).is_dir()]
+            if len(there) == 1:
+                [missing] = {"rgb", "xyz"} - set(there)
+                raise ValueError(f"Folder: {folder} has {there[0]}/ but no {missing}/ beside it")
+            real = os.path.realpath(folder / "rgb"), os.path.realpath(folder / "xyz")
+            if there and real not in seen:
+                seen.add(real)
+                found.append(folder)
+        found.sort(key=lambda folder: folder.relative_to(root).parts)
+        sources = [source for folder in found for source in _sources(root, folder, good)]
         if not sources:
             raise ValueError(f"Folder: {root} holds no pairs (rgb/NAME.png with xyz/NAME.tiff)")
         super().__init__(sources, [source.args[-1] for source in sources])
 
 
-def _sources(root: Path, folder: Path, masked: bool) -> list[partial[Sample]]:
-    below = folder.relative_to(root)
-    defect = folder.name if folder != root else None
+def _sources(root: Path, folder: Path, good: Sequence[str]) -> list[partial[Sample]]:
+    below, masked = folder.relative_to(root), (folder / "gt").is_dir()
+    defect = kind_of(below, root, good)
     sources = []
     for stem, rgb, xyz, mask in find_parts(folder):
         if masked and mask is None and defect != "good":
             raise ValueError(f"{rgb}: has no mask, {folder / 'gt' / stem}.png is missing")
         read = _read_by_mask if masked and defect is None else read_sample
-        sources.append(partial(read, rgb, xyz, mask, defect, (below / stem).as_posix()))
+        name = (Path(plain(str(below))) / stem).as_posix()
+        sources.append(partial(read, rgb, xyz, mask, defect, name))
     return sources
 
 

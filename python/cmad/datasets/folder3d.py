@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from cmad.datasets.files import IMAGE_SUFFIXES, POINTS_SUFFIXES, LazySamples, read_sample
+from cmad.datasets.names import child, plain, user_path
 from cmad.datasets.parts import by_stem, divide
 from cmad.types import Sample
 
@@ -62,13 +63,13 @@ class Folder3D(LazySamples):
         """
         if split not in SPLITS:
             raise ValueError(f"Folder3D: split must be one of {', '.join(SPLITS)}, got {split!r}")
-        base = Path(root)
-        if not (base / normal_dir).is_dir():
+        base = user_path(root)
+        if not child(base, normal_dir).is_dir():
             raise FileNotFoundError(f"Folder3D: there is no folder {base / normal_dir}")
         if mask_dir is None:
             mask_dir = next((name for name in MASKS if (base / name).is_dir()), None)
         normal = _parts(base, normal_dir, normal_depth_dir, None, "good")
-        if normal_test_dir and not (base / normal_test_dir).is_dir():
+        if normal_test_dir and not child(base, normal_test_dir).is_dir():
             normal_test_dir = None
         shares = divide(
             [part.args[-1] for part in normal], test=not normal_test_dir, what=str(root)
@@ -77,8 +78,8 @@ class Folder3D(LazySamples):
         if split == "test":
             if normal_test_dir:
                 parts += _parts(base, normal_test_dir, normal_test_depth_dir, None, "good")
-            if abnormal_dir and (base / abnormal_dir).is_dir():
-                kind = Path(abnormal_dir).name
+            if abnormal_dir and child(base, abnormal_dir).is_dir():
+                kind = plain(Path(abnormal_dir).name)
                 parts += _parts(base, abnormal_dir, abnormal_depth_dir, mask_dir, kind)
         super().__init__(parts, [part.args[-1] for part in parts])
 
@@ -87,10 +88,10 @@ def _parts(
     root: Path, images: str, depths: str | None, masks: str | None, defect: str
 ) -> list[partial[Sample]]:
     """Pair the files of one folder of images with their points and masks."""
-    folder, points = root / images, root / (depths or f"{images}_depth")
+    folder, points = child(root, images), child(root, depths or f"{images}_depth")
     rgb = by_stem(folder, IMAGE_SUFFIXES)
     xyz = by_stem(points, POINTS_SUFFIXES, ("_depth", "_xyz"))
-    truth = by_stem(root / masks, IMAGE_SUFFIXES, ("_mask", "_gt")) if masks else {}
+    truth = by_stem(child(root, masks), IMAGE_SUFFIXES, ("_mask", "_gt")) if masks else {}
     for stem in sorted(rgb.keys() ^ xyz.keys()):
         if stem in rgb:
             raise ValueError(f"{rgb[stem]}: has no points, {points / stem}.tiff is missing")
@@ -98,6 +99,8 @@ def _parts(
     for stem in sorted(rgb.keys() - truth.keys()) if masks else ():
         raise ValueError(f"{rgb[stem]}: has no mask, {root / (masks or '') / stem}.png is missing")
     return [
-        partial(read_sample, rgb[stem], xyz[stem], truth.get(stem), defect, f"{images}/{stem}")
+        partial(
+            read_sample, rgb[stem], xyz[stem], truth.get(stem), defect, f"{plain(images)}/{stem}"
+        )
         for stem in sorted(rgb)
     ]

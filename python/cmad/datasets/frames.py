@@ -14,14 +14,14 @@ import tifffile
 from cmad.datasets.files import (
     IMAGE_SUFFIXES,
     POINTS_SUFFIXES,
-    TIFF_SUFFIXES,
     LazySamples,
     expect_size,
-    png_bits,
     read_depth,
     read_rgb,
     read_sample,
 )
+from cmad.datasets.images import TIFF_SUFFIXES, naming, png_bits
+from cmad.datasets.names import plain, user_path
 from cmad.types import Array, Sample
 from cmad.units import depth_steps, to_metres, xyz_from_depth
 
@@ -61,7 +61,7 @@ def read_frame(
     if intrinsics is None:
         if depth_scale != 1:
             raise ValueError("read_frame: depth_scale is for depth images, which need intrinsics")
-        sample = read_sample(Path(rgb), Path(xyz), name=name)
+        sample = read_sample(user_path(rgb), user_path(xyz), name=name)
         return replace(sample, xyz=to_metres(cast(Array, sample.xyz), unit))
     image, depth = read_rgb(rgb), read_depth(xyz)
     expect_size(depth, image, f"depth {xyz}", f"rgb {rgb}")
@@ -105,7 +105,7 @@ class Pairs(LazySamples):
                 name.
 
         """
-        files = [Path(path) for path in paths]
+        files = [user_path(path) for path in paths]
         if not files or len(files) % 2:
             raise ValueError(
                 f"Pairs: paths must be pairs of an image and its points, got {len(files)} files"
@@ -125,7 +125,7 @@ class Pairs(LazySamples):
             pairs.append((first, second, other) if kinds[0] == "rgb" else (second, first, other))
         images = [Path(os.path.abspath(rgb)) for rgb, _, _ in pairs]
         shared = os.path.commonpath([image.parent for image in images])
-        names = [image.relative_to(shared).with_suffix("").as_posix() for image in images]
+        names = [plain(image.relative_to(shared).with_suffix("").as_posix()) for image in images]
         taken: dict[str, Path] = {}
         sources = []
         for (rgb, xyz, kind), name in zip(pairs, names, strict=True):
@@ -164,9 +164,7 @@ def _kind(path: Path) -> str:
     if suffix not in TIFF_SUFFIXES:
         if suffix in POINTS_SUFFIXES:
             return "xyz"
-        return "depth" if png_bits(path) == (16, True) else "rgb"
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            return "xyz" if tiff.series[0].dtype.kind == "f" else "rgb"
-    except Exception as error:  # as in files.py
-        raise ValueError(f"{path}: cannot be read: {error or type(error).__name__}") from error
+        with path.open("rb") as file:
+            return "depth" if png_bits(file.read(26)) == (16, True) else "rgb"
+    with naming(path), tifffile.TiffFile(path) as tiff:
+        return "xyz" if tiff.series[0].dtype.kind == "f" else "rgb"

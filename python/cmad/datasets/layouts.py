@@ -10,6 +10,7 @@ from cmad.datasets.files import LazySamples
 from cmad.datasets.folder import Folder
 from cmad.datasets.folder3d import Folder3D
 from cmad.datasets.mvtec3d import MVTec3D
+from cmad.datasets.names import child, folders_in, plain, user_path
 from cmad.datasets.parts import divide
 
 SPLITS = ("train", "validation", "test")
@@ -43,6 +44,7 @@ class DataSet:
             FileNotFoundError, ValueError: unknown category or split, or see the layout's class.
 
         """
+        category = plain(category)
         if category not in self.categories:
             raise ValueError(
                 f"category must be one of {', '.join(self.categories)}, got {category!r}"
@@ -66,16 +68,16 @@ def open(path: str | Path) -> DataSet:
         ValueError: no layout fits, or several do; the message says what was looked for.
 
     """
-    folder = Path(path)
+    folder = user_path(path)
     if not folder.is_dir():
         raise FileNotFoundError(f"open: path must be a folder, got {folder}")
     if kind := _kind(folder):
         whole = Path(os.path.abspath(folder))  # without .. and .
-        return DataSet(kind, whole.parent, (whole.name,))
+        return DataSet(kind, whole.parent, (plain(whole.name),))
     found: dict[str, list[str]] = {}
-    for entry in sorted(folder.iterdir()):
-        if entry.is_dir() and not entry.name.startswith(".") and (kind := _kind(entry)):
-            found.setdefault(kind, []).append(entry.name)
+    for entry in folders_in(folder):
+        if kind := _kind(entry):
+            found.setdefault(kind, []).append(plain(entry.name))
     if len(found) == 1:
         [(kind, names)] = found.items()
         return DataSet(kind, folder, tuple(names))
@@ -121,19 +123,19 @@ def _kind(folder: Path) -> str | None:
 
 def _in(folder: Path, name: str) -> list[Path]:
     below = folder / name
-    return sorted(entry for entry in below.iterdir() if entry.is_dir()) if below.is_dir() else []
+    return folders_in(below) if below.is_dir() else []
 
 
 def _mvtec(root: Path, category: str, split: str) -> LazySamples:
-    if split == "test" or (root / category / "validation").is_dir():
+    if split == "test" or (child(root, category) / "validation").is_dir():
         return MVTec3D(root, category, split)
     train = MVTec3D(root, category, "train")
     return train.take(divide(train.names, test=False, what=str(root / category))[split])
 
 
 def _folder(root: Path, category: str, split: str) -> LazySamples:
-    parts = Folder(root / category)
-    good = [i for i, name in enumerate(parts.names) if Path(name).parent.name == "good"]
+    parts = Folder(child(root, category))
+    good = [i for i, name in enumerate(parts.names) if Path(name).parent.name.casefold() == "good"]
     shares = divide([parts.names[i] for i in good], test=True, what=str(root / category))
     chosen = [good[i] for i in shares[split]]
     if split == "test":
@@ -142,7 +144,7 @@ def _folder(root: Path, category: str, split: str) -> LazySamples:
 
 
 def _folder3d(root: Path, category: str, split: str) -> LazySamples:
-    folder = root / category
+    folder = child(root, category)
     return Folder3D(folder, split, **(_arrangement(folder) or {}))
 
 

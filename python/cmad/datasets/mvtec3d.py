@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from cmad.datasets.files import LazySamples, read_sample
+from cmad.datasets.names import child, folders_in, plain, user_path
 from cmad.datasets.parts import find_parts
 
 SPLITS = ("train", "validation", "test")
@@ -31,31 +32,32 @@ class MVTec3D(LazySamples):
                 a defect without mask, or no samples at all.
 
         """
-        root = Path(root)
+        root = user_path(root)
         if split not in SPLITS:
             raise ValueError(f"MVTec3D: split must be one of {', '.join(SPLITS)}, got {split!r}")
         if not root.is_dir():
             raise FileNotFoundError(f"MVTec3D: root must be a folder, got {root}")
         _expect_category(root, category)
-        folder = root / category / split
+        folder = child(root, category) / split
         if not folder.is_dir():
             raise FileNotFoundError(f"MVTec3D: {root / category} has no folder {split}/")
         sources, names = [], []
-        for kind in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
+        for kind in folders_in(folder):
+            defect = "good" if plain(kind.name).casefold() == "good" else plain(kind.name)
             for stem, rgb, xyz, mask in find_parts(kind):
-                if mask is None and kind.name != "good":
+                if mask is None and defect != "good":
                     raise ValueError(f"{rgb}: has no mask, {kind / 'gt' / stem}.png is missing")
-                names.append(f"{split}/{kind.name}/{stem}")
-                sources.append(partial(read_sample, rgb, xyz, mask, kind.name, names[-1]))
+                names.append(f"{split}/{plain(kind.name)}/{stem}")
+                sources.append(partial(read_sample, rgb, xyz, mask, defect, names[-1]))
         if not sources:
             raise ValueError(f"MVTec3D: {folder} holds no samples (<defect>/rgb and <defect>/xyz)")
         super().__init__(sources, names)
 
 
 def _expect_category(root: Path, category: str) -> None:
-    folders = sorted(entry for entry in root.iterdir() if entry.is_dir())
-    known = [f.name for f in folders if any((f / split).is_dir() for split in SPLITS)]
-    if category in known:
+    folders = folders_in(root)
+    known = [plain(f.name) for f in folders if any((f / split).is_dir() for split in SPLITS)]
+    if plain(category) in known:
         return
     if not known:
         hint = "; it is a category itself" if any(f.name in SPLITS for f in folders) else ""

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cmad.datasets.files import IMAGE_SUFFIXES, POINTS_SUFFIXES, drawn
+from cmad.datasets.names import passed_over, plain
 
 
 def find_parts(folder: Path) -> list[tuple[str, Path, Path, Path | None]]:
     """Find the files of each part in the subfolders ``rgb``, ``xyz`` and, where it is, ``gt``.
 
-    Files belong together by their name without extension. Other types of file are passed over.
+    Files belong together by their name without extension, accents in either form. Other types of
+    file are passed over.
 
     Returns:
         Name, rgb, xyz and mask file (None where there is none) of each part, sorted by name.
@@ -31,12 +33,13 @@ def find_parts(folder: Path) -> list[tuple[str, Path, Path, Path | None]]:
 def by_stem(
     folder: Path, suffixes: tuple[str, ...], endings: tuple[str, ...] = ()
 ) -> dict[str, Path]:
-    """List a folder's files by name without extension, and without any of these endings."""
+    """List a folder's files by `plain` name without extension, and any of these endings."""
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
-            stem = next((path.stem.removesuffix(e) for e in endings if path.stem.endswith(e)), "")
-            if (stem := stem or path.stem) in found:
+        if path.suffix.lower() in suffixes and not passed_over(path.name):
+            whole = plain(path.stem)
+            stem = next((whole.removesuffix(e) for e in endings if whole.endswith(e)), "")
+            if (stem := stem or whole) in found:
                 raise ValueError(f"{path}: the same part has {found[stem].name} beside it")
             found[stem] = path
     return found

@@ -1,67 +1,27 @@
-"""Organised points from PLY, PCD and NPZ files, in the file's unit.
+"""Organised points from PCD and NPZ files, in the file's unit; the table of all such readers.
 
 Own readers, because an organised cloud is an image of points: the order of its pixels and the
 pixels without a point must survive, and general libraries for point clouds drop both.
 """
 
-import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-Size = tuple[int, int]
-Points = npt.NDArray[np.generic]
-Structured = npt.NDArray[np.void]
-
-_PLY_TYPES = {
-    **{"char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1"},
-    **{"short": "i2", "int16": "i2", "ushort": "u2", "uint16": "u2"},
-    **{"int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4"},
-    **{"float": "f4", "float32": "f4", "double": "f8", "float64": "f8"},
-}
-_PLY_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
-_PLY_GRID = re.compile(r"(num_cols|cols|width|num_rows|rows|height)\s*[:=]?\s*(\d+)$", re.I)
-
-
-def read_ply(path: Path, size: Size | None = None) -> Points:
-    """Read organised points from a PLY file, ASCII or binary.
-
-    Height and width stand in the header (``obj_info num_cols 640``, ``comment width 640`` and the
-    like for rows and height); without them they are ``size``. The vertices are row by row.
-
-    Args:
-        path: of the file.
-        size: (H, W) of the image that the points belong to.
-
-    Returns:
-        (H, W, 3), floats as in the file.
-
-    Raises:
-        ValueError: not a PLY file, cut short, without x, y, z, or not as many vertices as pixels.
-
-    """
-    with path.open("rb") as file:
-        kind, elements, grid = _ply_header(iter(file.readline, b""))
-        body = file.read()
-    if not elements or elements[0][0] != "vertex":
-        raise ValueError("the first element must be vertex")
-    _, count, fields = elements[0]
-    try:
-        layout = np.dtype([(name, _PLY_ORDERS[kind] + _PLY_TYPES[type_]) for name, type_ in fields])
-    except KeyError as error:
-        raise ValueError(f"vertices must hold plain numbers, got {error.args[0]}") from error
-    vertices = _ascii(body, layout, count) if kind == "ascii" else _binary(body, layout, count)
-    rows, columns = grid if grid is not None else size or (0, 0)
-    if rows * columns != count:
-        source = "its header says" if grid is not None else "its image has"
-        wanted = f"{source} {rows}x{columns}" if grid or size else "its header gives no size"
-        raise ValueError(
-            f"points must be organised, one vertex per pixel, got {count} vertices where {wanted}"
-        )
-    return _xyz(vertices).reshape(rows, columns, 3)
+from cmad.datasets.ply import read_ply
+from cmad.datasets.tables import (
+    Points,
+    Size,
+    Structured,
+    expect_end,
+    from_bytes,
+    from_words,
+    lengths_of,
+    warn_of_square,
+    xyz_of,
+)
 
 
 def read_pcd(path: Path, size: Size | None = None) -> Points:
@@ -69,13 +29,15 @@ def read_pcd(path: Path, size: Size | None = None) -> Points:
 
     Args:
         path: of the file.
-        size: not used; WIDTH and HEIGHT stand in the file.
+        size: (H, W) of the image that the points belong to, for files with HEIGHT 1, as Open3D
+            writes them of any cloud.
 
     Returns:
-        (HEIGHT, WIDTH, 3), floats as in the file, NaN where there is no point.
+        (H, W, 3), floats as in the file, NaN where there is no point.
 
     Raises:
-        ValueError: not a PCD file, cut short, without x, y, z, or unorganised (HEIGHT 1).
+        ValueError: not a PCD file, cut short or with bytes left over, without x, y, z, sizes that
+            contradict each other, or not as many points as pixels.
 
     """
     with path.open("rb") as file:
@@ -86,6 +48,7 @@ def read_pcd(path: Path, size: Size | None = None) -> Points:
         sizes = [int(n) for n in head["SIZE"]]
         counts = [int(n) for n in head.get("COUNT", ["1"] * len(names))]
         columns, rows = int(head["WIDTH"][0]), int(head["HEIGHT"][0])
+        count = int(head.get("POINTS", [str(rows * columns)])[0])
         fields = zip(names, types, sizes, counts, strict=True)
         # Fields named "_" are padding; every field needs a name of its own here.
         layout = np.dtype(
@@ -97,17 +60,32 @@ def read_pcd(path: Path, size: Size | None = None) -> Points:
         kind = head["DATA"][0].lower()
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise ValueError(f"the header is not that of a PCD file ({error})") from error
-    if rows <= 1 or columns <= 1:
-        raise ValueError(f"points must be organised, got WIDTH {columns} and HEIGHT {rows}")
+    if count != rows * columns:
+        raise ValueError(f"the header contradicts itself: {count} points in {rows}x{columns}")
+    flat = min(rows, columns) <= 1
+    if flat:
+        if size is None or size[0] * size[1] != count:
+            image = "" if size is None else f" where its image has {size[0]}x{size[1]}"
+            raise ValueError(
+                f"points must be organised, got WIDTH {columns} and HEIGHT {rows}{image}"
+            )
+        rows, columns = size
     if kind == "ascii":
-        points = _ascii(body, layout, rows * columns)
+        words = body.split()
+        width = sum(lengths_of(layout).values())
+        table = from_words(words[: count * width], layout, count)
+        expect_end(len(words) - count * width, "numbers", b"")
     elif kind == "binary":
-        points = _binary(body, layout, rows * columns)
+        table = from_bytes(body, layout, count)
+        expect_end(len(body) - table.nbytes, "bytes", body)
     elif kind == "binary_compressed":
-        points = _compressed(body, layout, rows * columns)
+        table = _compressed(body, layout, count)
     else:
         raise ValueError(f"DATA must be ascii, binary or binary_compressed, got {kind}")
-    return _xyz(points).reshape(rows, columns, 3)
+    points = xyz_of(table).reshape(rows, columns, 3)
+    if flat:
+        warn_of_square(points)
+    return points
 
 
 def read_npz(path: Path, size: Size | None = None) -> Points:
@@ -185,36 +163,6 @@ def lzf(data: bytes, length: int) -> bytes:
     return bytes(out)
 
 
-def _ply_header(
-    lines: Iterator[bytes],
-) -> tuple[str, list[tuple[str, int, list[tuple[str, str]]]], Size | None]:
-    """Read format, elements (name, count, properties as name and type), and (H, W) if given."""
-    if next(lines, b"").strip() != b"ply":
-        raise ValueError("not a PLY file")
-    kind, elements, grid = "", [], {}
-    for line in lines:
-        words = line.decode("ascii", "replace").split()
-        match words:
-            case ["end_header"]:
-                break
-            case ["format", name, *_]:
-                kind = name
-            case ["element", name, count]:
-                elements.append((name, int(count), list[tuple[str, str]]()))
-            case ["property", *types, name] if elements:
-                elements[-1][2].append((name, " ".join(types)))
-            case ["comment" | "obj_info", *rest]:
-                if found := _PLY_GRID.match(" ".join(rest)):
-                    grid["W" if found[1].lower() in ("num_cols", "cols", "width") else "H"] = int(
-                        found[2]
-                    )
-    else:
-        raise ValueError("the header has no end")
-    if kind not in _PLY_ORDERS:
-        raise ValueError(f"format must be one of {', '.join(_PLY_ORDERS)}, got {kind or 'none'}")
-    return kind, elements, (grid["H"], grid["W"]) if len(grid) == 2 else None
-
-
 def _pcd_header(lines: Iterator[bytes]) -> dict[str, list[str]]:
     head: dict[str, list[str]] = {}
     for line in lines:
@@ -226,31 +174,6 @@ def _pcd_header(lines: Iterator[bytes]) -> dict[str, list[str]]:
     raise ValueError("the header has no DATA")
 
 
-def _lengths(layout: np.dtype[np.void]) -> dict[str, int]:
-    """Return how many numbers each field holds."""
-    return {name: int(np.prod(layout[name].shape)) for name in layout.names or ()}
-
-
-def _ascii(body: bytes, layout: np.dtype[np.void], count: int) -> Structured:
-    """Parse numbers in text; returns a structured array of doubles."""
-    lengths = _lengths(layout)
-    width = sum(lengths.values())
-    words = body.split(None, count * width)[: count * width]
-    if len(words) < count * width:
-        raise ValueError(f"cut short: must hold {count} points, got {len(words) // width}")
-    try:
-        table = np.array(words, np.float64)
-    except ValueError as error:
-        raise ValueError(f"points must be numbers: {error}") from error
-    return table.view([(name, np.float64, (n,)) for name, n in lengths.items()])
-
-
-def _binary(body: bytes, layout: np.dtype[np.void], count: int) -> Structured:
-    if len(body) < count * layout.itemsize:
-        raise ValueError(f"cut short: must hold {count} points, got {len(body) // layout.itemsize}")
-    return np.frombuffer(body, layout, count)
-
-
 def _compressed(body: bytes, layout: np.dtype[np.void], count: int) -> Structured:
     """Unpack points that are stored field by field."""
     if len(body) < 8:
@@ -260,18 +183,11 @@ def _compressed(body: bytes, layout: np.dtype[np.void], count: int) -> Structure
         raise ValueError(f"cut short: must hold {packed} compressed bytes, got {len(body) - 8}")
     if length != count * layout.itemsize:
         raise ValueError(f"must unpack to {count} points of {layout.itemsize} bytes, got {length}")
+    expect_end(len(body) - 8 - packed, "bytes", body)
     data, at = lzf(body[8 : 8 + packed], length), 0
     points = np.zeros(count, layout)
-    for name, n in _lengths(layout).items():
+    for name, n in lengths_of(layout).items():
         field = np.frombuffer(data, layout[name].base, count * n, at)
         points[name] = field.reshape(points[name].shape)
         at += field.nbytes
     return points
-
-
-def _xyz(points: Structured) -> Points:
-    """Take the coordinates out of a structured array."""
-    names = points.dtype.names or ()
-    if missing := [axis for axis in "xyz" if axis not in names]:
-        raise ValueError(f"must have x, y and z, got no {', '.join(missing)}")
-    return np.stack([points[axis].reshape(len(points)) for axis in "xyz"], -1)
