@@ -130,7 +130,9 @@ class Pipeline:
                 image_size=self.preprocessing.image_size,
                 window=frame.window,
                 name=frame.name,
-                depth=frame.xyz[..., 2] if self.depth and frame.xyz is not None else None,
+                depth=frame.xyz[..., 2].contiguous()
+                if self.depth and frame.xyz is not None
+                else None,
             )
             for i, frame in enumerate(frames)
         ]

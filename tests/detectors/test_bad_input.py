@@ -113,8 +113,9 @@ def test_wrong_arrays_are_refused_by_predict(trained, parts):
         trained.predict(rgb, xyz[:40])
     with pytest.raises(ValueError, match='for millimetres pass unit="mm"'):
         trained.predict(rgb, xyz * 1000)
-    with pytest.raises(ValueError, match="unit must be 'm' or 'mm', got 'in'"):
-        trained.predict(rgb, xyz, unit="in")
+    for points in (xyz, None):
+        with pytest.raises(ValueError, match="unit must be 'm' or 'mm', got 'in'"):
+            trained.predict(rgb, points, unit="in")
     with pytest.raises(ValueError, match="resolution must be one of 'input', 'grid'"):
         trained.predict(rgb, xyz, resolution="half")
     with pytest.raises(TypeError, match="rgb must be uint8, or float"):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import fields
 from typing import TypeVar, cast
 
+import numpy as np
 import torch
 
 from cmad.extractors import FPFH, Extractor, PointMAE, RgbExtractor, ViT, XyzExtractor
@@ -21,6 +22,7 @@ def as_samples(
     rgb: Array | Sequence[Array] | None, xyz: Array | Sequence[Array] | None, unit: str
 ) -> tuple[list[Sample], bool]:
     """Turn what `predict` takes into samples; the flag says that it was a single part."""
+    to_metres(np.zeros(0), unit)  # a wrong unit is wrong also where there are no points
     given = {"rgb": rgb, "xyz": xyz}
     frames = {name: _frames(value) for name, value in given.items() if value is not None}
     if not frames:
