@@ -23,7 +23,7 @@ _PALETTE, _INKS = "a palette", "CMYK inks"
 _ZERO_IS_WHITE = "zero as white"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """A decoded image."""
 
