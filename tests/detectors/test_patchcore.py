@@ -242,6 +242,14 @@ def test_too_few_patches_and_banks_of_other_features_are_refused(build, parts):
         detector.take(tensors)
 
 
+def test_the_projection_gets_the_seed_within_what_it_takes(build, parts, monkeypatch):
+    seen, inner = [], Bank.build
+    monkeypatch.setattr(Bank, "build", lambda *a, **k: seen.append(k["seed"]) or inner(*a, **k))
+    for seed in (7, 2**40 + 5):
+        build(seed=seed).fit(parts[:2], progress=False)
+    assert seen == [7, 7, 5, 5]  # both modalities
+
+
 def test_another_seed_keeps_other_patches_and_the_same_seed_the_same(build, parts):
     rows = [
         build(seed=seed).fit(parts[:3], progress=False).memory["3d"].usual for seed in (0, 0, 1)

@@ -101,7 +101,7 @@ class PatchCore(Detector):
             blocks = _Patches(self, store, modality)
             with bar(f"choosing {modality} patches", None, show=progress) as step:
                 bank = Bank.build(
-                    blocks, fraction=self.options.fraction, seed=self.seed, progress=step
+                    blocks, fraction=self.options.fraction, seed=self.seed % 2**32, progress=step
                 )
             if len(bank) < NEIGHBOURS:
                 raise ValueError(
