@@ -201,9 +201,9 @@ class Detector(Method):
         asked: Any = options_of(f"{self.who}.fit", self.Training, training, "argument")
         dtype = torch.float32 if self.precision == "fp32" else torch.float16
         with FeatureStore(dtype, memory_limit) as store:
-            checked = complete(self, good_only(samples, "fit"))
+            good = complete(self, good_only(samples, "fit"))
             seen = set[str]()
-            pipeline = extract(self.pipeline, checked, store, parts_of(samples), progress, seen)
+            pipeline = extract(self.pipeline, good, store, parts_of(samples), progress, seen)
             if len(store) == 0:
                 raise ValueError("fit: the training set is empty; at least one good part is needed")
             # Also where the caller has switched gradients off.
