@@ -161,6 +161,18 @@ def test_a_calibration_that_fails_leaves_the_model_in_use_and_keeps_the_training
     assert cmad.load(beside).threshold is None
 
 
+def test_an_interrupted_calibration_keeps_the_training(run, data, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cmad.detectors.Detector, "calibrate", interrupted)
+    out = tmp_path / "m.cmad"
+    result = run("fit", data, "--category", "cover", "-o", out, "-r", "0.4", *QUICK)
+    assert result.code != 0
+    assert not out.exists()
+    assert cmad.load(tmp_path / "m.uncalibrated.cmad").threshold is None
+
+
 def test_a_training_that_fails_leaves_the_model_in_use(run, data, tmp_path):
     out = tmp_path / "m.cmad"
     out.write_bytes(b"in use")

@@ -139,7 +139,7 @@ def fit(
     if held_out is not None and false_reject_rate is not None:
         try:
             _calibrate(detector, held_out, false_reject_rate, skip_bad)
-        except EXPECTED:
+        except (*EXPECTED, KeyboardInterrupt):
             # The training is not lost; a model in use, with its threshold, stays as it was.
             beside = out.with_name(f"{out.stem}.uncalibrated{out.suffix}")
             detector.save(beside, include_extractors)
