@@ -20,7 +20,7 @@ BACKGROUND_SHARE = 0.3
 SPAN = 0.75
 """Of the image's height and width, that points must span to be a field of view and not a part."""
 FLAT = 0.5
-"""Of a plane's points, that lie within a fifth of the distance where it is flat, and no round rim."""
+"""Of a plane's points, that lie within a fifth of the distance where it is no round rim."""
 BEHIND = 0.05
 """Of the outermost points; where so many lie behind a plane, theirs may be the background."""
 COPLANAR = 0.7
