@@ -35,7 +35,7 @@ NEAR = 0.03
 is high."""
 PIECE = 0.05
 """Of the largest cluster's points, that a piece of the part has at least."""
-DROPPED = 0.05
+DROPPED = 0.1
 """Of the points beside the background; where more are dropped, it is said."""
 CONSTANTS = {
     "border": BORDER,
@@ -49,7 +49,6 @@ CONSTANTS = {
     "cluster_points": CLUSTER_POINTS,
     "near": NEAR,
     "piece": PIECE,
-    "dropped": DROPPED,
 }
 """As stored with a model: its threshold means nothing with others."""
 
