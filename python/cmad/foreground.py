@@ -245,7 +245,7 @@ def _plane(
             notes.append(note)
         if note is not INSET:
             return None
-    behind = _behind(xyz, valid, points, plane, background)
+    behind = _behind(xyz, valid, outer, plane, background)
     if behind is not None:
         farther = _fit(behind, background, rule, seed)
         if farther is not None and _is_background(farther, plane, behind, points):
@@ -278,14 +278,13 @@ def _behind(
     xyz: Tensor, valid: Tensor, outer: Tensor, plane: Tensor, background: Background
 ) -> Tensor | None:
     """Return the points behind a plane that has many there: of the outermost ones, or of all."""
-    points = outer[_signed(outer, plane) <= -background.distance]
-    if len(points) >= BEHIND * len(outer):
+    distance = _signed(xyz, plane)
+    behind = valid & (distance <= -background.distance)
+    points = xyz[behind & outer]
+    if len(points) >= BEHIND * int(outer.sum()):
         return points
-    everything = xyz[valid]
-    distance = _signed(everything, plane)
-    points = everything[distance <= -background.distance]
-    front = int((distance >= background.distance).sum())
-    return points if len(points) > max(front, LITTLE * len(everything)) else None
+    front = int((valid & (distance >= background.distance)).sum())
+    return xyz[behind] if int(behind.sum()) > max(front, LITTLE * int(valid.sum())) else None
 
 
 def _is_background(
