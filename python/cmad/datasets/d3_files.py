@@ -1,6 +1,7 @@
 """Which files of Real-IAD D3 make a part: by its list, or by their order in folders."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ def list_of(folder: Path) -> Path | None:
 
     It is ``realiad_d3_jsons/<category>.json`` beside the folder that holds the category.
     """
+    folder = Path(os.path.abspath(folder))  # without .. and .
     for above in (folder.parent.parent, folder.parent):
         path = child(above, f"{LISTS}/{folder.name}.json")
         if path.is_file():

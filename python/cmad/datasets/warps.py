@@ -31,7 +31,7 @@ def image_onto(
         image: uint8.
         warp: homography from pixels (column, row, 1) of the raster to those of the image, whose
             values are interpolated, 0 outside; None to stretch the whole image, where the raster
-            is coarser with the mean of what falls into a pixel.
+            is coarser with a weighted mean of what falls into a pixel.
 
     Returns:
         (H, W, 3) uint8.
