@@ -293,3 +293,10 @@ def test_what_is_missing_is_named(folders):
         RealIADD3(folders, NAME, "validation")
     with pytest.raises(ValueError, match="RealIADD3: unit must be"):
         RealIADD3(folders, NAME, "train", unit="um")
+
+
+def test_of_a_warped_mask_the_nearest_pixel_counts():
+    mask = np.array([[False, True, False]])
+    for shift, want in ((0.4, [0, 1, 0]), (0.6, [1, 0, 0]), (-0.6, [0, 0, 1])):
+        warp = np.array([[1, 0, shift], [0, 1, 0], [0, 0, 1]])
+        assert mask_onto((1, 3), mask, warp)[0].tolist() == want
