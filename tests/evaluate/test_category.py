@@ -139,7 +139,7 @@ def test_a_part_without_any_point_is_left_out_of_training_and_test(damaged, make
 def test_few_shots_train_on_the_parts_drawn_by_the_seed(tmp_path, make):
     from cmad.testing import eyecandies
 
-    eyecandies.write(tmp_path, "Drop", train=5)
+    eyecandies.write(tmp_path, "Drop", train=5, size=160)
     found = cmad.datasets.open(tmp_path)
     results = {}
     for shots, seed in ((2, 0), (2, 1), (None, 0)):
