@@ -96,7 +96,7 @@ def files_of(root: str | Path, category: str) -> Mapping[str, list[D3Files]]:
     return files_of_folders(below, SPLITS) if listed is None else files_of_list(below, listed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _How:
     unit: str
     pitch: float | None

@@ -13,7 +13,7 @@ THICKNESS = 14.0  # of the plate
 HALF = 0.30, 0.36  # its size across and along, in parts of the view
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plate:
     """What the cameras see of one part."""
 
