@@ -111,6 +111,10 @@ def test_what_the_plane_is_taken_for_is_said_where_the_border_has_no_points():
     assert told(removed) == ["rim"]
     assert torch.equal(removed.keep, (scene(small) != 0).any(-1))  # all is looked at
     assert removed.plane is None
+    r2 = ((row - 60) ** 2 + (column - 60) ** 2) / 55**2
+    round_ = find(scene(np.where(r2 < 1, 40 * np.sqrt(np.clip(1 - r2, 0, 1)), np.nan)))
+    assert "rim" in told(round_)  # wide as a view, but its rim is not flat
+    assert round_.plane is None
     assert told(find(scene(small), "none")) == []
     np.testing.assert_array_equal(find(scene(small), 0.005).keep, MIDDLE)
 
@@ -161,6 +165,10 @@ def test_a_floor_behind_the_table_and_a_hole_in_it_are_not_what_the_part_lies_on
     np.testing.assert_array_equal(find(floor).keep, MIDDLE)
     hole = scene(np.where(box(5, 5, 20, 20), -30.0, MIDDLE * 20.0))
     np.testing.assert_array_equal(find(hole).keep, MIDDLE)
+    rough = np.random.default_rng(2).uniform(-60, -10, (SIZE, SIZE))  # no plane of its own
+    rubble = find(scene(np.where(column < 15, rough, MIDDLE * 20.0)))
+    assert told(rubble) == ["dropped"]
+    np.testing.assert_allclose(rubble.plane, [0, 0, -1, 0.5], atol=2e-3)
     wall = scene(np.where(column < 15, (15 - column) * 20.0, MIDDLE * 20.0))
     np.testing.assert_array_equal(find(wall).keep & torch.from_numpy(column >= 15), MIDDLE)
 
@@ -242,6 +250,15 @@ def test_a_thin_part_takes_a_smaller_distance(rule):
     thin = scene(MIDDLE * 3.0)
     assert not find(thin, rule=rule).keep.any()
     np.testing.assert_array_equal(find(thin, 0.0015, rule).keep, MIDDLE)
+
+
+@each_rule
+def test_a_distance_from_a_plane_that_is_not_there_is_said(rule):
+    rough = scene(np.random.default_rng(0).uniform(0, 100, (SIZE, SIZE)))
+    part = find(rough, 0.002, rule)
+    assert told(part) == ["no plane"]
+    assert part.plane is None
+    assert "no plane" not in told(find(rough, "plane", rule))
 
 
 @each_rule

@@ -54,15 +54,21 @@ CONSTANTS = {
 
 REMOVED = Note(
     "rim",
-    "the outermost points lie on a plane but span little of the image, so the background is taken "
-    'for removed and all points for the part; say which it is: background="none", or the distance '
-    "of the background plane in metres, such as 0.005",
+    "the image's border has few points, and the outermost ones, near a plane, are taken for the "
+    "rim of a part whose background has been removed: all points are looked at; say which it is: "
+    'background="none", or the distance of the background plane in metres, such as 0.005',
 )
 INSET = Note(
     "inset",
     "the image's border has few points, and the plane under the outermost ones is taken for the "
     "background; say which it is: the distance of the background plane in metres, such as 0.005, "
     'or background="none"',
+)
+NOT_FOUND = Note(
+    "no plane",
+    "a distance from the background plane is asked for, but too few of the outermost points lie on "
+    "one: all points are looked at; pass a known plane (a, b, c, d), a region of interest, or "
+    'background="none"',
 )
 FARTHER = Note(
     "farther",
@@ -132,6 +138,8 @@ def find_part(
         plane = _published_plane(xyz, valid, background, rule, seed)
     else:
         plane = _plane(xyz, valid, background, rule, seed, notes)
+    if plane is None and background.kind == "distance":
+        notes.append(NOT_FOUND)
     rest = valid
     if plane is not None:
         distance = _signed(xyz, plane)
