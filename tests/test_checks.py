@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import cmad
+from cmad import checks
 from cmad.checks import REACH, checked, no_point
 from cmad.preprocess import Preprocessing, prepare
 from cmad.types import Sample
@@ -101,6 +102,17 @@ def test_points_rounded_to_a_millimetre_and_enlarged_images_are_surfaces():
     # A mark among them stands out.
     large[:100, :100] = (0, 0, -1)
     assert missing(large).sum() == 100 * 100
+
+
+def test_points_are_told_apart_by_each_coordinate_and_zero_has_no_sign():
+    v, u = np.indices((40, 40))
+    for constant in ((u, 0 * u), (0 * v, v), (u, v)):  # whole rows and columns share the others
+        xyz = np.stack([0.01 + 1e-3 * constant[0], 0.02 + 1e-3 * constant[1], 0.5 + 0 * u], -1)
+        xyz = xyz.astype(np.float32)
+        words = checks._words(xyz.reshape(-1, 3))
+        assert len(np.unique(words)) == len(np.unique(xyz.reshape(-1, 3), axis=0))
+    signed = np.array([[0, -0.0, -1], [-0.0, 0, -1]], np.float32)
+    assert len(np.unique(checks._words(signed))) == 1
 
 
 def test_points_beyond_the_reach_are_missing_one_by_one():
