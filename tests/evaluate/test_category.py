@@ -10,7 +10,7 @@ from PIL import Image
 
 import cmad
 from cmad import metrics
-from cmad.evaluate import AREAS, GRID, METRICS, Evaluation, Plan, evaluate, mean
+from cmad.evaluate import AREAS, GRID, METRICS, Evaluation, Plan, evaluate, fingerprint, mean
 from cmad.preprocess import mask_to_grid
 
 FIT = {"epochs": 2, "pixels_per_image": 50, "progress": False}
@@ -239,3 +239,15 @@ def test_parts_of_unequal_sizes_are_evaluated_each_at_its_own(data, make, tmp_pa
         tifffile.imread(tmp_path / f"maps/cover/test/good/{n}.tiff").shape for n in ("000", "001")
     ]
     assert shapes == [(64, 85), (72, 96)]
+
+
+def test_a_changed_list_of_a_category_is_other_data(tmp_path):
+    from cmad.testing import real_iad_d3
+
+    real_iad_d3.write_listed(tmp_path, "plug")
+    data = cmad.datasets.open(tmp_path)
+    before = fingerprint(data, "plug")
+    assert fingerprint(data, "plug") == before
+    [path] = tmp_path.rglob("plug.json")
+    path.write_text(path.read_text().replace("train", "validation", 1))
+    assert fingerprint(data, "plug") != before

@@ -14,6 +14,7 @@ import torch
 
 from cmad import notices
 from cmad.datasets import DataSet, Loader
+from cmad.datasets.d3_files import list_of
 from cmad.detectors import Detector
 from cmad.environment import forget_peak, peak_memory
 from cmad.evaluate.tally import Tally
@@ -100,10 +101,12 @@ def evaluate(
 
 
 def fingerprint(data: DataSet, category: str) -> str:
-    """Return a hash of the names and sizes of all files of a category."""
+    """Return a hash of a category's list, where it has one, and its files' names and sizes."""
     folder = data.root / category
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     listed = [f"{p.relative_to(folder).as_posix()} {p.stat().st_size}" for p in files]
+    if (path := list_of(folder)) is not None:  # says which files are what
+        listed.append(hashlib.sha256(path.read_bytes()).hexdigest())
     return hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
 
