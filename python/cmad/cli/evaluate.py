@@ -59,8 +59,8 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A data set as it is downloaded, MVTec 3D-AD or Eyecandies, or one arranged like "
-            "them or in plain folders good/ and DEFECT/; or one category of it.",
+            help="A data set as it is downloaded (MVTec 3D-AD, 3D-ADAM, Real-IAD D3, Eyecandies), "
+            "or one arranged like them or in plain folders good/ and DEFECT/; or one category of it.",
             show_default=False,
         ),
     ],

@@ -1,6 +1,5 @@
 """`cmad show`: what of each part will be looked at, before any training."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -68,20 +67,20 @@ def show(
     )
     count = min(limit, len(parts))
     chosen = parts.take(round(i * (len(parts) - 1) / max(count - 1, 1)) for i in range(count))
-    cells, shares, kinds = [], [], Counter[str]()
+    cells, shares, told = [], [], 0
     with bar("looking", count) as step:
         for i, name in enumerate(chosen.names):
             try:
-                part, notes = _look(chosen[i], how)
+                part = _look(chosen[i], how)
             except EXPECTED as error:
                 typer.echo(f"{name}: cannot be used: {said(error)}")
-                kinds["cannot be used"] += 1
+                told += 1
             else:
                 cells.append(looked_at(part))
                 shares.append(part.keep.mean())
                 for note in part.notes:
                     typer.echo(f"{name}: {note}")
-                kinds.update(notes)
+                told += len(part.notes)
             step(name)
     if not cells:
         raise ValueError(f"none of {count} parts can be drawn")
@@ -89,7 +88,7 @@ def show(
     contact_sheet(cells, title).save(out)
     typer.echo(
         f"of each part {min(shares):.0%} to {max(shares):.0%} of the pixels are looked at "
-        f"(median {np.median(shares):.0%}); {sum(kinds.values())} notes; drawn in {out}"
+        f"(median {np.median(shares):.0%}); {told} notes; drawn in {out}"
     )
 
 
@@ -105,14 +104,12 @@ def _parts(data: Path, category: str | None, split: str, good: Sequence[str] | N
     return open_data(data).split(category, split)
 
 
-def _look(sample: Sample, how: Preprocessing) -> tuple[Looked, list[str]]:
-    """Return what is drawn of a part, and the kinds of its notes."""
+def _look(sample: Sample, how: Preprocessing) -> Looked:
     rgb, xyz = checked(sample)
     if xyz is None or rgb is None:
         raise ValueError("needs an image and points")
     _, part = look(sample, xyz, how)
-    notes, kinds = [n.text for n in part.notes], [n.kind for n in part.notes]
+    notes = [note.text for note in part.notes]
     if not part.keep.any():
         notes.append(nothing(how.background))
-        kinds.append("nothing")
-    return Looked(sample.name, rgb.numpy(), xyz.numpy(), part.keep.numpy(), tuple(notes)), kinds
+    return Looked(sample.name, rgb.numpy(), xyz.numpy(), part.keep.numpy(), tuple(notes))

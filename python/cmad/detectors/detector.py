@@ -69,7 +69,7 @@ class Detector(Method):
             with all within 5 mm of it; a distance in metres from it instead; a known plane
             (a, b, c, d) with a x + b y + c z + d = 0, metres; a region of interest, as a polygon
             (K, 2) of columns and rows or a mask (H, W) in pixels of the input; ``"none"``, every
-            point is the part's. See `cmad.background.Background.of` and docs/data.md.
+            point is the part's. See `cmad.background.Background.of` and docs/looked-at.md.
         cache: folder that prepared frames and features of every part are kept in, also those of
             `predict`, to be read where the same part comes again: some 10 MB a part, never evicted
             (`cmad.cache.Cache`). None keeps nothing. Not saved with the model.
