@@ -60,7 +60,7 @@ def evaluate(
         typer.Argument(
             metavar="DATA",
             help="A data set as it is downloaded (MVTec 3D-AD, 3D-ADAM, Real-IAD D3, Eyecandies), "
-            "or one arranged like them or in plain folders good/ and DEFECT/; or one category of it.",
+            "or one arranged like them, or in plain folders good/ and DEFECT/; or one category.",
             show_default=False,
         ),
     ],
