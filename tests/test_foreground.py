@@ -7,7 +7,7 @@ import torch
 import cmad
 from cmad import ops
 from cmad.background import Background
-from cmad.foreground import Rule, find_part, outermost
+from cmad.foreground import Rule, _is_background, find_part, outermost
 from cmad.presets import PRESETS
 
 SIZE = 120
@@ -165,12 +165,21 @@ def test_a_floor_behind_the_table_and_a_hole_in_it_are_not_what_the_part_lies_on
     np.testing.assert_array_equal(find(floor).keep, MIDDLE)
     hole = scene(np.where(box(5, 5, 20, 20), -30.0, MIDDLE * 20.0))
     np.testing.assert_array_equal(find(hole).keep, MIDDLE)
-    levels = np.where(column < 8, -20.0, np.where(column >= SIZE - 8, -40.0, MIDDLE * 20.0))
-    steps = find(scene(levels))  # no plane holds most of what is behind the table
-    assert "farther" not in told(steps)
-    np.testing.assert_allclose(steps.plane, [0, 0, -1, 0.5], atol=2e-3)
     wall = scene(np.where(column < 15, (15 - column) * 20.0, MIDDLE * 20.0))
     np.testing.assert_array_equal(find(wall).keep & torch.from_numpy(column >= 15), MIDDLE)
+
+
+@pytest.mark.parametrize(
+    ("support", "tilt", "gap", "want"),
+    [(70, 0, 0.02, True), (69, 0, 0.02, False), (100, 0.3, 0.02, True), (100, 0.6, 0.02, False)]
+    + [(100, 0, 0.049, True), (100, 0, 0.051, False)],  # half of 10 cm, which the view is wide
+)
+def test_what_lies_behind_is_the_background_if_flat_parallel_and_near(support, tilt, gap, want):
+    table = torch.tensor([0, 0, -1, 0.5], dtype=torch.float64)
+    plane = torch.tensor([np.sin(tilt), 0, -np.cos(tilt), 0.5 + gap], dtype=torch.float64)
+    behind = torch.tensor([[0, 0, 0.5 + gap]]).repeat(100, 1)
+    outer = torch.tensor([[0, 0, 0.5], [0.1, 0, 0.5]])
+    assert _is_background((plane, support), table, behind, outer) == want
 
 
 def test_hardly_anything_beside_the_background_is_said():
