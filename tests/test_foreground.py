@@ -171,8 +171,14 @@ def test_a_floor_behind_the_table_and_a_hole_in_it_are_not_what_the_part_lies_on
 
 @pytest.mark.parametrize(
     ("support", "tilt", "gap", "want"),
-    [(70, 0, 0.02, True), (69, 0, 0.02, False), (100, 0.3, 0.02, True), (100, 0.6, 0.02, False)]
-    + [(100, 0, 0.049, True), (100, 0, 0.051, False)],  # half of 10 cm, which the view is wide
+    [
+        (70, 0, 0.02, True),
+        (69, 0, 0.02, False),
+        (100, 0.3, 0.02, True),
+        (100, 0.6, 0.02, False),
+        (100, 0, 0.049, True),  # half of 10 cm, which the view is wide
+        (100, 0, 0.051, False),
+    ],
 )
 def test_what_lies_behind_is_the_background_if_flat_parallel_and_near(support, tilt, gap, want):
     table = torch.tensor([0, 0, -1, 0.5], dtype=torch.float64)
