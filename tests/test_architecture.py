@@ -29,16 +29,17 @@ BESIDE = {
     "types": set(),
     "progress": set(),
     "notices": set(),
+    "paths": set(),
     "version": set(),
     "environment": {"version"},
     "seeding": set(),
     "forking": set(),
     "units": {"types"},
     "metrics": {"ops", "types"},
-    "datasets": {"types", "preprocess", "units"},
+    "datasets": {"types", "preprocess", "units", "paths", "notices"},
     "testing": {"ops", "types"},
 }
-FOR_ALL = {"types", "progress", "notices", "version", "seeding", "units"}
+FOR_ALL = {"types", "progress", "notices", "paths", "version", "seeding", "units"}
 FOR_THE_TOP = {"metrics", "datasets", "environment", "forking"}  # used by the rows above detectors
 UNITS = set.union(*LAYERS, BESIDE)
 

@@ -10,7 +10,8 @@ import pytest
 from cmad.datasets import Folder, Folder3D, MVTec3D, Pairs, open, read_frame
 from cmad.datasets.files import drawn, read_rgb
 from cmad.datasets.kinds import kind_of
-from cmad.datasets.names import child, folders_in, passed_over, plain, user_path, walk
+from cmad.datasets.names import child, folders_in, passed_over, plain, walk
+from cmad.paths import user_path
 
 COMPOSED = "pi\u00e8ce"
 APART = unicodedata.normalize("NFD", COMPOSED)

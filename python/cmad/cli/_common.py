@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cmad import notices
-from cmad.datasets.names import user_path
+from cmad.paths import user_path
 
 Traceback = Annotated[
     bool, typer.Option("--traceback", help="On an error show where in the code it came from.")

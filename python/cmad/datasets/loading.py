@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
+from cmad import notices
 from cmad.types import Sample
 
 _BAD = (OSError, ValueError)
@@ -112,7 +113,8 @@ class Loader(Iterable[Sample]):
         try:
             sample = self._samples[i]
             if self._check is not None:
-                self._check(sample)
+                with notices.silent():  # what it warns of, the use warns of again
+                    self._check(sample)
         except Exception as error:  # raised where its sample would have come
             return _Failure(name, error)
         return sample

@@ -28,14 +28,6 @@ def passed_over(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _PASSED_OVER
 
 
-def user_path(path: str | Path) -> Path:
-    """Return a path with a leading ``~`` or ``~user`` expanded, as a shell does."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:  # no such user: a name that begins with ~
-        return Path(path)
-
-
 def child(folder: Path, name: str) -> Path:
     """Return a path below a folder, on disk with accents in either form; it need not be there."""
     path = folder
