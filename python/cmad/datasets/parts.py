@@ -1,17 +1,22 @@
 """Which files make a part, by name, and which parts make a split where no folder says so."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cmad.datasets.files import IMAGE_SUFFIXES, POINTS_SUFFIXES, drawn
+from cmad.datasets.files import IMAGE_SUFFIXES, NEEDS_CAMERA, POINTS_SUFFIXES, drawn
+from cmad.datasets.images import DEPTH_SUFFIXES
 from cmad.datasets.names import passed_over, plain
 
 
-def find_parts(folder: Path) -> list[tuple[str, Path, Path, Path | None]]:
+def find_parts(folder: Path, *, depth: bool = False) -> list[tuple[str, Path, Path, Path | None]]:
     """Find the files of each part in the subfolders ``rgb``, ``xyz`` and, where it is, ``gt``.
 
     Files belong together by their name without extension, accents in either form. Other types of
     file are passed over.
+
+    Args:
+        folder: that holds them.
+        depth: whether ``xyz`` may hold depth images, PNG files too.
 
     Returns:
         Name, rgb, xyz and mask file (None where there is none) of each part, sorted by name.
@@ -21,13 +26,34 @@ def find_parts(folder: Path) -> list[tuple[str, Path, Path, Path | None]]:
 
     """
     rgb = by_stem(folder / "rgb", IMAGE_SUFFIXES)
-    xyz = by_stem(folder / "xyz", POINTS_SUFFIXES)
+    xyz = points_by_stem(folder / "xyz", depth=depth)
     masks = by_stem(folder / "gt", IMAGE_SUFFIXES)
-    for stem in sorted(rgb.keys() ^ xyz.keys()):
-        if stem in rgb:
-            raise ValueError(f"{rgb[stem]}: has no points, {folder / 'xyz' / stem}.tiff is missing")
-        raise ValueError(f"{xyz[stem]}: has no image, {folder / 'rgb' / stem}.png is missing")
+    expect_pairs(rgb, xyz, folder / "rgb", folder / "xyz")
     return [(stem, rgb[stem], xyz[stem], masks.get(stem)) for stem in sorted(rgb)]
+
+
+def points_by_stem(
+    folder: Path, endings: tuple[str, ...] = (), *, depth: bool = False
+) -> dict[str, Path]:
+    """List a folder's files of points, and with ``depth`` those of depth images; see `by_stem`."""
+    return by_stem(folder, (*POINTS_SUFFIXES, *(DEPTH_SUFFIXES if depth else ())), endings)
+
+
+def expect_pairs(
+    rgb: Mapping[str, Path],
+    xyz: Mapping[str, Path],
+    images: Path,
+    points: Path,
+    endings: tuple[str, ...] = (),
+) -> None:
+    """Raise ValueError where an image in a folder lacks its points in another, or the reverse."""
+    for stem in sorted(rgb.keys() ^ xyz.keys()):
+        if stem in xyz:
+            raise ValueError(f"{xyz[stem]}: has no image, {images / stem}.png is missing")
+        depth = by_stem(points, DEPTH_SUFFIXES, endings).get(stem)
+        if depth is not None:
+            raise ValueError(f"{depth} {NEEDS_CAMERA}")
+        raise ValueError(f"{rgb[stem]}: has no points, {points / stem}.tiff is missing")
 
 
 def by_stem(
