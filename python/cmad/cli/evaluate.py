@@ -14,9 +14,13 @@ from cmad.cli._method import DEFAULT, Method, Set, own_options, training, with_d
 from cmad.cli._options import (
     BatchSize,
     Cache,
+    DepthScale,
+    DepthUnit,
     Epochs,
     FalseRejectRate,
+    Good,
     ImageSize,
+    Intrinsics,
     PixelsPerImage,
     Precision,
     Preset,
@@ -25,9 +29,12 @@ from cmad.cli._options import (
     Seed,
     Shots,
     SkipBad,
+    Unit,
     Variant,
     Weights,
     XyzExtractorName,
+    expect_named,
+    units_of,
 )
 from cmad.datasets import DataSet
 from cmad.datasets import open as open_data
@@ -85,6 +92,11 @@ def evaluate(
             "CATEGORY/test/DEFECT/NUMBER.tiff, as the MVTec 3D-AD evaluation script takes them.",
         ),
     ] = None,
+    good: Good = None,
+    unit: Unit = None,
+    intrinsics: Intrinsics = None,
+    depth_unit: DepthUnit = None,
+    depth_scale: DepthScale = None,
     shots: Shots = None,
     false_reject_rate: FalseRejectRate = None,
     skip_bad: SkipBad = False,
@@ -114,7 +126,8 @@ def evaluate(
     """
     chosen = method_named(method)
     how = training(chosen, epochs=epochs, pixels_per_image=pixels_per_image, batch_size=batch_size)
-    found = open_data(data)
+    units = units_of(unit, intrinsics, depth_unit, depth_scale)
+    found = open_data(data, good=good or (), **vars(units))
     categories = _chosen(found, category)
     _check(found, categories, shots, false_reject_rate)
     settings: dict[str, object] = {
@@ -142,6 +155,8 @@ def evaluate(
         **settings,
         **asdict(first.options),
         **with_defaults(chosen, how),
+        "good": sorted(plain(name) for name in good or ()),
+        **asdict(units),
         "shots": shots,
         "false_reject_rate": false_reject_rate,
         "skip_bad": skip_bad,
@@ -165,7 +180,7 @@ def evaluate(
         typer.echo(f"results kept from before: {', '.join(kept)}")
     plan = Plan(shots, seed, how, false_reject_rate, skip_bad, maps)
     todo = [name for name in categories if name not in kept]
-    about = {"data": str(data.resolve()), "cache": cache is not None, **config}
+    about = {"data": plain(str(data.resolve())), "cache": cache is not None, **config}
     page = partial(_write, out, _name(first), found, shots, about)
     for result in run_evaluation(found, todo, make, plan):
         run.keep(result, prints[result.category])
@@ -192,8 +207,9 @@ def _check(data: DataSet, categories: Sequence[str], shots: int | None, rate: fl
     if rate is not None and not 0 < rate < 1:
         raise ValueError(f"--false-reject-rate must be in (0, 1), got {rate:g}")
     for name in categories:
-        train = len(data.split(name, "train"))
-        data.split(name, "test")
+        parts = [data.split(name, split) for split in ("train", "test")]
+        expect_named(data.good, [data.root / name], parts)
+        train = len(parts[0])
         if shots is not None and not 1 <= shots <= train:
             raise ValueError(f"--shots must be in [1, {train}] for {name}, got {shots}")
         if rate is not None:
