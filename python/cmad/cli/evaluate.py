@@ -174,7 +174,7 @@ def evaluate(
             for name, (result, where) in kept.items()
             if len(list((maps / name).rglob("*.tiff"))) >= result.good + result.defective
         }
-    typer.echo(f"{found.kind} in {data}: {', '.join(categories)}")
+    typer.echo(f"{found.kind} in {plain(str(data))}: {', '.join(categories)}")
     describe(names)
     if kept:
         typer.echo(f"results kept from before: {', '.join(kept)}")

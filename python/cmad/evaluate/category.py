@@ -15,7 +15,7 @@ import torch
 
 from cmad import notices
 from cmad.datasets import DataSet, Loader
-from cmad.datasets.names import child
+from cmad.datasets.names import child, shown
 from cmad.detectors import Detector
 from cmad.environment import forget_peak, peak_memory
 from cmad.evaluate.tally import Tally
@@ -151,8 +151,7 @@ def _category(data: DataSet, category: str, detector: Detector, plan: Plan) -> E
         memory=peak_memory(),
         seconds=seconds,
         verdicts=test.verdicts(),
-        # Reasons name files, which may not be UTF-8; tables have to be.
-        bad=tuple((n, r.encode(errors="backslashreplace").decode()) for n, r in (*bad, *test.bad)),
+        bad=tuple((name, shown(reason)) for name, reason in (*bad, *test.bad)),
     )
 
 
