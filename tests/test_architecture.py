@@ -20,8 +20,8 @@ LAYERS = [
     {"detectors"},
     {"nn", "bank", "pipeline", "presets", "store", "calibrate", "regions", "model_file"},
     {"maps", "rasters", "preprocess", "extractors", "cache"},
-    {"checks"},
-    {"ops"},
+    {"checks", "foreground"},
+    {"background", "ops"},
     {"_native"},
 ]
 # Modules beside the layers, and all that they may import.

@@ -48,8 +48,8 @@ def run() -> Iterator[None]:
 
 
 @contextmanager
-def silent() -> Iterator[None]:
-    """Drop what `warn` is told while the body runs, for work that will be done again."""
+def quiet() -> Iterator[None]:
+    """Drop what `warn` is told while the body runs, as it will be told again; also in threads."""
     token = _told.set({})
     try:
         yield

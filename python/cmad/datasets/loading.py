@@ -52,7 +52,7 @@ class Loader(Iterable[Sample]):
                 raising the error at the sample's place.
             check: called with each sample, in the thread that read it, such as ``pipeline.frame``
                 to find parts without any 3D point. What it returns is dropped, so without a cache
-                that work is done twice, if beside the rest.
+                that work is done twice, if beside the rest; and so are its notices.
 
         Raises:
             TypeError: samples is not a sequence.
@@ -113,7 +113,7 @@ class Loader(Iterable[Sample]):
         try:
             sample = self._samples[i]
             if self._check is not None:
-                with notices.silent():  # what it warns of, the use warns of again
+                with notices.quiet():
                     self._check(sample)
         except Exception as error:  # raised where its sample would have come
             return _Failure(name, error)
