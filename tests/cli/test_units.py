@@ -138,12 +138,37 @@ def test_a_depth_camera_is_kept_in_the_model_and_its_files_are_scored(run, camer
     assert "intrinsics (320, 240, 600, 600) do not fit 96x72 pixels" in wrong.err
 
 
-@pytest.mark.parametrize("command", ["fit", "evaluate", "score"])
+@pytest.mark.parametrize("command", ["fit", "evaluate", "score", "show"])
 def test_help_says_where_the_defaults_come_from(run, command):
     said = " ".join(run(command, "--help").out.replace("│", " ").split())
     for option in ("--unit", "--intrinsics", "--depth-unit", "--depth-scale", "--good"):
         assert option in said
     assert said.count("in score what the model was fitted with") == 4
+
+
+def test_show_looks_at_the_parts_as_fit_would(run, mm, data, camera, tmp_path):
+    def shown(*arguments):
+        return run("show", *arguments, "-o", tmp_path / "a.png")
+
+    refused = shown(mm, "--category", "cover")
+    assert refused.code == 1
+    assert "(--unit mm)" in refused.out
+    got, want = (
+        shown(root, "--category", "cover", *unit)
+        for root, unit in ((mm, ("--unit", "mm")), (data, ()))
+    )
+    assert got.code == 0, got.err
+    assert got.out == want.out
+    in_folder = shown(mm / "cover/train/good", "--unit", "mm")
+    assert in_folder.out.splitlines()[-1] == want.out.splitlines()[-1]
+    needs = shown(camera / "train")
+    assert needs.code == 1
+    assert "(--intrinsics FX,FY,CX,CY)" in needs.err
+    depth = shown(camera / "train", "--intrinsics", FOCAL, "--depth-scale", "0.1")
+    assert depth.code == 0, depth.err
+    far = shown(camera / "train", "--intrinsics", FOCAL, "--depth-unit", "m")
+    assert far.code == 1
+    assert "unit must be 'm' or 'mm'" in shown(mm, "--unit", "inch").err
 
 
 def test_evaluate_takes_the_unit_and_another_one_is_another_run(run, data, mm, tmp_path):
@@ -212,6 +237,25 @@ def test_evaluate_is_told_which_folders_are_good(run, plain, tmp_path):
     assert fitted.code == 0, fitted.err
     assert "fitted CFM to 1 good parts" in fitted.out
     assert root.is_dir()
+    looked = run(
+        "show", tmp_path / "data", "--category", "part", "--good", "OK", "-o", tmp_path / "a.png"
+    )
+    assert looked.code == 0, looked.err
+    assert (
+        "--good must be"
+        in run(
+            "show",
+            tmp_path / "data",
+            "--category",
+            "part",
+            "--good",
+            "OK",
+            "--good",
+            "fine",
+            "-o",
+            tmp_path / "a.png",
+        ).err
+    )
 
 
 @pytest.mark.filterwarnings("ignore:1 of . samples were left out:RuntimeWarning")

@@ -112,7 +112,7 @@ def _parts(
     data: Path, category: str | None, split: str, good: Sequence[str] | None, units: Units
 ) -> LazySamples:
     if category is None:
-        parts = Folder(data, good or (), **vars(units))
+        parts: LazySamples = Folder(data, good or (), **vars(units))
         expect_named(good, [data], [parts])
         return parts
     if split not in SPLITS:
