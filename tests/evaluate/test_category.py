@@ -204,7 +204,7 @@ def test_parts_come_in_metres_whatever_the_detector_was_told(data, make, tmp_pat
 def test_few_shots_train_on_the_parts_drawn_by_the_seed(tmp_path, make):
     from cmad.testing import eyecandies
 
-    eyecandies.write(tmp_path, "Drop", train=5)
+    eyecandies.write(tmp_path, "Drop", train=5, size=160)  # large enough to be looked at whole
     found = cmad.datasets.open(tmp_path)
     results = {}
     for shots, seed in ((2, 0), (2, 1), (None, 0)):
