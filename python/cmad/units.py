@@ -157,7 +157,7 @@ def xyz_from_depth(
     z = depth_steps(depth) * METRES[unit]
     if z.ndim != 2:
         raise ValueError(f"xyz_from_depth: depth must be (H, W), got {z.shape}")
-    fx, fy, cx, cy = camera = pinhole(intrinsics)
+    fx, fy, cx, cy = camera = pinhole(intrinsics, "xyz_from_depth: ")
     _expect_fitting(camera, *z.shape)
     z = np.where(z <= FARTHEST, z, 0.0)
     v, u = np.indices(z.shape)
@@ -183,8 +183,12 @@ def depth_steps(depth: Array) -> npt.NDArray[np.float64]:
     return np.where(there, steps, 0.0)
 
 
-def pinhole(intrinsics: npt.ArrayLike) -> Camera:
-    """Return fx, fy, cx and cy, from them or from the (3, 3) matrix.
+def pinhole(intrinsics: npt.ArrayLike, what: str = "") -> Camera:
+    """Return fx, fy, cx and cy, from them or from the (3, 3) matrix, without skew.
+
+    Args:
+        intrinsics: in pixels.
+        what: for messages, who asks, such as ``"register: "``.
 
     Raises:
         ValueError: another shape, not finite, focal lengths that are not above 0, or a matrix with
@@ -194,23 +198,24 @@ def pinhole(intrinsics: npt.ArrayLike) -> Camera:
     try:
         k = np.asarray(intrinsics, np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"intrinsics must be numbers, got {intrinsics!r}") from error
+        raise ValueError(f"{what}intrinsics must be numbers, got {intrinsics!r}") from error
     if k.shape not in ((4,), (3, 3)):
         raise ValueError(
-            f"intrinsics must be (fx, fy, cx, cy) or a 3x3 matrix, got an array of shape {k.shape}"
+            f"{what}intrinsics must be (fx, fy, cx, cy) or a 3x3 matrix, got an array of shape "
+            f"{k.shape}"
         )
     if not np.isfinite(k).all():
-        raise ValueError(f"intrinsics must be finite, got {k.tolist()}")
+        raise ValueError(f"{what}intrinsics must be finite, got {k.tolist()}")
     if k.ndim == 2 and not (k[[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]] == (0, 0, 0, 0, 1)).all():
         raise ValueError(
-            "intrinsics: the matrix must be ((fx, 0, cx), (0, fy, cy), (0, 0, 1)), "
+            f"{what}intrinsics: the matrix must be ((fx, 0, cx), (0, fy, cy), (0, 0, 1)), "
             f"got {k.tolist()}"
             + ("; it is transposed" if (k[:2, 2] == 0).all() and k[2, 2] == 1 else "")
         )
     values = k if k.ndim == 1 else [k[0, 0], k[1, 1], k[0, 2], k[1, 2]]
     fx, fy, cx, cy = (float(i) for i in values)
     if not (fx > 0 and fy > 0):
-        raise ValueError(f"intrinsics: focal lengths must be positive, got {fx:g}, {fy:g}")
+        raise ValueError(f"{what}intrinsics: focal lengths must be positive, got {fx:g}, {fy:g}")
     return fx, fy, cx, cy
 
 

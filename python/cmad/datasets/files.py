@@ -159,7 +159,7 @@ def read_xyz(path: str | Path, size: tuple[int, int] | None = None) -> npt.NDArr
     return _organised(path, points)
 
 
-def read_points(
+def points_in_metres(
     path: str | Path, size: tuple[int, int] | None = None, units: Units | None = None
 ) -> npt.NDArray[np.float32]:
     """Read points in metres, from organised points or from a depth image.
@@ -275,7 +275,7 @@ def read_sample(
 
     Args:
         rgb: image file.
-        xyz: organised points or a depth image, see `read_points`.
+        xyz: organised points or a depth image, see `points_in_metres`.
         mask: defect mask; without one the mask of a good part is zeros, of any other None.
         defect: kind of defect, ``"good"`` for none, None where not known.
         name: of the sample.
@@ -291,7 +291,7 @@ def read_sample(
 
     """
     image = read_rgb(rgb)
-    points = read_points(xyz, image.shape[:2], units)
+    points = points_in_metres(xyz, image.shape[:2], units)
     expect_size(points, image, f"xyz {xyz}", f"rgb {rgb}")
     return Sample(image, points, read_truth(mask, image, rgb, defect), defect, name)
 

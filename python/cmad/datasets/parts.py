@@ -1,21 +1,24 @@
 """Which files make a part, by name, and which parts make a split where no folder says so."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cmad.datasets.files import IMAGE_SUFFIXES, NEEDS_CAMERA, POINTS_SUFFIXES, drawn
 from cmad.datasets.images import DEPTH_SUFFIXES
-from cmad.datasets.names import passed_over, plain
+from cmad.datasets.names import folders_in, passed_over, plain
 
 
-def find_parts(folder: Path, *, depth: bool = False) -> list[tuple[str, Path, Path, Path | None]]:
-    """Find the files of each part in the subfolders ``rgb``, ``xyz`` and, where it is, ``gt``.
+def find_parts(
+    folder: Path, truth: str = "gt", *, depth: bool = False
+) -> list[tuple[str, Path, Path, Path | None]]:
+    """Find the files of each part in the subfolders ``rgb``, ``xyz`` and, where it is, of masks.
 
     Files belong together by their name without extension, accents in either form. Other types of
     file are passed over.
 
     Args:
-        folder: that holds them.
+        folder: that holds the subfolders.
+        truth: name of the subfolder of masks.
         depth: whether ``xyz`` may hold depth images, PNG files too.
 
     Returns:
@@ -27,7 +30,7 @@ def find_parts(folder: Path, *, depth: bool = False) -> list[tuple[str, Path, Pa
     """
     rgb = by_stem(folder / "rgb", IMAGE_SUFFIXES)
     xyz = points_by_stem(folder / "xyz", depth=depth)
-    masks = by_stem(folder / "gt", IMAGE_SUFFIXES)
+    masks = by_stem(folder / truth, IMAGE_SUFFIXES)
     expect_pairs(rgb, xyz, folder / "rgb", folder / "xyz")
     return [(stem, rgb[stem], xyz[stem], masks.get(stem)) for stem in sorted(rgb)]
 
@@ -54,6 +57,28 @@ def expect_pairs(
         if depth is not None:
             raise ValueError(f"{depth} {NEEDS_CAMERA}")
         raise ValueError(f"{rgb[stem]}: has no points, {points / stem}.tiff is missing")
+
+
+def parts_in(
+    folder: Path, truth: str = "gt", *, depth: bool = False
+) -> Iterator[tuple[str, str, Path, Path, Path | None]]:
+    """Yield name, kind of defect and files of each part of a split, by its folders of kinds.
+
+    Args:
+        folder: of the split, that holds ``<kind>/{rgb,xyz}``; its name begins those of the parts.
+        truth: name of the subfolder of masks, which every defective part needs.
+        depth: whether ``xyz`` may hold depth images, PNG files too.
+
+    Raises:
+        ValueError: see `find_parts`; or a defect without mask.
+
+    """
+    for kind in folders_in(folder):
+        defect = "good" if plain(kind.name).casefold() == "good" else plain(kind.name)
+        for stem, rgb, xyz, mask in find_parts(kind, truth, depth=depth):
+            if mask is None and defect != "good":
+                raise ValueError(f"{rgb}: has no mask, {kind / truth / stem}.png is missing")
+            yield f"{folder.name}/{plain(kind.name)}/{stem}", defect, rgb, xyz, mask
 
 
 def by_stem(
