@@ -191,6 +191,23 @@ def test_unit_is_passed_on_and_batches_are_sent_elsewhere(loads, tmp_path):
         cmad.score([1], [1], model=path)
 
 
+def test_without_a_unit_the_model_decides(loads, tmp_path):
+    assert cmad.score(None, None, model=model(tmp_path, "a")).name is None
+
+
+def test_a_tilde_is_the_home_folder_however_the_model_is_named(loads, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model(tmp_path, "bb")
+    assert float(cmad.score(None, None, model="~/bb")) == 2
+    monkeypatch.setenv("CMAD_MODEL", "~/bb")
+    assert float(cmad.score(None, None)) == 2
+    cmad.use("~/bb")
+    monkeypatch.delenv("CMAD_MODEL")
+    monkeypatch.setenv("HOME", "/")  # what was named stays what it was
+    assert float(cmad.score(None, None)) == 2
+    assert loads == ["bb"]
+
+
 def test_threads_share_one_real_model_and_relative_paths_are_kept(tmp_path, monkeypatch):
     """With random weights, which are drawn from a generator that all threads share."""
     monkeypatch.delenv("CMAD_MODEL", raising=False)

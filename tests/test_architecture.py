@@ -29,6 +29,7 @@ BESIDE = {
     "types": set(),
     "progress": set(),
     "notices": set(),
+    "paths": set(),
     "version": set(),
     "environment": {"version"},
     "seeding": set(),
@@ -36,10 +37,10 @@ BESIDE = {
     "units": {"types"},
     "metrics": {"ops", "types"},
     "registration": {"checks", "notices", "types", "units"},
-    "datasets": {"types", "preprocess", "units", "notices", "registration"},
+    "datasets": {"types", "preprocess", "units", "paths", "notices", "registration"},
     "testing": {"ops", "types"},
 }
-FOR_ALL = {"types", "progress", "notices", "version", "seeding", "units"}
+FOR_ALL = {"types", "progress", "notices", "paths", "version", "seeding", "units"}
 # Used by the rows above detectors.
 FOR_THE_TOP = {"metrics", "datasets", "registration", "environment", "forking"}
 UNITS = set.union(*LAYERS, BESIDE)

@@ -42,6 +42,17 @@ def test_a_loaded_detector_predicts_the_same(trained, parts, tmp_path):
     assert (a.map == b.map).all()
 
 
+def test_a_tilde_is_the_home_folder(trained, tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    trained.save("~/part.cmad")
+    assert (tmp_path / "part.cmad").is_file()
+    assert cmad.load("~/part.cmad", **trained.pipeline.extractors).who == "CFM"
+    assert list(work.iterdir()) == []
+
+
 CUT_SHORT = """
 import os, sys
 import cmad

@@ -44,8 +44,8 @@ def cmad(
     known truth.
 
     Images are PNG, JPEG, BMP or TIFF with 8 bits per channel. Points are TIFF, PLY, PCD or NPZ
-    files of the same height and width, x, y, z in metres; a pixel without a point is 0 or
-    NaN. Work ends with exit code 0, or 1 and a line `error: ...`.
+    files of the same height and width, x, y, z in metres or as `--unit` says; a pixel
+    without a point is 0 or NaN. Work ends with exit code 0, or 1 and a line `error: ...`.
     """
 
 

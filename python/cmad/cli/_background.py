@@ -7,7 +7,7 @@ import typer
 
 from cmad.background import Background
 from cmad.datasets.files import read_mask
-from cmad.datasets.names import user_path
+from cmad.paths import user_path
 
 Given = Annotated[
     str,

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cmad import notices
-from cmad.datasets.names import user_path
+from cmad.datasets.names import shown
+from cmad.paths import user_path
 
 Traceback = Annotated[
     bool, typer.Option("--traceback", help="On an error show where in the code it came from.")
@@ -66,9 +67,7 @@ def _expanded(value: object) -> object:
 
 def said(error: BaseException) -> str:
     """Return an error's message on one line."""
-    # Names that are not UTF-8 hold surrogates, which files of results cannot.
-    text = str(error).encode("utf-8", "backslashreplace").decode()
-    return " ".join(text.split()) or type(error).__name__
+    return " ".join(shown(str(error)).split()) or type(error).__name__
 
 
 def complain(message: str, kind: str = "error") -> None:

@@ -17,9 +17,13 @@ from cmad.cli._method import DEFAULT, Method, Set, own_options, training, with_d
 from cmad.cli._options import (
     BatchSize,
     Cache,
+    DepthScale,
+    DepthUnit,
     Epochs,
     FalseRejectRate,
+    Good,
     ImageSize,
+    Intrinsics,
     PixelsPerImage,
     Precision,
     Preset,
@@ -28,9 +32,12 @@ from cmad.cli._options import (
     Seed,
     Shots,
     SkipBad,
+    Unit,
     Variant,
     Weights,
     XyzExtractorName,
+    expect_named,
+    units_of,
 )
 from cmad.datasets import DataSet
 from cmad.datasets import open as open_data
@@ -88,6 +95,11 @@ def evaluate(
             "CATEGORY/test/DEFECT/NUMBER.tiff, as the MVTec 3D-AD evaluation script takes them.",
         ),
     ] = None,
+    good: Good = None,
+    unit: Unit = None,
+    intrinsics: Intrinsics = None,
+    depth_unit: DepthUnit = None,
+    depth_scale: DepthScale = None,
     shots: Shots = None,
     false_reject_rate: FalseRejectRate = None,
     skip_bad: SkipBad = False,
@@ -118,7 +130,8 @@ def evaluate(
     """
     chosen = method_named(method)
     how = training(chosen, epochs=epochs, pixels_per_image=pixels_per_image, batch_size=batch_size)
-    found = open_data(data)
+    units = units_of(unit, intrinsics, depth_unit, depth_scale)
+    found = open_data(data, good=good or (), **vars(units))
     categories = _chosen(found, category)
     _check(found, categories, shots, false_reject_rate)
     settings: dict[str, object] = {
@@ -151,6 +164,8 @@ def evaluate(
         "background sha256": digest(asdict(beside))[:12],
         **asdict(first.options),
         **with_defaults(chosen, how),
+        "good": sorted(plain(name) for name in good or ()),
+        **asdict(units),
         "shots": shots,
         "false_reject_rate": false_reject_rate,
         "skip_bad": skip_bad,
@@ -168,13 +183,13 @@ def evaluate(
             for name, (result, where) in kept.items()
             if len(list((maps / name).rglob("*.tiff"))) >= result.good + result.defective
         }
-    typer.echo(f"{found.kind} in {data}: {', '.join(categories)}")
+    typer.echo(f"{found.kind} in {plain(str(data))}: {', '.join(categories)}")
     describe(names)
     if kept:
         typer.echo(f"results kept from before: {', '.join(kept)}")
     plan = Plan(shots, seed, how, false_reject_rate, skip_bad, maps)
     todo = [name for name in categories if name not in kept]
-    about = {"data": str(data.resolve()), "cache": cache is not None, **config}
+    about = {"data": plain(str(data.resolve())), "cache": cache is not None, **config}
     page = partial(_write, out, _name(first), found, shots, about)
     for result in run_evaluation(found, todo, make, plan):
         run.keep(result, prints[result.category])
@@ -201,8 +216,9 @@ def _check(data: DataSet, categories: Sequence[str], shots: int | None, rate: fl
     if rate is not None and not 0 < rate < 1:
         raise ValueError(f"--false-reject-rate must be in (0, 1), got {rate:g}")
     for name in categories:
-        train = len(data.split(name, "train"))
-        data.split(name, "test")
+        parts = [data.split(name, split) for split in ("train", "test")]
+        expect_named(data.good, [data.root / name], parts)
+        train = len(parts[0])
         if shots is not None and not 1 <= shots <= train:
             raise ValueError(f"--shots must be in [1, {train}] for {name}, got {shots}")
         if rate is not None:

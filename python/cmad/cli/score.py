@@ -10,7 +10,15 @@ import numpy as np
 import typer
 
 from cmad.cli._common import EXPECTED, command, complain, note_random, said
-from cmad.cli._options import Good, expect_named
+from cmad.cli._options import (
+    DepthScale,
+    DepthUnit,
+    Good,
+    Intrinsics,
+    Unit,
+    expect_named,
+    units_of,
+)
 from cmad.cli._results import Result, Results
 from cmad.cli._truth import show
 from cmad.datasets import Folder, Pairs
@@ -20,7 +28,7 @@ from cmad.detectors import load
 from cmad.evaluate import Tally
 from cmad.progress import bar
 from cmad.types import Sample
-from cmad.units import to_metres
+from cmad.units import Units
 
 
 @command
@@ -35,7 +43,7 @@ def score(
             metavar="PATH...",
             help="The parts: image and points files in turn (a.png a.tiff b.png b.ply), folders "
             "with the pairs rgb/NAME.png and xyz/NAME.tiff at any depth, or both. Points are TIFF, "
-            "PLY, PCD or NPZ; with --intrinsics also depth images, PNG with 16 bits.",
+            "PLY, PCD or NPZ; with --intrinsics also depth images, PNG or TIFF.",
             show_default=False,
         ),
     ],
@@ -43,14 +51,10 @@ def score(
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.")
     ] = Path("scores"),
     good: Good = None,
-    unit: Annotated[str, typer.Option(help="Of the points: m or mm.")] = "m",
-    intrinsics: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FX,FY,CX,CY", help="Of the depth camera, in pixels.", show_default=False
-        ),
-    ] = None,
-    depth_unit: Annotated[str, typer.Option(help="Of a depth image's steps: m or mm.")] = "mm",
+    unit: Unit = None,
+    intrinsics: Intrinsics = None,
+    depth_unit: DepthUnit = None,
+    depth_scale: DepthScale = None,
     maps: Annotated[bool, typer.Option(help="Write maps/NAME.tiff.")] = True,
     overlays: Annotated[bool, typer.Option(help="Write overlays/NAME.png.")] = True,
 ) -> None:
@@ -67,19 +71,19 @@ def score(
     - overlays/NAME.png: the map over the image, with a caption below. With a threshold, colours run
       from half of it to one and a half of it, and a white line surrounds each region above it
 
+    Files are read as those that the model was fitted to, their unit and camera are in it; an option
+    given here counts instead.
+
     A part that cannot be scored is named, the others go on, and the exit code is 1 at the end.
     Where the truth is known (folders named good/, by --good or after the defect, masks in gt/) a
     table says how well the model did.
     """
-    for name in (unit, depth_unit):
-        to_metres(np.zeros(0), name)  # a wrong unit is no fault of any part
-    if intrinsics is not None and unit != "m":
-        raise ValueError("--unit is not of depth images; with --intrinsics pass --depth-unit")
-    sources = _sources(paths, _camera(intrinsics), depth_unit, good or ())
+    detector = load(model)
+    units = units_of(unit, intrinsics, depth_unit, depth_scale, detector.units)
+    sources = _sources(paths, units, good or ())
     folders = [path for path in paths if path.is_dir()]
     expect_named(good, folders, [samples for _, samples in sources])
     total = sum(len(samples) for _, samples in sources)
-    detector = load(model)
     tally = Tally(detector)
     failed = 0
     with Results(out, maps=maps, overlays=overlays) as results, bar("scoring", total) as step:
@@ -90,7 +94,7 @@ def score(
                     raise sample
                 result.defect, result.label = sample.defect, sample.label
                 begin = perf_counter()
-                sample = _unnamed(sample, unit)
+                sample = replace(sample, name="")  # which the command's messages begin with
                 [grid] = detector.grids([sample])
                 full = detector.decide(grid, sample.xyz)
                 result.seconds = perf_counter() - begin
@@ -114,34 +118,20 @@ def score(
         raise RuntimeError(f"{failed} of {total} parts could not be scored, see {out}/scores.csv")
 
 
-def _camera(intrinsics: str | None) -> list[float] | None:
-    """Read fx, fy, cx and cy."""
-    if intrinsics is None:
-        return None
-    try:
-        camera = [float(number) for number in intrinsics.split(",")]
-    except ValueError:
-        camera = []
-    if len(camera) != 4 or not (np.isfinite(camera).all() and min(camera[:2]) > 0):
-        raise ValueError(
-            f"--intrinsics must be FX,FY,CX,CY, focal lengths above 0, got {intrinsics!r}"
-        )
-    return camera
-
-
-def _sources(
-    paths: list[Path], intrinsics: list[float] | None, depth_unit: str, good: Sequence[str]
-) -> list[tuple[str, LazySamples]]:
+def _sources(paths: list[Path], units: Units, good: Sequence[str]) -> list[tuple[str, LazySamples]]:
     """List what to score: a prefix for the names, needed where there are several, and the parts."""
     folders = [path for path in paths if path.is_dir()]
     files = [path for path in paths if not path.is_dir()]
     sources: list[tuple[str, LazySamples]] = []
     if files:
-        sources = [("", Pairs(files, intrinsics=intrinsics, depth_unit=depth_unit))]
+        sources = [("", Pairs(files, **vars(units)))]
     several = len(folders) + len(sources) > 1
     for folder in folders:
         sources.append(
-            (f"{plain(folder.absolute().name)}/" if several else "", Folder(folder, good))
+            (
+                f"{plain(folder.absolute().name)}/" if several else "",
+                Folder(folder, good, **vars(units)),
+            )
         )
     return sources
 
@@ -154,9 +144,3 @@ def _read(sources: list[tuple[str, LazySamples]]) -> Iterator[tuple[str, Sample 
                 yield f"{prefix}{name}", samples[i]
             except EXPECTED as error:
                 yield f"{prefix}{name}", error
-
-
-def _unnamed(sample: Sample, unit: str) -> Sample:
-    """Return a part in metres, without its name, which the command's messages begin with."""
-    xyz = None if sample.xyz is None else to_metres(sample.xyz, unit)
-    return replace(sample, xyz=xyz, name="")

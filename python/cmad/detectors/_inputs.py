@@ -2,12 +2,13 @@
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TypeVar, cast
 
 import numpy as np
 import torch
 
+from cmad.checks import at
 from cmad.extractors import FPFH, Extractor, PointMAE, RgbExtractor, ViT, XyzExtractor
 from cmad.presets import Grouping
 from cmad.types import Array, Sample
@@ -76,6 +77,18 @@ def good_only(samples: Iterable[Sample], verb: str) -> Iterator[Sample]:
                 f"labelled {sample.defect!r}"
             )
         yield sample
+
+
+def in_metres(samples: Iterable[Sample], unit: str) -> Iterator[Sample]:
+    """Pass samples on with their points in metres."""
+    for sample in samples:
+        if sample.xyz is None or unit == "m":
+            yield sample
+            continue
+        try:
+            yield replace(sample, xyz=to_metres(sample.xyz, unit))
+        except TypeError as error:
+            raise TypeError(at(sample, str(error))) from None
 
 
 def one_of(who: str, name: str, value: object, allowed: Iterable[object]) -> None:

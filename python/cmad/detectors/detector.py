@@ -23,6 +23,7 @@ from cmad.detectors._inputs import (
     as_samples,
     device_of,
     good_only,
+    in_metres,
     named_extractors,
     one_of,
     options_of,
@@ -39,6 +40,7 @@ from cmad.presets import PRESETS, Preset
 from cmad.progress import bar
 from cmad.store import FeatureStore
 from cmad.types import Array, Features, GridMaps, Prediction, Sample
+from cmad.units import Units
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 BATCH = 8
@@ -155,6 +157,10 @@ class Detector(Method):
         of good parts; empty before `calibrate`."""
         self.trained_on: frozenset[str] = frozenset()
         """Digests of the parts that `fit` saw; empty where that is not known."""
+        self.units = Units()
+        """What the cameras and files of the parts are in: what `fit` was told, or what is set here
+        afterwards, such as the camera of a folder of depth images. `predict` and `cmad score` take
+        it where they are told nothing else; saved with the model."""
 
     @property
     def calibration(self) -> Calibration | None:
@@ -185,6 +191,7 @@ class Detector(Method):
         self,
         samples: Iterable[Sample],
         *,
+        unit: str = "m",
         progress: bool = True,
         memory_limit: int = 4 << 30,
         **training: object,
@@ -196,6 +203,8 @@ class Detector(Method):
 
         Args:
             samples: good parts; iterated once.
+            unit: of their ``xyz``, ``"m"`` or ``"mm"``; `predict` takes it for its own. The data
+                sets of `cmad.datasets` yield metres, whatever their files are in.
             progress: show progress bars when on a terminal.
             memory_limit: bytes of features kept in memory; the rest goes to a temporary folder.
             training: the method's own arguments, see its class.
@@ -208,10 +217,11 @@ class Detector(Method):
             TypeError: the method has no such argument.
 
         """
+        units = Units(unit)
         asked: Any = options_of(f"{self.who}.fit", self.Training, training, "argument")
         dtype = torch.float32 if self.precision == "fp32" else torch.float16
         with FeatureStore(dtype, memory_limit) as store:
-            good = complete(self, good_only(samples, "fit"))
+            good = complete(self, in_metres(good_only(samples, "fit"), unit))
             seen = set[str]()
             pipeline = extract(self.pipeline, good, store, parts_of(samples), progress, seen)
             if len(store) == 0:
@@ -225,7 +235,7 @@ class Detector(Method):
         except BaseException:  # Ctrl-C too: other statistics would spoil what was learnt before
             self.pipeline = before
             raise
-        self.losses = list(learnt.losses)
+        self.losses, self.units = list(learnt.losses), units
         return self
 
     @notices.run()
@@ -235,6 +245,7 @@ class Detector(Method):
         false_reject_rate: float = 0.01,
         progress: bool = True,
         *,
+        unit: str = "m",
         bad: list[tuple[str, str]] | None = None,
     ) -> float:
         """Set the thresholds from good parts that were not trained on.
@@ -248,6 +259,7 @@ class Detector(Method):
             samples: good parts, with all modalities that the method looks at.
             false_reject_rate: in (0, 1); a rate of 1 / N needs at least N - 1 parts.
             progress: show a progress bar when on a terminal.
+            unit: of the samples' ``xyz``, ``"m"`` or ``"mm"``, as in `fit`.
             bad: takes name and reason of each part that cannot be scored, which is left out; None
                 raises at the first.
 
@@ -261,6 +273,7 @@ class Detector(Method):
 
         """
         self._trained()
+        unit = Units(unit).unit
         count = parts_of(samples)
         if count is not None:  # before the work, not after it
             check_parts(count, false_reject_rate)
@@ -268,7 +281,7 @@ class Detector(Method):
         seen: dict[str, list[tuple[float, float, dict[str, float]]]] = {_way(w): [] for w in ways}
         parts = Parts(self.trained_on)
         with bar("calibrating", count, show=progress) as step:
-            for sample in complete(self, good_only(samples, "calibrate")):
+            for sample in complete(self, in_metres(good_only(samples, "calibrate"), unit)):
                 try:
                     frame = self.pipeline.frame(sample)
                     features = self.pipeline.features([frame])[0]
@@ -298,7 +311,7 @@ class Detector(Method):
         rgb: Array | Sequence[Array] | None,
         xyz: Array | Sequence[Array] | None,
         *,
-        unit: str = "m",
+        unit: str | None = None,
         resolution: Literal["input"] = "input",
     ) -> Prediction | list[Prediction]: ...
 
@@ -308,7 +321,7 @@ class Detector(Method):
         rgb: Array | Sequence[Array] | None,
         xyz: Array | Sequence[Array] | None,
         *,
-        unit: str = "m",
+        unit: str | None = None,
         resolution: Literal["grid"],
     ) -> GridMaps | list[GridMaps]: ...
 
@@ -317,7 +330,7 @@ class Detector(Method):
         rgb: Array | Sequence[Array] | None,
         xyz: Array | Sequence[Array] | None,
         *,
-        unit: str = "m",
+        unit: str | None = None,
         resolution: str = "input",
     ) -> Prediction | list[Prediction] | GridMaps | list[GridMaps]:
         """Judge one part, or a batch of them.
@@ -327,7 +340,7 @@ class Detector(Method):
                 parts without an image, where the method can do without.
             xyz: (H, W, 3) float in ``unit``; for a batch (B, H, W, 3) or a list. A pixel without
                 a 3D point has a coordinate that is not finite, or zeros. None likewise.
-            unit: of ``xyz``, ``"m"`` or ``"mm"``.
+            unit: of ``xyz``, ``"m"`` or ``"mm"``; None takes what `fit` was told, ``units.unit``.
             resolution: ``"input"`` for predictions, on the input's own pixels; ``"grid"`` for the
                 maps on the (S, S) grid they are computed on, without verdict, mask and regions.
 
@@ -341,7 +354,7 @@ class Detector(Method):
 
         """
         one_of(self.who, "resolution", resolution, ("input", "grid"))
-        samples, single = as_samples(rgb, xyz, unit)
+        samples, single = as_samples(rgb, xyz, self.units.unit if unit is None else unit)
         grids = self.grids(samples)
         if resolution == "grid":
             return grids[0] if single else grids
@@ -418,6 +431,7 @@ class Detector(Method):
             "seed": self.seed,
             "background": asdict(self.pipeline.preprocessing.background),
             "trained_on": sorted(self.trained_on),
+            "units": asdict(self.units),
             **calibrated,
         }
         model_file.write(path, header, {**tensors, **learnt, **scores})
@@ -449,6 +463,8 @@ class Detector(Method):
         seen = cast("list[str]", header["trained_on"])
         self._accept(model_file.prefixed(tensors, "learnt."), seen)
         self.calibrations = from_file(header, tensors)
+        # Files of before there were others are in metres.
+        self.units = Units(**cast("dict[str, Any]", header.get("units", {})))
         return self
 
     def _accept(self, tensors: Mapping[str, Tensor], trained_on: Iterable[str] = ()) -> None:

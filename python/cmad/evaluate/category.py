@@ -1,6 +1,7 @@
 """Fit a method on the categories of a data set, and test it."""
 
 import hashlib
+import os
 import statistics
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ import torch
 from cmad import notices
 from cmad.datasets import DataSet, Loader
 from cmad.datasets.d3_files import list_of
+from cmad.datasets.names import child, shown
 from cmad.detectors import Detector
 from cmad.environment import forget_peak, peak_memory
 from cmad.evaluate.tally import Tally
@@ -102,12 +104,12 @@ def evaluate(
 
 def fingerprint(data: DataSet, category: str) -> str:
     """Return a hash of a category's list, where it has one, and its files' names and sizes."""
-    folder = data.root / category
+    folder = child(data.root, category)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     listed = [f"{p.relative_to(folder).as_posix()} {p.stat().st_size}" for p in files]
     if (path := list_of(folder)) is not None:  # says which files are what
         listed.append(hashlib.sha256(path.read_bytes()).hexdigest())
-    return hashlib.sha256("\n".join(listed).encode()).hexdigest()
+    return hashlib.sha256(os.fsencode("\n".join(listed))).hexdigest()
 
 
 @notices.run()
@@ -152,7 +154,7 @@ def _category(data: DataSet, category: str, detector: Detector, plan: Plan) -> E
         memory=peak_memory(),
         seconds=seconds,
         verdicts=test.verdicts(),
-        bad=(*bad, *test.bad),
+        bad=tuple((name, shown(reason)) for name, reason in (*bad, *test.bad)),
     )
 
 
@@ -212,7 +214,9 @@ class _Test:
 
     def _add(self, sample: Sample) -> None:
         begin = perf_counter()
-        grid = cast(GridMaps, self._detector.predict(sample.rgb, sample.xyz, resolution="grid"))
+        grid = cast(
+            GridMaps, self._detector.predict(sample.rgb, sample.xyz, unit="m", resolution="grid")
+        )
         self.seconds.append(perf_counter() - begin)
         self.tally.add(sample, grid)
         if self._folder is not None:

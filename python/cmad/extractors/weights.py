@@ -21,6 +21,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from cmad.paths import user_path
 from cmad.seeding import seeded
 
 POINT_MAE_URL = "https://github.com/Pang-Yatian/Point-MAE/releases/download/main/pretrain.pth"
@@ -62,7 +63,7 @@ def find(name: str) -> Path | None:
     setting = os.environ.get("CMAD_WEIGHTS")
     if not setting:
         return None
-    folder = Path(setting)
+    folder = user_path(setting)
     if not folder.is_dir():
         raise RuntimeError(f"weights: CMAD_WEIGHTS must name a folder, got {setting!r}")
     return next((folder / f for f in file_names(name) if (folder / f).is_file()), None)
@@ -81,7 +82,7 @@ def read(path: str | Path) -> dict[str, Tensor]:
         RuntimeError: the file is missing, damaged, or holds no tensors.
 
     """
-    path = Path(path)
+    path = user_path(path)
     if not path.is_file():
         raise RuntimeError(f"weights: no such file: {path}")
     try:
@@ -117,7 +118,7 @@ def origin(weights: str | Path | Mapping[str, Tensor] | None) -> str | None:
     """Return how a configuration records where weights come from; files by their absolute path."""
     if isinstance(weights, Mapping):
         return "given"
-    return weights if weights is None or weights == "random" else str(Path(weights).resolve())
+    return weights if weights is None or weights == "random" else str(user_path(weights).resolve())
 
 
 def load(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
