@@ -19,6 +19,7 @@ LAYERS = [
     {"evaluate"},
     {"detectors"},
     {"nn", "bank", "pipeline", "presets", "store", "calibrate", "regions", "model_file"},
+    {"ranges"},
     {"maps", "rasters", "preprocess", "extractors", "cache"},
     {"checks", "foreground"},
     {"background", "ops"},
