@@ -30,10 +30,16 @@ LEAD = 0.01
 """Correlation by which all training parts are more like the others than when they are turned, at
 least; below, a part of this kind can be turned and nobody sees it."""
 ALARM = 0.04
-"""Likewise, for a part to be called turned where nothing else says so."""
+"""Likewise, for a part to be called turned where only pictures say so."""
+POSED = 0.7
+"""Correlation of each training part's shape with the others', likewise: they lie alike."""
+SEVERAL = 16
+"""Training parts, likewise, where there are no points to see that by."""
 SHARE = 0.5
-"""Of that lead, which a turned part has the other way round; and of what the least likely training
-part lacks in likeness, by which a part may be less like the others still."""
+"""Of that lead, which a turned part has the other way round."""
+LACKING = 2.0
+"""Times what the training part least like the others lacks in correlation, which a turned part may
+lack once it is turned back."""
 EXPLAINED = 0.1
 """R squared by which points explain the turned image better, at least."""
 
@@ -117,7 +123,7 @@ def exchanges(look: Look, ranges: Ranges) -> list[Exchange] | None:
         others = [Exchange(t, t, turned=True) for t in range(1, 8)]
         if look.directions:
             others += [Exchange(t, STILL) for t in range(1, 8)]
-        seen = [e for e in others if evidence.for_against(e, still, ALARM) > 0]
+        seen = [e for e in others if evidence.for_against(e, still, alarm=True) > 0]
         return evidence.best(seen)
     simple = [Exchange(t, x) for x in range(1, 8) for t in (STILL, x)]
     simple += [Exchange(signs=s) for s in _SIGNS if s != NOTHING]
@@ -161,7 +167,9 @@ class _Evidence:
             if name in ranges.leads
         }
         self._leads = {n: np.array(lead)[_BACK] for n, lead in ranges.leads.items()}
-        self._likes = {n: like - SHARE * (1 - like) for n, like in ranges.likes.items()}
+        self._likes = {n: 1 - LACKING * (1 - like) for n, like in ranges.likes.items()}
+        shape = ranges.likes.get("shape")
+        self._posed = ranges.parts >= SEVERAL if shape is None else shape >= POSED
         self._registered = None
         if look.registered is not None and ranges.registered:
             self._registered = look.registered
@@ -176,24 +184,31 @@ class _Evidence:
             if not any(self.for_against(other, one) > 0 for other in exchanges)
         ]
 
-    def for_against(self, one: Exchange, other: Exchange, least: float = LEAD) -> int:
-        """Count what speaks for one exchange and against another; 0 where something denies it."""
+    def for_against(self, one: Exchange, other: Exchange, alarm: bool = False) -> int:
+        """Count what speaks for one exchange and against another; 0 where something denies it.
+
+        Args:
+            one: an exchange.
+            other: another.
+            alarm: pictures must be as clear as where nothing else is wrong.
+
+        """
         said = [
-            self._tells("rgb", one.rgb, other.rgb, least),
-            self._tells("shape", one.xyz, other.xyz, least),
+            self._tells("rgb", one.rgb, other.rgb, alarm),
+            self._tells("shape", one.xyz, other.xyz, alarm),
             self._fits(one, other),
         ]
         # A turned part is as likely as another unless both say so.
         need = 2 if one.turned and len(self._like) > 1 else 1
         return 0 if min(said) < 0 or sum(said) < need else sum(said)
 
-    def _tells(self, name: str, one: int, other: int, least: float) -> int:
-        if one == other or name not in self._like:
+    def _tells(self, name: str, one: int, other: int, alarm: bool) -> int:
+        if one == other or name not in self._like or (alarm and not self._posed):
             return 0
         apart = _AFTER[one][_BACK[other]]
         lead = min(self._leads[name][apart], self._leads[name][_BACK[apart]])
         a, b = float(self._like[name][one]), float(self._like[name][other])
-        if lead < least or max(a, b) < self._likes[name]:
+        if lead < (ALARM if alarm else LEAD) or max(a, b) < self._likes[name]:
             return 0
         difference = a - b
         return int(np.sign(difference)) if abs(difference) >= SHARE * lead else 0
