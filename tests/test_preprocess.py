@@ -53,7 +53,7 @@ def test_frames_smaller_than_the_border_are_all_border(size):
     h, w = size
     v, u = np.indices(size)
     z = np.random.default_rng(0).uniform(0.4, 0.6, size)
-    xyz = np.stack([u * 1e-3 + 1e-4, v * 1e-3 + 1e-4, z], -1)
+    xyz = np.stack([u * 1e-2 + 1e-4, v * 1e-2 + 1e-4, z], -1)
     frame = prepare(Sample(np.zeros((h, w, 3), np.uint8), xyz), Preprocessing(max(size), 32))
     assert frame.valid.any()
 

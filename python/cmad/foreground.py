@@ -20,8 +20,7 @@ BACKGROUND_SHARE = 0.3
 SPAN = 0.75
 """Of the image's height and width, that points must span to be a field of view and not a part."""
 FLAT = 0.5
-"""Of the points within 5 mm of a plane, that lie within 1 mm of it where it is flat, and not the rim
-of something round."""
+"""Of a plane's points, that lie within a fifth of the distance where it is no round rim."""
 BEHIND = 0.05
 """Of the outermost points; where so many lie behind a plane, theirs may be the background."""
 COPLANAR = 0.7
@@ -36,7 +35,7 @@ NEAR = 0.03
 is high."""
 PIECE = 0.05
 """Of the largest cluster's points, that a piece of the part has at least."""
-DROPPED = 0.05
+DROPPED = 0.1
 """Of the points beside the background; where more are dropped, it is said."""
 CONSTANTS = {
     "border": BORDER,
@@ -50,7 +49,6 @@ CONSTANTS = {
     "cluster_points": CLUSTER_POINTS,
     "near": NEAR,
     "piece": PIECE,
-    "dropped": DROPPED,
 }
 """As stored with a model: its threshold means nothing with others."""
 
@@ -247,7 +245,7 @@ def _plane(
             notes.append(note)
         if note is not INSET:
             return None
-    behind = _behind(xyz, valid, points, plane, background)
+    behind = _behind(xyz, valid, outer, plane, background)
     if behind is not None:
         farther = _fit(behind, background, rule, seed)
         if farther is not None and _is_background(farther, plane, behind, points):
@@ -280,14 +278,13 @@ def _behind(
     xyz: Tensor, valid: Tensor, outer: Tensor, plane: Tensor, background: Background
 ) -> Tensor | None:
     """Return the points behind a plane that has many there: of the outermost ones, or of all."""
-    points = outer[_signed(outer, plane) <= -background.distance]
-    if len(points) >= BEHIND * len(outer):
+    distance = _signed(xyz, plane)
+    behind = valid & (distance <= -background.distance)
+    points = xyz[behind & outer]
+    if len(points) >= BEHIND * int(outer.sum()):
         return points
-    everything = xyz[valid]
-    distance = _signed(everything, plane)
-    points = everything[distance <= -background.distance]
-    front = int((distance >= background.distance).sum())
-    return points if len(points) > max(front, LITTLE * len(everything)) else None
+    front = int((valid & (distance >= background.distance)).sum())
+    return xyz[behind] if int(behind.sum()) > max(front, LITTLE * int(valid.sum())) else None
 
 
 def _is_background(

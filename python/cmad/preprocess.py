@@ -76,14 +76,10 @@ def prepare(sample: Sample, how: Preprocessing, *, keep: Tensor | None = None) -
     resized = None if rgb is None else _resize_rgb(rgb, window, how.rgb_size)
     if xyz is None:
         return Frame(resized, None, None, window, sample.name)
-    present = xyz != 0
-    valid = present.all(-1) if how.choices.any_zero_is_missing else present.any(-1)
-    if not valid.any():
-        raise ValueError(at(sample, "xyz has no valid point: all are 0, NaN, infinite or marks"))
-    part = Part(keep) if keep is not None else _part(sample, xyz, valid, how)
+    valid, part = look(sample, xyz, how) if keep is None else (_valid(xyz, how), Part(keep))
     valid = valid & part.keep
     if not valid.any():
-        raise ValueError(at(sample, _nothing(how.background)))
+        raise ValueError(at(sample, nothing(how.background)))
     rows = _samples(window, how, window.top, window.height)
     columns = _samples(window, how, window.left, window.width)
     inside = (rows >= 0)[:, None] & (columns >= 0)[None]
@@ -103,14 +99,36 @@ def tell(frame: Frame) -> None:
         notices.warn(note.kind, f"{frame.name}: {note.text}" if frame.name else note.text)
 
 
-def _part(sample: Sample, xyz: Tensor, valid: Tensor, how: Preprocessing) -> Part:
+def look(sample: Sample, xyz: Tensor, how: Preprocessing) -> tuple[Tensor, Part]:
+    """Find the part of a sample on the input's own pixels.
+
+    Args:
+        sample: for messages.
+        xyz: (H, W, 3) float32, its checked points, see `cmad.checks.checked`.
+        how: choices, background and seed.
+
+    Returns:
+        (H, W) bool, the pixels with a point, and the part, a subset of them, maybe empty.
+
+    Raises:
+        ValueError: no valid 3D point, or a region of interest that does not fit.
+
+    """
+    valid = _valid(xyz, how)
+    if not valid.any():
+        raise ValueError(at(sample, "xyz has no valid point: all are 0, NaN, infinite or marks"))
     try:
-        return find_part(xyz, valid, how.background, how.choices.rule, how.seed)
+        return valid, find_part(xyz, valid, how.background, how.choices.rule, how.seed)
     except ValueError as error:
         raise ValueError(at(sample, str(error))) from None
 
 
-def _nothing(background: Background) -> str:
+def _valid(xyz: Tensor, how: Preprocessing) -> Tensor:
+    present = xyz != 0
+    return present.all(-1) if how.choices.any_zero_is_missing else present.any(-1)
+
+
+def nothing(background: Background) -> str:
     """Say why there is no part."""
     if background.is_region:
         return "no part in view: no valid point lies in the region of interest"

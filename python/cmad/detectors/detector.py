@@ -127,6 +127,7 @@ class Detector(Method):
         self.options: Any = options_of(who, self.Options, options, "option")
         """The method's own."""
         self.device = device_of(who, device)
+        beside = Background.of(background)
         extractors = named_extractors(
             who,
             rgb,
@@ -143,12 +144,12 @@ class Detector(Method):
             rgb_size = cast(RgbExtractor, extractors["rgb"]).image_size
         self.pipeline = Pipeline(
             extractors,
-            Preprocessing(
-                image_size, rgb_size, self.choices.preparation, seed, Background.of(background)
-            ),
+            Preprocessing(image_size, rgb_size, self.choices.preparation, seed, beside),
             PRECISIONS.get(precision, torch.float32),
             None if cache is None else Cache(cache),
         )
+        if beside != Background() and not self.pipeline.of_points:
+            raise ValueError(f"{who}: background is found in 3D points, which it does not look at")
         self.losses: list[tuple[float, ...]] = []
         """Of each training step, by modality; empty for a method that does not descend."""
         self.calibrations: dict[str, Calibration] = {}
