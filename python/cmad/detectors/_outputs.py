@@ -53,6 +53,11 @@ def on_input(grid: GridMaps, xyz: Array | None, calibration: Calibration | None)
     )
 
 
+def passes(grid: GridMaps, calibration: Calibration) -> bool:
+    """Tell whether a part is accepted, as `cmad.Prediction.verdict` does."""
+    return grid.score <= calibration.threshold and inspected(grid)
+
+
 def _cleaned(xyz: Array) -> npt.NDArray[np.float32]:
     """Put zeros where there is no point, whatever the sensor marks them with."""
     return np.asarray(with_zeros(tensor_of(xyz, "xyz")).numpy())
