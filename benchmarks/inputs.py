@@ -11,15 +11,16 @@ import itertools
 import os
 import warnings
 from collections import Counter
-from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 
-from cmad.checks import checked
 from cmad.datasets import MVTec3D, Synthetic
+from cmad.detectors._unlike import compared
 from cmad.preprocess import Preprocessing, prepare
 from cmad.presets import PRESETS
-from cmad.ranges import LITTLE_SEEN, Ranges, look, suspicions
+from cmad.ranges import LITTLE_SEEN, Ranges, look
+from cmad.types import Sample
 
 
 def rotated(axis, degrees):
@@ -37,14 +38,10 @@ def rotated(axis, degrees):
     return change
 
 
-def farther(metres):
+def half_as_far_again(rgb, xyz):
     """Move the camera away; the pixels see what they saw."""
-
-    def change(rgb, xyz):
-        there = (xyz != 0).any(-1, keepdims=True)
-        return rgb, np.where(there, xyz + np.array([0, 0, metres]), 0)
-
-    return change
+    there = (xyz != 0).any(-1, keepdims=True)
+    return rgb, np.where(there, xyz + np.array([0, 0, 0.5 * np.median(xyz[there[..., 0], 2])]), 0)
 
 
 def zoomed(rgb, xyz):
@@ -53,10 +50,12 @@ def zoomed(rgb, xyz):
     return rgb[h:-h, w:-w], xyz[h:-h, w:-w]
 
 
-def covered(rgb, xyz):
-    """Lose the points of the part's larger share, all but a quarter of the columns."""
-    xyz = xyz.copy()
-    xyz[:, xyz.shape[1] * 3 // 8 :] = 0
+def covered(sample, how):
+    """Lose the points of all but the leftmost 0.3 of the part."""
+    rgb, xyz = arrays(sample)
+    frame = prepare(sample, how)
+    column = float(np.quantile(np.nonzero(frame.valid.numpy())[1], 0.3))
+    xyz[:, int(column * frame.window.side / how.image_size) - frame.window.left :] = 0
     return rgb, xyz
 
 
@@ -102,26 +101,25 @@ FAULTS = {
     "z negated": (signs(1, 1, -1), "z is negated"),
     "camera tilted by 15 degrees": (rotated(0, 15), "pose"),
     "camera tilted by 30 degrees": (rotated(1, 30), "pose"),
-    "camera half as far again": (None, "pose"),
+    "camera half as far again": (half_as_far_again, "pose"),
     "image and points cropped to half": (zoomed, "pose"),
     "light a quarter": (light(0.25), "dark"),
     "light three times": (light(3.0), "bright"),
-    "most of the part missing": (covered, LITTLE_SEEN),
+    "most of the part missing": (None, LITTLE_SEEN),
 }
 
 
 def notes(rgb, xyz, ranges, how):
-    """Return kind and text of all that is said, also where the part is refused."""
-    from cmad.types import Sample
-
+    """Return kind and text of all that a detector says, also where it refuses the part."""
     sample = Sample(np.ascontiguousarray(rgb), np.ascontiguousarray(xyz, np.float32))
+    pipeline = SimpleNamespace(frame=lambda sample: prepare(sample, how), preprocessing=how)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            frame = prepare(sample, how)
+            frame = compared(pipeline, ranges, sample, strict=False)
         except ValueError as error:
             return [("refused", str(error))]
-    return [(note.kind, note.text) for note in suspicions(frame, ranges)]
+    return [(note.kind, note.text) for note in frame.notes if note.kind.startswith("unlike")]
 
 
 def trained(parts, how):
@@ -131,14 +129,16 @@ def trained(parts, how):
         return Ranges.of([look(prepare(part, how)) for part in parts])
 
 
-def plant(name, sample):
+def arrays(sample):
+    """Return image and points, 0 where there is none."""
+    xyz = np.asarray(sample.xyz, np.float32)
+    return np.asarray(sample.rgb), np.where(np.isfinite(xyz).all(-1, keepdims=True), xyz, 0)
+
+
+def plant(name, sample, how):
     """Return image and points with a fault."""
-    rgb, xyz = np.asarray(sample.rgb), np.asarray(sample.xyz, np.float32)
-    xyz = np.where(np.isfinite(xyz).all(-1, keepdims=True), xyz, 0)
     change = FAULTS[name][0]
-    if change is None:
-        change = farther(0.5 * float(np.median(xyz[..., 2][xyz[..., 2] != 0])))
-    return change(rgb, xyz)
+    return covered(sample, how) if change is None else change(*arrays(sample))
 
 
 def main():
@@ -158,7 +158,7 @@ def main():
                     false[kind] += 1
                     print(f"false: {label} {part.name}: {text}", flush=True)
         for part, name in itertools.product(good[: asked.parts], FAULTS):
-            said = notes(*plant(name, part), ranges, how)
+            said = notes(*plant(name, part, how), ranges, how)
             want = FAULTS[name][1]
             of[name] += 1
             found[name] += bool(said)

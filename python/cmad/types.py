@@ -210,7 +210,8 @@ class Prediction:
     def verdict(self) -> Literal["accepted", "rejected", "not inspected"] | None:
         """``"rejected"`` where the score is above the threshold, or is none; ``"not inspected"``
         where it is not, but too little of the part was seen; else ``"accepted"``. Before
-        calibration None, or ``"not inspected"``."""
+        calibration None, or ``"not inspected"``.
+        """
         # Not ">", which is false for NaN.
         if self.threshold is not None and not self.score <= self.threshold:
             return "rejected"

@@ -31,9 +31,7 @@ def on_input(grid: GridMaps, xyz: Array | None, calibration: Calibration | None)
     warnings = tuple(note.text for note in grid.notes)
     seen = inspected(grid)
     if calibration is None:
-        return Prediction(
-            grid.score, map_, maps, name=grid.name, warnings=warnings, inspected=seen
-        )
+        return Prediction(grid.score, map_, maps, name=grid.name, warnings=warnings, inspected=seen)
     threshold = calibration.pixel_threshold
     found: tuple[Region, ...] = ()
     if (map_ > threshold).any():

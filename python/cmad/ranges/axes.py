@@ -217,9 +217,7 @@ class _Evidence:
         """Compare how much of the image the points explain, once each is turned back."""
         if self._registered is None:
             return 0
-        a, b = (
-            float(self._registered[_AFTER[_BACK[e.rgb]][e.xyz]]) for e in (one, other)
-        )
+        a, b = (float(self._registered[_AFTER[_BACK[e.rgb]][e.xyz]]) for e in (one, other))
         if abs(a - b) < self._enough or max(a, b) < self._low - self._enough:
             return 0
         return 1 if a > b else -1

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from cmad.ranges.axes import NOTHING, STILL, Exchange, exchanges, undone
+from cmad.ranges.axes import exchanges, undone
 from cmad.ranges.looks import Look, angle, look
 from cmad.ranges.training import FEW, Ranges
 from cmad.types import Frame, Note
@@ -92,7 +92,9 @@ def _seen(seen: Look, ranges: Ranges) -> Found:
     if "share" not in seen.numbers or "share" not in ranges.spans:
         return []
     share, (low, high) = seen.numbers["share"], ranges.spans["share"]
-    compared = f"{share:.2%} of the grid's pixels, where {_parts(ranges)} had {low:.2%} to {high:.2%}"
+    compared = (
+        f"{share:.2%} of the grid's pixels, where {_parts(ranges)} had {low:.2%} to {high:.2%}"
+    )
     if share < SEEN * low:
         return [(LITTLE_SEEN, f"too little of the part is seen: its points are on {compared}")]
     if share > MORE * high:
@@ -164,7 +166,10 @@ def _points(seen: Look, ranges: Ranges) -> Found:
     exchanged = exchanges(seen, ranges)
     if exchanged is None:
         kind = "unlike training: axes"
-        return [*found, (kind, f"the points lie otherwise than in training: {_directions(seen, ranges)}")]
+        return [
+            *found,
+            (kind, f"the points lie otherwise than in training: {_directions(seen, ranges)}"),
+        ]
     if exchanged:
         said = list(dict.fromkeys(e.describe() for e in exchanged))
         found.append(
