@@ -51,7 +51,7 @@ FAULTS = {
     "rgb turned": (lambda c, p: (c[::-1, ::-1], p), "rgb alone is turned by 180 degrees"),
     "zyx": (lambda c, p: (c, p[..., ::-1]), "x, y, z are written as z, y, x"),
     "yxz": (lambda c, p: (c, p[..., [1, 0, 2]]), "x, y, z are written as y, x, z"),
-    "x negated": (lambda c, p: (c, p * [-1, 1, 1]), "looks as if x is negated"),
+    "x negated": (lambda c, p: (c, p * [-1, 1, 1]), "x is negated"),
     "y, z negated": (lambda c, p: (c, p * [1, -1, -1]), "y and z are negated"),
     "cropped": (lambda c, p: (c[36:-36, 36:-36], p[36:-36, 36:-36]), "another camera pose"),
     "farther": (lambda c, p: (c, p + (p != 0) * [0, 0, 0.3]), "another camera pose"),

@@ -71,8 +71,8 @@ def score(
       counts as rejected), p_value (the share of parts at least as anomalous, from calibration),
       regions (in scores.csv their
       number, in scores.jsonl each one's box, area in mm², centroid in metres, peak and modality),
-      defect and label where the data set knows them, the seconds it took, warnings, and error if it could not
-      be scored
+      defect and label where the data set knows them, the seconds it took, warnings, and error if
+      it could not be scored
     - maps/NAME.tiff: the anomaly map, float32, on the image's own pixels
     - overlays/NAME.png: the map over the image, with a caption below. With a threshold, colours run
       from half of it to one and a half of it, and a white line surrounds each region above it

@@ -18,7 +18,7 @@ DARK = 0.5
 BRIGHT = 0.5
 """Of the way from the brightest training image to white; or twice as bright."""
 SWAPPED = 0.5
-"""Of the smallest chroma that a training part has, which with red and blue exchanged is negative."""
+"""Of the smallest chroma of a training part, which with red and blue exchanged is negative."""
 SCALES = {
     1000.0: 'millimetres for metres, or metres taken for another unit: see unit="mm"',
     0.001: 'metres passed as unit="mm"',
@@ -203,8 +203,8 @@ def _pose(seen: Look, ranges: Ranges) -> Found:
         low, high = spans["pitch"]
         if not low / TIMES <= numbers["pitch"] <= high * TIMES:
             said.append(
-                f"from pixel to pixel it is {1e3 * numbers['pitch']:.3g} mm, where {_parts(ranges)} "
-                f"had {1e3 * low:.3g} to {1e3 * high:.3g}"
+                f"from pixel to pixel it is {1e3 * numbers['pitch']:.3g} mm, where "
+                f"{_parts(ranges)} had {1e3 * low:.3g} to {1e3 * high:.3g}"
             )
     if not said:
         return []

@@ -141,7 +141,9 @@ def _directions(looks: Sequence[Look]) -> dict[str, Direction]:
             continue
         each = np.stack([look.directions[name] for look in looks])
         others = each.sum(0) - each if len(each) > 1 else each
-        spread = max(angle(a, b / max(np.linalg.norm(b), 1e-9)) for a, b in zip(each, others))
+        spread = max(
+            angle(a, b / max(np.linalg.norm(b), 1e-9)) for a, b in zip(each, others, strict=True)
+        )
         mean = each.sum(0) / max(float(np.linalg.norm(each.sum(0))), 1e-9)
         found[name] = Direction(tuple(mean.tolist()), spread)
     return found

@@ -77,10 +77,9 @@ def caption(prediction: Prediction) -> str:
         return (
             f"{unseen}score {prediction.score:.4g}, no threshold; {colours}, this part's own scale"
         )
-    compared = ">" if prediction.score > prediction.threshold else "<="
-    parts = [
-        f"{prediction.verdict}: score {prediction.score:.4g} {compared} threshold {prediction.threshold:.4g}"
-    ]
+    compared = "<=" if prediction.score <= prediction.threshold else ">"
+    score = f"score {prediction.score:.4g} {compared} threshold {prediction.threshold:.4g}"
+    parts = [f"{prediction.verdict}: {score}"]
     if prediction.p_value is not None:
         parts.append(f"p-value {prediction.p_value:.3g}")
     if prediction.pixel_threshold is not None:

@@ -1,0 +1,107 @@
+"""A detector remembers what training saw, and tells or refuses parts unlike it."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import cmad
+from cmad.evaluate import Tally
+
+
+@pytest.fixture(scope="module")
+def fitted(trained, parts, tmp_path_factory):
+    """A copy of the trained detector, from a file, with a threshold above all scores."""
+    path = tmp_path_factory.mktemp("model") / "part.cmad"
+    trained.save(path, include_extractors=True)
+    detector = cmad.load(path)
+    assert detector.ranges == trained.ranges
+    detector.calibrate([replace(p, xyz=p.xyz + 1e-5) for p in parts], false_reject_rate=0.3)
+    known = detector.calibration
+    detector.calibration = replace(known, threshold=1e9, pixel_threshold=1e9)
+    return detector
+
+
+def hidden(part):
+    """The part, most of whose points are missing."""
+    xyz = part.xyz.copy()
+    xyz[12:36, 20:] = 0
+    return replace(part, xyz=xyz)
+
+
+def told(detector, rgb, xyz, **how):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        prediction = detector.predict(rgb, xyz, **how)
+    return prediction, [str(w.message) for w in found]
+
+
+def test_fit_remembers_its_parts(trained, parts):
+    assert trained.ranges.parts == len(parts)
+    low, high = trained.ranges.spans["distance"]
+    assert 0.47 < low <= high < 0.5
+
+
+def test_a_part_like_them_gets_no_warning_and_passes_strictly(fitted, make):
+    new = make["part"](77)
+    prediction, said = told(fitted, new.rgb, new.xyz, strict=True)
+    assert said == []
+    assert prediction.warnings == ()
+    assert prediction.inspected
+    assert prediction.verdict == "accepted"
+    assert prediction.rejected is False
+
+
+def test_bgr_is_a_warning_and_strictly_an_error(fitted, parts):
+    bgr = parts[0].rgb[..., ::-1]
+    prediction, said = told(fitted, bgr, parts[0].xyz)
+    assert any("look like BGR for RGB" in line for line in said)
+    assert any("look like BGR for RGB" in line for line in prediction.warnings)
+    assert prediction.inspected
+    with pytest.raises(ValueError, match="unlike the training parts: .*look like BGR for RGB"):
+        fitted.predict(bgr, parts[0].xyz, strict=True)
+    with pytest.raises(ValueError, match="part0: unlike the training parts"):
+        fitted.grids([replace(parts[0], rgb=bgr)], strict=True)
+
+
+def test_calibrate_tells_too(fitted, parts):
+    bgr = [replace(p, rgb=p.rgb[..., ::-1], xyz=p.xyz + 1e-5) for p in parts]
+    kept = fitted.calibration
+    with pytest.warns(UserWarning, match="BGR for RGB"):
+        fitted.calibrate(bgr, false_reject_rate=0.3)
+    fitted.calibration = kept
+
+
+def test_metres_passed_as_millimetres_are_named_where_no_part_is_in_view(fitted, parts):
+    with pytest.raises(ValueError, match='seem to be metres passed as unit="mm"'):
+        fitted.predict(parts[0].rgb, parts[0].xyz, unit="mm")
+
+
+def test_a_part_that_is_hardly_seen_is_not_inspected_and_never_accepted(fitted, parts):
+    part = hidden(parts[0])
+    prediction, said = told(fitted, part.rgb, part.xyz)
+    assert any("too little of the part is seen" in line for line in said)
+    assert prediction.score <= prediction.threshold
+    assert prediction.inspected is False
+    assert prediction.verdict == "not inspected"
+    assert prediction.rejected is True
+
+
+def test_what_is_not_inspected_counts_as_rejected_in_tables(fitted, parts):
+    tally = Tally(fitted)
+    for sample in (parts[0], hidden(parts[0])):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tally.add(sample, fitted.grids([sample])[0])
+    assert tally.wrong() == (1, 0)
+
+
+def test_a_detector_that_knows_no_ranges_compares_nothing(fitted, parts):
+    known, fitted.ranges = fitted.ranges, None
+    try:
+        prediction, _ = told(fitted, parts[0].rgb[..., ::-1], parts[0].xyz, strict=True)
+    finally:
+        fitted.ranges = known
+    assert not any("BGR" in line for line in prediction.warnings)
+    assert np.isfinite(prediction.score)
