@@ -59,7 +59,7 @@ def test_bgr_is_a_warning_and_strictly_an_error(fitted, parts):
     assert any("look like BGR for RGB" in line for line in said)
     assert any("look like BGR for RGB" in line for line in prediction.warnings)
     assert prediction.inspected
-    with pytest.raises(ValueError, match="unlike the training parts: .*look like BGR for RGB"):
+    with pytest.raises(ValueError, match=r"unlike the training parts: .*look like BGR for RGB"):
         fitted.predict(bgr, parts[0].xyz, strict=True)
     with pytest.raises(ValueError, match="part0: unlike the training parts"):
         fitted.grids([replace(parts[0], rgb=bgr)], strict=True)

@@ -136,8 +136,8 @@ def _centred(at: Floats, standing: Floats) -> dict[str, Floats]:
     scale = COARSE / (2 * REACH * max(float(np.sqrt((at * at).sum(1).mean() / 2)), 1e-9))
     cell = np.clip(np.floor(at * scale + COARSE / 2), 0, COARSE - 1).astype(np.intp)
     place, shape = cell[:, 1] * COARSE + cell[:, 0], (COARSE, COARSE)
-    cover = np.bincount(place, minlength=COARSE**2) * scale**2
-    relief = np.bincount(place, standing, minlength=COARSE**2) * scale**2
+    cover: Floats = np.bincount(place, minlength=COARSE**2) * np.float64(scale**2)
+    relief: Floats = np.bincount(place, standing, minlength=COARSE**2) * np.float64(scale**2)
     return {"cover": cover.reshape(shape), "relief": relief.reshape(shape)}
 
 
