@@ -59,3 +59,25 @@ def test_the_example_on_metrics_runs(tmp_path):
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip().endswith(" 1.0")
+
+
+DATA = re.findall(r"```python\n(.*?)```", (ROOT / "docs/data.md").read_text(), re.S)
+
+
+@pytest.mark.parametrize("example", [e for e in DATA if "tempfile" in e or "register" in e])
+def test_an_example_on_data_runs_and_prints_what_it_says(example, tmp_path):
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", example],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    wanted = re.findall(r"^print\(.*\)  # (.*)$", example, re.M)
+    assert len(wanted) == 1
+    assert ran.stdout.startswith(wanted[0]), ran.stdout
+
+
+def test_three_examples_on_data_are_run():
+    assert sum("tempfile" in e or "register" in e for e in DATA) == 3

@@ -10,6 +10,7 @@ cmad.score(rgb, xyz, model="part.cmad")
 from cmad import datasets, extractors, forking, metrics  # noqa: F401 (forking: for what it does)
 from cmad.api import score, use
 from cmad.detectors import CFM, PatchCore, load
+from cmad.registration import register
 from cmad.types import Prediction, Region, Sample
 from cmad.units import xyz_from_depth
 from cmad.version import __version__
@@ -25,6 +26,7 @@ __all__ = [
     "extractors",
     "load",
     "metrics",
+    "register",
     "score",
     "use",
     "xyz_from_depth",
