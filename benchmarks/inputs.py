@@ -1,7 +1,7 @@
 """False warnings on parts like training's, and planted faults found and rightly named.
 
-    python benchmarks/inputs.py [--seeds 3] [--parts 4]
-    CMAD_MVTEC3D=... python benchmarks/inputs.py --category cable_gland
+    python benchmarks/inputs.py [--seeds 6] [--parts 4] [--good 100] [--defective 40]
+    CMAD_MVTEC3D=... python benchmarks/inputs.py --category cable_gland --parts 21 [--draws 100]
 
 Only frames and training ranges are made; no extractor runs.
 """
@@ -19,7 +19,7 @@ from cmad.datasets import MVTec3D, Synthetic
 from cmad.detectors._unlike import compared
 from cmad.preprocess import Preprocessing, prepare
 from cmad.presets import PRESETS
-from cmad.ranges import LITTLE_SEEN, Ranges, look
+from cmad.ranges import LITTLE_SEEN, NO_BACKGROUND, Ranges, look, suspicions
 from cmad.types import Sample
 
 
@@ -50,13 +50,23 @@ def zoomed(rgb, xyz):
     return rgb[h:-h, w:-w], xyz[h:-h, w:-w]
 
 
-def covered(sample, how):
-    """Lose the points of all but the leftmost 0.3 of the part."""
+def farther(rgb, xyz):
+    """Scale all coordinates: a larger part, seen from farther."""
+    return rgb, xyz * 1.3
+
+
+def covered(sample, how, beside):
+    """Lose the points right of the part's middle column: those of the part, or all of them."""
     rgb, xyz = arrays(sample)
     frame = prepare(sample, how)
-    column = float(np.quantile(np.nonzero(frame.valid.numpy())[1], 0.3))
-    xyz[:, int(column * frame.window.side / how.image_size) - frame.window.left :] = 0
-    return rgb, xyz
+    column = float(np.median(np.nonzero(frame.valid.numpy())[1]))
+    right = np.arange(xyz.shape[1]) >= column * frame.window.side / how.image_size
+    lost = np.broadcast_to(right, xyz.shape[:2])
+    if not beside:
+        there = (xyz != 0).any(-1)
+        height = xyz @ np.array(frame.plane[:3]) + frame.plane[3]
+        lost = lost & there & (height > how.background.distance)
+    return rgb, np.where(lost[..., None], 0, xyz)
 
 
 def both(turn):
@@ -81,38 +91,67 @@ def order(*axes):
 
 FAULTS = {
     "BGR for RGB": (lambda rgb, xyz: (rgb[..., ::-1], xyz), "BGR"),
-    "millimetres": (lambda rgb, xyz: (rgb, xyz * 1000), ("scale 1000", "unit=")),
-    "metres as mm": (lambda rgb, xyz: (rgb, xyz / 1000), ("scale 0.001", "unit=")),
-    "centimetres": (lambda rgb, xyz: (rgb, xyz * 100), ("scale 100", "unit=")),
+    "millimetres": (
+        lambda rgb, xyz: (rgb, xyz * 1000),
+        ("points are 1000 times", "points seem to be millimetres"),
+    ),
+    "metres as mm": (
+        lambda rgb, xyz: (rgb, xyz / 1000),
+        ("points are 0.001 times", "points seem to be metres"),
+    ),
+    "centimetres": (lambda rgb, xyz: (rgb, xyz * 100), ("centimetres for metres", "seem to be centimetres")),
     "arrays mirrored left-right": (both(lambda a: a[:, ::-1]), "arrays are mirrored left-right"),
     "arrays mirrored top-bottom": (both(lambda a: a[::-1]), "arrays are mirrored top-bottom"),
     "arrays transposed": (both(lambda a: a.swapaxes(0, 1)), "arrays are transposed"),
     "arrays turned by 180": (both(lambda a: a[::-1, ::-1]), "arrays are turned by 180"),
     "arrays turned by 90": (both(np.rot90), "arrays are turned by 90"),
     "xyz alone mirrored": (lambda rgb, xyz: (rgb, xyz[:, ::-1]), "xyz alone is mirrored left"),
-    "xyz alone turned by 180": (lambda rgb, xyz: (rgb, xyz[::-1, ::-1]), "xyz alone is turned"),
+    "xyz alone turned by 180": (
+        lambda rgb, xyz: (rgb, xyz[::-1, ::-1]),
+        "xyz alone is turned by 180",
+    ),
     "rgb alone mirrored": (lambda rgb, xyz: (rgb[:, ::-1], xyz), "rgb alone is mirrored left"),
-    "rgb alone turned by 180": (lambda rgb, xyz: (rgb[::-1, ::-1], xyz), "rgb alone is turned"),
-    "z, y, x": (order(2, 1, 0), "written as"),
-    "y, x, z": (order(1, 0, 2), "written as"),
-    "y, z, x": (order(1, 2, 0), "written as"),
+    "rgb alone turned by 180": (
+        lambda rgb, xyz: (rgb[::-1, ::-1], xyz),
+        "rgb alone is turned by 180",
+    ),
+    "z, y, x": (order(2, 1, 0), "written as z, y, x"),
+    "y, x, z": (order(1, 0, 2), "written as y, x, z"),
+    "y, z, x": (order(1, 2, 0), "written as y, z, x"),
     "x negated": (signs(-1, 1, 1), "x is negated"),
     "y and z negated": (signs(1, -1, -1), "y and z are negated"),
     "z negated": (signs(1, 1, -1), "z is negated"),
-    "camera tilted by 15 degrees": (rotated(0, 15), "pose"),
-    "camera tilted by 30 degrees": (rotated(1, 30), "pose"),
-    "camera half as far again": (half_as_far_again, "pose"),
+    "camera tilted by 15 degrees": (rotated(0, 15), "is tilted by"),
+    "camera tilted by 30 degrees": (rotated(1, 30), "is tilted by"),
+    "camera half as far again": (half_as_far_again, "m away"),
+    "all 1.3 times as far": (farther, "m away"),
     "image and points cropped to half": (zoomed, "pose"),
     "light a quarter": (light(0.25), "dark"),
     "light three times": (light(3.0), "bright"),
-    "most of the part missing": (None, LITTLE_SEEN),
+    "half of the part missing": (False, LITTLE_SEEN),
+    "half of the part missing, and all beside it": (True, (LITTLE_SEEN, NO_BACKGROUND)),
 }
 
 
-def notes(rgb, xyz, ranges, how):
-    """Return kind and text of all that a detector says, also where it refuses the part."""
-    sample = Sample(np.ascontiguousarray(rgb), np.ascontiguousarray(xyz, np.float32))
-    pipeline = SimpleNamespace(frame=lambda sample: prepare(sample, how), preprocessing=how)
+def prepared(sample, how):
+    """Return what stands for a pipeline that has prepared a part, or been refused by it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            made = prepare(sample, how)
+        except ValueError as error:
+            made = error
+
+    def frame(_):
+        if isinstance(made, ValueError):
+            raise made
+        return made
+
+    return SimpleNamespace(frame=frame, preprocessing=how)
+
+
+def notes(sample, pipeline, ranges):
+    """Return kind and text of all that a detector says of a part, also where it refuses it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -136,64 +175,105 @@ def arrays(sample):
 
 
 def plant(name, sample, how):
-    """Return image and points with a fault."""
+    """Return a part with a fault."""
     change = FAULTS[name][0]
-    return covered(sample, how) if change is None else change(*arrays(sample))
+    made = covered(sample, how, change) if isinstance(change, bool) else change(*arrays(sample))
+    rgb, xyz = (np.ascontiguousarray(array) for array in made)
+    return Sample(rgb, xyz.astype(np.float32))
 
 
 def main():
-    """Print a table as Markdown."""
+    """Print tables as Markdown."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--category")
-    arguments.add_argument("--seeds", type=int, default=3)
-    arguments.add_argument("--parts", type=int, default=4)
+    arguments.add_argument("--seeds", type=int, default=6)
+    arguments.add_argument("--parts", type=int, default=4, help="that faults are planted in")
+    arguments.add_argument("--good", type=int, default=100)
+    arguments.add_argument("--defective", type=int, default=40)
+    arguments.add_argument("--draws", type=int, default=100, help="of real training parts")
     asked = arguments.parse_args()
-    false, found, named, of = Counter(), Counter(), Counter(), Counter()
-    looked = Counter()
-    for ranges, how, good, defective, label in settings(asked):
-        for kind, some in (("good", good), ("defective", defective)):
-            for part in some:
-                looked[kind] += 1
-                for _, text in notes(part.rgb, part.xyz, ranges, how):
-                    false[kind] += 1
-                    print(f"false: {label} {part.name}: {text}", flush=True)
-        for part, name in itertools.product(good[: asked.parts], FAULTS):
-            said = notes(*plant(name, part, how), ranges, how)
-            want = FAULTS[name][1]
-            of[name] += 1
-            found[name] += bool(said)
-            right = any(w in f"{k} {t}" for k, t in said for w in np.atleast_1d(want))
-            named[name] += right
-            if not right:
-                print(f"  {name}: {label} {part.name}: {said}", flush=True)
-    for kind, count in looked.items():
-        print(f"\nfalse warnings on {kind} parts: {false[kind]} of {count}")
-    print("\n| fault | found | rightly named | of |\n| --- | ---: | ---: | ---: |")
+    count = Counter()
+    for label, how, known, parts in settings(asked):
+        looked = Counter()
+        for part in parts:
+            kind = "good" if part.defect == "good" else "defective"
+            looked[kind] += 1
+            pipeline = prepared(part, how)
+            for ranges in known:
+                count[kind] += 1
+                said = notes(part, pipeline, ranges)
+                count[kind, "told"] += bool(said)
+                for _, text in said:
+                    print(f"told: {label}, {ranges.parts}: {part.name}: {text}", flush=True)
+            if kind == "defective" or looked[kind] > asked.parts:
+                continue
+            for name, (_, want) in FAULTS.items():
+                sample = plant(name, part, how)
+                pipeline = prepared(sample, how)
+                for ranges in known:
+                    said = notes(sample, pipeline, ranges)
+                    right = [
+                        t for k, t in said if any(w in f"{k} {t}" for w in np.atleast_1d(want))
+                    ]
+                    count[name] += 1
+                    count[name, "found"] += bool(said)
+                    count[name, "named"] += bool(right)
+                    count[name, "alone"] += any("cannot be told" not in text for text in right)
+                    if not right:
+                        print(f"{name}: {label}, {ranges.parts}: {part.name}: {said}", flush=True)
+    for kind in ("good", "defective"):
+        print(f"\nwarnings on {kind} parts: {count[kind, 'told']} of {count[kind]}")
+    print("\n| fault | parts | found | named | alone |\n| --- | ---: | ---: | ---: | ---: |")
     for name in FAULTS:
-        print(f"| {name} | {found[name]} | {named[name]} | {of[name]} |")
+        numbers = [count[name], *(count[name, what] for what in ("found", "named", "alone"))]
+        print(f"| {name} | {' | '.join(str(number) for number in numbers)} |")
+    if asked.category:
+        drawn(asked, how)
 
 
 def settings(asked):
-    """Yield ranges, preparation, good and defective parts to look at, and a label."""
+    """Yield a label, preparation, ranges of several numbers of parts, and parts to look at."""
     how = Preprocessing(224, 224, PRESETS["paper"].preparation, 0)
     if asked.category:
-        root = os.environ["CMAD_MVTEC3D"]
-        train = list(MVTec3D(root, asked.category, "train"))
-        test = list(MVTec3D(root, asked.category, "test"))
-        with_validation = list(MVTec3D(root, asked.category, "validation"))
-        good = [p for p in test if p.defect == "good"] + with_validation
-        for count in (5, 8, 24, len(train)):
-            if count <= len(train):
-                ranges = trained(train[:count], how)
-                yield ranges, how, good, [p for p in test if p.label], f"fit on {count}"
+        train, validation, test = splits(asked.category)
+        known = [trained(train[:n], how) for n in (5, 8, 24, len(train)) if n <= len(train)]
+        yield (
+            asked.category,
+            how,
+            known,
+            sorted(validation + test, key=lambda p: p.defect != "good"),
+        )
         return
-    sizes = ((160, 160), (240, 320), (400, 400))
-    for size, seed, count in itertools.product(sizes, range(asked.seeds), (5, 8, 24)):
-        ranges = trained(Synthetic("train", good=count, size=size, seed=seed), how)
-        test = list(Synthetic("test", good=12, defective=8, size=size, seed=seed))
-        good = [part for part in test if not part.label]
-        bad = [part for part in test if part.label]
-        yield ranges, how, good, bad, f"{size[0]}x{size[1]} seed {seed} fit on {count}"
+    for size, seed in itertools.product(((160, 160), (240, 320), (400, 400)), range(asked.seeds)):
+        train = list(Synthetic("train", good=24, size=size, seed=seed))
+        known = [trained(train[:n], how) for n in (5, 8, 24)]
+        test = Synthetic("test", good=asked.good, defective=asked.defective, size=size, seed=seed)
+        yield f"{size[0]}x{size[1]}, seed {seed}", how, known, test
+
+
+def splits(category):
+    """Return the parts of a real category."""
+    root = os.environ["CMAD_MVTEC3D"]
+    return [list(MVTec3D(root, category, split)) for split in ("train", "validation", "test")]
+
+
+def drawn(asked, how):
+    """Take few parts at random as training parts, and look at all others."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parts = [(p.defect, prepare(p, how)) for split in splits(asked.category) for p in split]
+    good = [frame for defect, frame in parts if defect == "good"]
+    looks = [look(frame) for frame in good]
+    rng = np.random.default_rng(0)
+    for number in (5, 8, 24):
+        told, of = 0, 0
+        for _ in range(asked.draws):
+            order = rng.permutation(len(good))
+            ranges = Ranges.of([looks[i] for i in order[:number]])
+            others = [good[i] for i in order[number:]] + [f for d, f in parts if d != "good"]
+            told += sum(bool(suspicions(frame, ranges)) for frame in others)
+            of += len(others)
+        print(f"\n{number} training parts drawn {asked.draws} times: {told} of {of} others told")
 
 
 if __name__ == "__main__":

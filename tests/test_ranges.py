@@ -9,7 +9,7 @@ import pytest
 from cmad.datasets import Synthetic
 from cmad.preprocess import Preprocessing, prepare
 from cmad.presets import PRESETS
-from cmad.ranges import LITTLE_SEEN, Ranges, look, suspicions
+from cmad.ranges import LITTLE_SEEN, NO_BACKGROUND, Ranges, look, suspicions
 
 HOW = Preprocessing(96, 96, PRESETS["paper"].preparation, 0)
 SIZE = (144, 144)
@@ -93,6 +93,13 @@ def test_a_part_of_which_a_third_is_seen_is_told(ranges, part):
     found = suspicions(replace(seen, valid=valid), ranges)
     assert LITTLE_SEEN in [note.kind for note in found]
     assert "too little of the part is seen: its points are on" in found[0].text
+
+
+@pytest.mark.parametrize("count", [4, 5])
+def test_a_part_without_the_background_that_training_had_is_told(ranges, part, count):
+    few = replace(ranges, parts=count)
+    found = suspicions(replace(prepare(part, HOW), plane=None), few)
+    assert [note.kind for note in found] == [NO_BACKGROUND] * (count >= 5)
 
 
 def test_ranges_are_those_of_the_parts_and_survive_a_file(ranges):

@@ -2,12 +2,14 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
+import cmad
 from cmad.datasets import Synthetic
 
 
@@ -31,17 +33,30 @@ def test_both_tables_have_verdict_and_warnings(run, model, pair, tmp_path):
     assert row["warnings"] == "; ".join(line["warnings"])
 
 
+@pytest.fixture
+def lenient(model, tmp_path):
+    """The model with a threshold that no score is above."""
+    detector = cmad.load(model)
+    detector.calibration = replace(detector.calibration, threshold=1e9)
+    detector.save(tmp_path / "lenient.cmad")
+    return tmp_path / "lenient.cmad"
+
+
 @pytest.mark.filterwarnings("ignore")
-def test_what_is_hardly_seen_is_not_inspected(run, model, pair, tmp_path):
+def test_what_is_hardly_seen_is_not_inspected(run, lenient, pair, tmp_path):
+    result = run("score", lenient, *pair, "--out", tmp_path / "out")
+    assert "scored 1 of 1 parts, results in" in result.out
     xyz = tifffile.imread(pair[1])
     xyz[:, 36:] = 0
     tifffile.imwrite(pair[1], xyz, photometric="rgb")
-    assert run("score", model, *pair, "--out", tmp_path / "out").code == 0
+    result = run("score", lenient, *pair, "--out", tmp_path / "out")
+    assert result.code == 0
+    assert "scored 1 of 1 parts, 1 of them not inspected, results in" in result.out
     line = json.loads((tmp_path / "out" / "scores.jsonl").read_text())
+    assert line["score"] <= line["threshold"]
+    assert line["verdict"] == "not inspected"
     assert line["rejected"] is True
     assert any("too little of the part is seen" in said for said in line["warnings"])
-    if line["score"] <= line["threshold"]:
-        assert line["verdict"] == "not inspected"
 
 
 def test_strict_makes_it_an_error_of_that_part(run, model, pair, tmp_path):

@@ -73,9 +73,22 @@ def test_calibrate_tells_too(fitted, parts):
     fitted.calibration = kept
 
 
-def test_metres_passed_as_millimetres_are_named_where_no_part_is_in_view(fitted, parts):
-    with pytest.raises(ValueError, match='seem to be metres passed as unit="mm"'):
-        fitted.predict(parts[0].rgb, parts[0].xyz, unit="mm")
+@pytest.mark.parametrize(
+    ("factor", "said"),
+    [
+        (1e-3, 'seem to be metres passed as unit="mm"'),
+        (1e3, 'seem to be millimetres: pass unit="mm"'),
+        (1e2, "seem to be centimetres: divide them by 100"),
+    ],
+)
+def test_another_unit_is_named_also_where_the_part_is_refused(fitted, parts, factor, said):
+    with pytest.raises(ValueError, match=f"; compared with the training parts, it is .* {said}"):
+        fitted.predict(parts[0].rgb, parts[0].xyz * np.float32(factor))
+
+
+def test_a_part_that_is_refused_for_another_reason_is_not_said_to_have_another_unit(fitted, parts):
+    with pytest.raises(ValueError, match="no valid point: all are 0, NaN, infinite or marks$"):
+        fitted.predict(parts[0].rgb, parts[0].xyz * 0)
 
 
 def test_a_part_that_is_hardly_seen_is_not_inspected_and_never_accepted(fitted, parts):
@@ -86,6 +99,15 @@ def test_a_part_that_is_hardly_seen_is_not_inspected_and_never_accepted(fitted, 
     assert prediction.inspected is False
     assert prediction.verdict == "not inspected"
     assert prediction.rejected is True
+
+
+def test_a_part_whose_background_is_missing_is_not_inspected(fitted, parts):
+    xyz = parts[0].xyz.copy()
+    xyz[:, :14] = xyz[:, 34:] = xyz[:14] = xyz[34:] = 0
+    prediction, said = told(fitted, parts[0].rgb, xyz)
+    assert any("no background plane is found" in line for line in said)
+    assert not any("too little" in line for line in said)
+    assert prediction.verdict == "not inspected"
 
 
 def test_what_is_not_inspected_counts_as_rejected_in_tables(fitted, parts):

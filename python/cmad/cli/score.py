@@ -69,10 +69,9 @@ def score(
     - scores.csv and scores.jsonl: a line per part with name, score, threshold, rejected,
       verdict (accepted, rejected, or not inspected where too little of the part is seen, which
       counts as rejected), p_value (the share of parts at least as anomalous, from calibration),
-      regions (in scores.csv their
-      number, in scores.jsonl each one's box, area in mm², centroid in metres, peak and modality),
-      defect and label where the data set knows them, the seconds it took, warnings, and error if
-      it could not be scored
+      regions (in scores.csv their number, in scores.jsonl each one's box, area in mm², centroid in
+      metres, peak and modality), defect and label where the data set knows them, the seconds it
+      took, warnings, and error if it could not be scored
     - maps/NAME.tiff: the anomaly map, float32, on the image's own pixels
     - overlays/NAME.png: the map over the image, with a caption below. With a threshold, colours run
       from half of it to one and a half of it, and a white line surrounds each region above it
@@ -91,7 +90,7 @@ def score(
     total = sum(len(samples) for _, samples in sources)
     detector = load(model)
     tally = Tally(detector)
-    failed = 0
+    failed = hidden = 0
     with Results(out, maps=maps, overlays=overlays) as results, bar("scoring", total) as step:
         for name, sample in _read(sources):
             result = Result(results.unique(name), threshold=detector.threshold)
@@ -111,6 +110,7 @@ def score(
             else:
                 result.score, result.rejected = full.score, full.rejected
                 result.verdict, result.warnings = full.verdict, list(full.warnings)
+                hidden += full.verdict == "not inspected"
                 result.p_value = full.p_value
                 if full.pixel_threshold is not None:
                     result.regions = [asdict(region) for region in full.regions]
@@ -118,7 +118,8 @@ def score(
                 tally.add(sample, grid)
             results.add(result)
             step(result.name)
-    typer.echo(f"scored {total - failed} of {total} parts, results in {out}")
+    unseen = f", {hidden} of them not inspected" if hidden else ""
+    typer.echo(f"scored {total - failed} of {total} parts{unseen}, results in {out}")
     note_random(*detector.pipeline.describe().values())
     show(tally)
     if failed:

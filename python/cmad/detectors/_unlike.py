@@ -6,12 +6,13 @@ from typing import Any
 from cmad import notices
 from cmad.pipeline import Pipeline
 from cmad.preprocess import prepare, tell
-from cmad.ranges import LITTLE_SEEN, Ranges, look, scale_of, suspicions
+from cmad.ranges import LITTLE_SEEN, NO_BACKGROUND, Ranges, look, scale_of, suspicions
 from cmad.types import Frame, GridMaps, Sample
 
 UNITS = {
     1000.0: 'so small that the points seem to be metres passed as unit="mm"',
     0.001: 'so large that the points seem to be millimetres: pass unit="mm"',
+    0.01: "so large that the points seem to be centimetres: divide them by 100",
 }
 """What points are that, so many times as large, are as large as training's."""
 
@@ -52,7 +53,7 @@ def compared(pipeline: Pipeline, ranges: Ranges | None, sample: Sample, strict: 
 
 def inspected(grid: GridMaps) -> bool:
     """Tell whether enough of a part was seen for a verdict."""
-    return all(note.kind != LITTLE_SEEN for note in grid.notes)
+    return all(note.kind not in (LITTLE_SEEN, NO_BACKGROUND) for note in grid.notes)
 
 
 def _unit(pipeline: Pipeline, ranges: Ranges, sample: Sample) -> str | None:

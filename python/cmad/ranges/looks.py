@@ -67,7 +67,7 @@ def look(frame: Frame) -> Look:
             at -= at.mean(0)
             standing = _measure(frame.xyz[rows, columns], at, numbers, directions)
             pictures |= _centred(at, standing)
-            image = torch.zeros(frame.valid.shape)
+            image = torch.zeros(frame.valid.shape, dtype=torch.float32)
             image[rows, columns] = torch.from_numpy(standing).float()
             relief = _cells(image[None])[0]
         if frame.plane is not None:

@@ -40,6 +40,8 @@ FARTHER = 0.1
 FARTHERS = 1.5
 LITTLE_SEEN = "unlike training: too little seen"
 """Kind of the note of a part that counts as not inspected."""
+NO_BACKGROUND = "unlike training: no background"
+"""Likewise: what was looked at may be something else, and how much of the part is not known."""
 
 
 def suspicions(frame: Frame, ranges: Ranges) -> tuple[Note, ...]:
@@ -58,6 +60,7 @@ def suspicions(frame: Frame, ranges: Ranges) -> tuple[Note, ...]:
         Note(kind, text)
         for kind, text in (
             *_seen(seen, ranges),
+            *_background(seen, ranges),
             *_light(seen, ranges),
             *_colours(seen, ranges),
             *_points(seen, ranges),
@@ -105,6 +108,20 @@ def _seen(seen: Look, ranges: Ranges) -> Found:
             )
         ]
     return []
+
+
+def _background(seen: Look, ranges: Ranges) -> Found:
+    if ranges.parts < FEW or "plane" not in ranges.directions or "share" not in seen.numbers:
+        return []
+    if "plane" in seen.directions:
+        return []
+    return [
+        (
+            NO_BACKGROUND,
+            f"no background plane is found, though each of {_parts(ranges)} had one: points of the "
+            "background are missing, or taken for the part",
+        )
+    ]
 
 
 def _light(seen: Look, ranges: Ranges) -> Found:
