@@ -99,7 +99,10 @@ FAULTS = {
         lambda rgb, xyz: (rgb, xyz / 1000),
         ("points are 0.001 times", "points seem to be metres"),
     ),
-    "centimetres": (lambda rgb, xyz: (rgb, xyz * 100), ("centimetres for metres", "seem to be centimetres")),
+    "centimetres": (
+        lambda rgb, xyz: (rgb, xyz * 100),
+        ("centimetres for metres", "seem to be centimetres"),
+    ),
     "arrays mirrored left-right": (both(lambda a: a[:, ::-1]), "arrays are mirrored left-right"),
     "arrays mirrored top-bottom": (both(lambda a: a[::-1]), "arrays are mirrored top-bottom"),
     "arrays transposed": (both(lambda a: a.swapaxes(0, 1)), "arrays are transposed"),

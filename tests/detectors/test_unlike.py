@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import cmad
+from cmad import model_file
 from cmad.evaluate import Tally
 
 
@@ -87,7 +88,7 @@ def test_another_unit_is_named_also_where_the_part_is_refused(fitted, parts, fac
 
 
 def test_a_part_that_is_refused_for_another_reason_is_not_said_to_have_another_unit(fitted, parts):
-    with pytest.raises(ValueError, match="no valid point: all are 0, NaN, infinite or marks$"):
+    with pytest.raises(ValueError, match=r"no valid point: all are 0, NaN, infinite or marks$"):
         fitted.predict(parts[0].rgb, parts[0].xyz * 0)
 
 
@@ -119,11 +120,25 @@ def test_what_is_not_inspected_counts_as_rejected_in_tables(fitted, parts):
     assert tally.wrong() == (1, 0)
 
 
-def test_a_detector_that_knows_no_ranges_compares_nothing(fitted, parts):
-    known, fitted.ranges = fitted.ranges, None
-    try:
-        prediction, _ = told(fitted, parts[0].rgb[..., ::-1], parts[0].xyz, strict=True)
-    finally:
-        fitted.ranges = known
-    assert not any("BGR" in line for line in prediction.warnings)
-    assert np.isfinite(prediction.score)
+def test_a_file_without_ranges_is_read_and_compares_nothing(fitted, parts, tmp_path):
+    fitted.save(tmp_path / "new.cmad", include_extractors=True)
+    header, tensors = model_file.read(tmp_path / "new.cmad")
+    del header["ranges"]
+    model_file.write(tmp_path / "old.cmad", header, tensors)
+    older = cmad.load(tmp_path / "old.cmad")
+    assert older.ranges is None
+    prediction, said = told(older, parts[0].rgb[..., ::-1], parts[0].xyz, strict=True)
+    assert (prediction.warnings, said) == ((), [])
+    with pytest.raises(ValueError, match=r"in metres.*unit=.mm.$"):
+        older.predict(parts[0].rgb, parts[0].xyz * np.float32(1e3))
+
+
+def test_a_failed_fit_keeps_the_ranges(make, parts):
+    detector = cmad.CFM(rgb=make["vit"](), xyz=make["point_mae"](), image_size=48)
+    detector.fit(parts[:2], epochs=1, pixels_per_image=20, progress=False)
+    known = detector.ranges
+    with pytest.raises(ValueError, match="no valid point"):
+        detector.fit([parts[0], replace(parts[1], xyz=parts[1].xyz * 0)], progress=False)
+    assert detector.ranges is known
+    detector.fit(parts[:3], epochs=1, pixels_per_image=20, progress=False)
+    assert detector.ranges.parts == 3
