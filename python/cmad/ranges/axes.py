@@ -199,7 +199,7 @@ class _Evidence:
             self._fits(one, other),
         ]
         # A turned part is as likely as another unless both say so.
-        need = 2 if one.turned and len(self._like) > 1 else 1
+        need = 2 if alarm and one.turned and len(self._like) > 1 else 1
         return 0 if min(said) < 0 or sum(said) < need else sum(said)
 
     def _tells(self, name: str, one: int, other: int, alarm: bool) -> int:

@@ -38,8 +38,9 @@ class Look:
     """(3,) unit vectors: where points lead along a row (``column``) and down a column (``row``) of
     the grid, where their mean is from the origin (``centre``), and the background plane's normal
     (``plane``)."""
-    chroma: Floats | None = None
-    """(2,) red minus blue, 0 to 255: mean over the part, and over the rest; 0 for what is empty."""
+    chroma: dict[str, Floats] = field(default_factory=dict)
+    """Mean red minus blue, 0 to 255: (1,) of the ``image``; and where there are points (2,) of the
+    part and of the rest (``apart``), 0 for what is empty."""
     pictures: dict[str, Floats] = field(default_factory=dict)
     """(COARSE, COARSE): the image's luminance (``rgb``), the share of valid pixels (``cover``), and
     what stands out of the part's mean plane (``relief``)."""
@@ -57,7 +58,8 @@ def look(frame: Frame) -> Look:
     numbers: dict[str, float] = {}
     pictures: dict[str, Floats] = {}
     directions: dict[str, Floats] = {}
-    cover = relief = rgb = chroma = registered = None
+    cover = relief = rgb = registered = None
+    chroma: dict[str, Floats] = {}
     if frame.xyz is not None and frame.valid is not None:
         rows, columns = torch.nonzero(frame.valid, as_tuple=True)
         numbers["share"] = len(rows) / frame.valid.numel()
@@ -78,8 +80,9 @@ def look(frame: Frame) -> Look:
         numbers["brightness"] = float(light.mean())
         numbers["contrast"] = float(light.std(correction=0))
         pictures["rgb"] = _coarse(rgb.mean(0))
-        weight = np.zeros((CELLS, CELLS)) if cover is None else cover
-        chroma = _inside_and_outside(rgb[0] - rgb[2], weight)
+        chroma["image"] = np.array([(rgb[0] - rgb[2]).mean()])
+        if cover is not None:
+            chroma["apart"] = _inside_and_outside(rgb[0] - rgb[2], cover)
     if rgb is not None and cover is not None and relief is not None:
         registered = _registered(rgb.mean(0), cover, relief)
     return Look(numbers, directions, chroma, pictures, registered)

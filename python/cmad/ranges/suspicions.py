@@ -148,19 +148,21 @@ def _light(seen: Look, ranges: Ranges) -> Found:
 
 
 def _colours(seen: Look, ranges: Ranges) -> Found:
-    if seen.chroma is None or not ranges.chroma:
+    # Of the part and of the rest where there are points: they may be opposite, and the image grey.
+    name = "apart" if "apart" in seen.chroma else "image"
+    if name not in seen.chroma or name not in ranges.chroma:
         return []
-    mean, least = np.array(ranges.chroma[:2]), ranges.chroma[2]
-    own = float(seen.chroma @ mean / (mean @ mean))
-    if not own < -SWAPPED * least < 0:
+    *means, least = ranges.chroma[name]
+    own, mean = seen.chroma[name], np.array(means)
+    if not float(own @ mean / (mean @ mean)) < -SWAPPED * least < 0:
         return []
     i = int(np.abs(mean).argmax())
+    where = ("on the part", "around the part")[i] if name == "apart" else "in the image"
     return [
         (
             "unlike training: BGR",
-            "the channels of the image look like BGR for RGB: red minus blue is "
-            f"{seen.chroma[i]:.3g} {('on the part', 'around the part')[i]}, "
-            f"where {_parts(ranges)} had {mean[i]:.3g} (mean)",
+            f"the channels of the image look like BGR for RGB: red minus blue is {own[i]:.3g} "
+            f"{where}, where {_parts(ranges)} had {mean[i]:.3g} (mean)",
         )
     ]
 

@@ -35,9 +35,9 @@ class Ranges:
     spans: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Smallest and largest of the numbers of `Look`."""
     directions: dict[str, Direction] = field(default_factory=dict)
-    chroma: tuple[float, ...] = ()
-    """(3,) mean red minus blue over the parts and over the rest, and the smallest share of these
-    that a part had of the others' mean."""
+    chroma: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Means of the chroma of `Look`, where that is not grey, and behind them the smallest share of
+    these that a part had."""
     pictures: dict[str, list[float]] = field(default_factory=dict)
     """Mean of the pictures of `Look`, row by row."""
     leads: dict[str, list[float]] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Ranges:
                 name: Direction(tuple(d["mean"]), float(d["spread"]))
                 for name, d in stored["directions"].items()
             },
-            chroma=tuple(stored["chroma"]),
+            chroma={name: tuple(values) for name, values in stored["chroma"].items()},
             pictures={name: list(values) for name, values in stored["pictures"].items()},
             leads={name: list(values) for name, values in stored["leads"].items()},
             likes=dict(stored["likes"]),
@@ -149,16 +149,15 @@ def _directions(looks: Sequence[Look]) -> dict[str, Direction]:
     return found
 
 
-def _chroma(looks: Sequence[Look]) -> tuple[float, ...]:
-    known = [look.chroma for look in looks if look.chroma is not None]
-    if len(known) < len(looks):
-        return ()
-    each = np.stack(known)
-    mean = each.mean(0)
-    if np.abs(mean).max() < COLOURED:
-        return ()
-    least = float((each @ mean).min() / (mean @ mean))
-    return (*mean.tolist(), least)
+def _chroma(looks: Sequence[Look]) -> dict[str, tuple[float, ...]]:
+    found: dict[str, tuple[float, ...]] = {}
+    for name in looks[0].chroma:
+        known = [look.chroma[name] for look in looks if name in look.chroma]
+        mean = np.mean(known, 0)
+        if len(known) == len(looks) and np.abs(mean).max() >= COLOURED:
+            least = float((np.stack(known) @ mean).min() / (mean @ mean))
+            found[name] = (*mean.tolist(), least)
+    return found
 
 
 def _means(looks: Sequence[Look]) -> dict[str, Floats]:
