@@ -124,6 +124,13 @@ def test_a_part_that_is_turned_is_told_from_turned_arrays(alike):
         assert exchanges(seen(arrays()[0], xyz, valid), alike) == []
 
 
+def test_an_image_that_is_turned_over_a_symmetric_shape_is_no_turned_part(alike):
+    symmetric = replace(alike, leads={**alike.leads, "shape": [0.0] * 8})
+    for exchange in KINDS["rgb"]:
+        part = seen(*happened(exchange, *arrays(noise=50)))
+        assert exchanges(part, symmetric) == [exchange]
+
+
 def test_pictures_alone_say_nothing_where_shapes_differ_in_training(alike):
     rgb = Exchange(3, STILL)
     part = seen(*happened(rgb, *arrays(noise=50)))

@@ -123,7 +123,7 @@ def exchanges(look: Look, ranges: Ranges) -> list[Exchange] | None:
         others = [Exchange(t, t, turned=True) for t in range(1, 8)]
         if look.directions:
             others += [Exchange(t, STILL) for t in range(1, 8)]
-        seen = [e for e in others if evidence.for_against(e, still, alarm=True) > 0]
+        seen = [e for e in others if evidence.beats(e, still, alarm=True)]
         return evidence.best(seen)
     simple = [Exchange(t, x) for x in range(1, 8) for t in (STILL, x)]
     simple += [Exchange(signs=s) for s in _SIGNS if s != NOTHING]
@@ -178,14 +178,10 @@ class _Evidence:
 
     def best(self, exchanges: Sequence[Exchange]) -> list[Exchange]:
         """Leave out those that another one beats."""
-        return [
-            one
-            for one in exchanges
-            if not any(self.for_against(other, one) > 0 for other in exchanges)
-        ]
+        return [one for one in exchanges if not any(self.beats(other, one) for other in exchanges)]
 
-    def for_against(self, one: Exchange, other: Exchange, alarm: bool = False) -> int:
-        """Count what speaks for one exchange and against another; 0 where something denies it.
+    def beats(self, one: Exchange, other: Exchange, alarm: bool = False) -> bool:
+        """Tell whether more speaks for one exchange than for another.
 
         Args:
             one: an exchange.
@@ -200,7 +196,7 @@ class _Evidence:
         ]
         # A turned part is as likely as another unless both say so.
         need = 2 if alarm and one.turned and len(self._like) > 1 else 1
-        return 0 if min(said) < 0 or sum(said) < need else sum(said)
+        return sum(said) >= need
 
     def _tells(self, name: str, one: int, other: int, alarm: bool) -> int:
         if one == other or name not in self._like or (alarm and not self._posed):
