@@ -29,7 +29,12 @@ def use(model: str | Path | None) -> None:
 
 
 def score(
-    rgb: Array, xyz: Array, model: str | Path | None = None, *, unit: str | None = None
+    rgb: Array,
+    xyz: Array,
+    model: str | Path | None = None,
+    *,
+    unit: str | None = None,
+    strict: bool = False,
 ) -> Prediction:
     """Score one part with a saved model, which is loaded once and then kept.
 
@@ -40,6 +45,8 @@ def score(
             variable ``CMAD_MODEL``. A file that has changed or was replaced is loaded again; the
             `KEPT` models used last stay loaded.
         unit: ``"m"`` or ``"mm"``; None takes that of the model's training, ``detector.units``.
+        strict: raise a ValueError where the part is unlike the training parts, see
+            `cmad.detectors.Detector.predict`; otherwise that is a warning.
 
     Returns:
         The prediction; ``float()`` of it is the score.
@@ -54,7 +61,7 @@ def score(
         raise RuntimeError(
             "score: no model; pass model=..., call cmad.use(path), or set CMAD_MODEL"
         )
-    prediction = _loaded(named).predict(rgb, xyz, unit=unit)
+    prediction = _loaded(named).predict(rgb, xyz, unit=unit, strict=strict)
     if not isinstance(prediction, Prediction):
         raise ValueError("score: takes one part; for a batch use cmad.load(path).predict")
     return prediction

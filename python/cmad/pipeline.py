@@ -70,10 +70,6 @@ class Pipeline:
             said.setdefault(modality_of(extractor), []).append(extractor.describe())
         return {modality: "; ".join(lines) for modality, lines in said.items()}
 
-    def extract(self, samples: Sequence[Sample]) -> list[Features]:
-        """Prepare samples and extract their features, both through the cache."""
-        return self.features([self.frame(sample) for sample in samples])
-
     def frame(self, sample: Sample) -> Frame:
         """Prepare a sample, through the cache; see `cmad.preprocess.prepare`.
 

@@ -5,6 +5,7 @@ Those that hold arrays compare and hash by identity: elementwise equality has no
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -201,12 +202,27 @@ class Prediction:
     name: str = ""
     warnings: tuple[str, ...] = ()
     """What a user should know of the part, such as that a piece of it is not looked at."""
+    inspected: bool = True
+    """Whether enough of the part was seen: not where its points are on far fewer pixels than those
+    of any training part."""
+
+    @property
+    def verdict(self) -> Literal["accepted", "rejected", "not inspected"] | None:
+        """``"rejected"`` where the score is above the threshold, or is none; ``"not inspected"``
+        where it is not, but too little of the part was seen; else ``"accepted"``. Before
+        calibration None, or ``"not inspected"``.
+        """
+        # Not ">", which is false for NaN.
+        if self.threshold is not None and not self.score <= self.threshold:
+            return "rejected"
+        if not self.inspected:
+            return "not inspected"
+        return None if self.threshold is None else "accepted"
 
     @property
     def rejected(self) -> bool | None:
-        """Whether the score is above the threshold, or none; None before calibration."""
-        # Not ">", which is false for NaN.
-        return None if self.threshold is None else not self.score <= self.threshold
+        """Whether the part must not pass: any verdict but accepted. None before calibration."""
+        return None if self.threshold is None else self.verdict != "accepted"
 
     @property
     def mask(self) -> npt.NDArray[np.bool_] | None:

@@ -57,16 +57,25 @@ def score(
     depth_scale: DepthScale = None,
     maps: Annotated[bool, typer.Option(help="Write maps/NAME.tiff.")] = True,
     overlays: Annotated[bool, typer.Option(help="Write overlays/NAME.png.")] = True,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="A part that is unlike the training parts (another unit, BGR, exchanged axes, "
+            "another camera pose or light, too little seen) is an error, not a warning.",
+        ),
+    ] = False,
 ) -> None:
     """Score parts with a model.
 
     Writes to DIR, as results come, over files of an earlier run:
 
-    - scores.csv and scores.jsonl: a line per part with name, score, threshold, rejected, p_value
-      (the share of parts at least as anomalous, from calibration), regions (in scores.csv their
-      number, in scores.jsonl each one's box, area in mm², centroid in metres, peak and modality),
-      defect and label where the data set knows them, the seconds it took, and error if it could not
-      be scored
+    - scores.csv and scores.jsonl: a line per part with name, score, threshold, rejected,
+      verdict (accepted, rejected, or not inspected where too little of the part is seen, which
+      counts as rejected), p_value (the share of parts at least as anomalous, from calibration),
+      regions (in scores.csv their number, in scores.jsonl each one's box, area in mm², centroid in
+      metres, peak and modality), defect and label where the data set knows them, the seconds it
+      took, warnings, and error if it could not be scored
     - maps/NAME.tiff: the anomaly map, float32, on the image's own pixels
     - overlays/NAME.png: the map over the image, with a caption below. With a threshold, colours run
       from half of it to one and a half of it, and a white line surrounds each region above it
@@ -85,7 +94,7 @@ def score(
     expect_named(good, folders, [samples for _, samples in sources])
     total = sum(len(samples) for _, samples in sources)
     tally = Tally(detector)
-    failed = 0
+    failed = hidden = 0
     with Results(out, maps=maps, overlays=overlays) as results, bar("scoring", total) as step:
         for name, sample in _read(sources):
             result = Result(results.unique(name), threshold=detector.threshold)
@@ -95,7 +104,7 @@ def score(
                 result.defect, result.label = sample.defect, sample.label
                 begin = perf_counter()
                 sample = replace(sample, name="")  # which the command's messages begin with
-                [grid] = detector.grids([sample])
+                [grid] = detector.grids([sample], strict=strict)
                 full = detector.decide(grid, sample.xyz)
                 result.seconds = perf_counter() - begin
             except EXPECTED as error:
@@ -104,6 +113,8 @@ def score(
                 complain(f"{result.name}: {result.error}")
             else:
                 result.score, result.rejected = full.score, full.rejected
+                result.verdict, result.warnings = full.verdict, list(full.warnings)
+                hidden += full.verdict == "not inspected"
                 result.p_value = full.p_value
                 if full.pixel_threshold is not None:
                     result.regions = [asdict(region) for region in full.regions]
@@ -111,7 +122,8 @@ def score(
                 tally.add(sample, grid)
             results.add(result)
             step(result.name)
-    typer.echo(f"scored {total - failed} of {total} parts, results in {out}")
+    unseen = f", {hidden} of them not inspected" if hidden else ""
+    typer.echo(f"scored {total - failed} of {total} parts{unseen}, results in {out}")
     note_random(*detector.pipeline.describe().values())
     show(tally)
     if failed:

@@ -1,9 +1,10 @@
 """The detectors: fit on good parts, calibrate, predict."""
 
+from cmad.detectors._outputs import passes
 from cmad.detectors.cfm import CFM
 from cmad.detectors.detector import Detector
 from cmad.detectors.load import load
 from cmad.detectors.methods import METHODS, method_named
 from cmad.detectors.patchcore import PatchCore
 
-__all__ = ["CFM", "METHODS", "Detector", "PatchCore", "load", "method_named"]
+__all__ = ["CFM", "METHODS", "Detector", "PatchCore", "load", "method_named", "passes"]

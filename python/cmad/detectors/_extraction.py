@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from cmad.cache import digest
 from cmad.pipeline import Known, Pipeline
 from cmad.progress import bar
+from cmad.ranges import Ranges, look
 from cmad.store import FeatureStore
 from cmad.types import Features, Frame, Sample
 
@@ -20,7 +21,7 @@ def extract(
     count: int | None,
     progress: bool,
     seen: set[str],
-) -> Pipeline:
+) -> tuple[Pipeline, Ranges | None]:
     """Extract the features of the training frames into a store.
 
     Args:
@@ -36,12 +37,14 @@ def extract(
 
     Returns:
         The pipeline with the statistics that its 3D extractors take from training clouds, in copies
-        of these extractors: the user's own, and a detector trained before, stay as they were.
+        of these extractors: the user's own, and a detector trained before, stay as they were. And
+        what the parts look like; None where there are none.
 
     """
     with bar("extracting features", count, show=progress) as step:
         frames = (pipeline.frame(sample) for sample in samples)
         first: list[Frame] = []
+        looks = []
         known: Known = {}
         if pipeline.takes_statistics:
             first = list(itertools.islice(frames, STATISTICS_FRAMES))
@@ -50,11 +53,12 @@ def extract(
         for i, frame in enumerate(itertools.chain(first, frames)):
             own = {name: [points[i]] for name, points in known.items()} if i < len(first) else None
             seen.add(content(frame))
+            looks.append(look(frame))
             features = pipeline.features([frame], own)[0]
             _finite(features)
             store.append(features)
             step()
-    return pipeline
+    return pipeline, Ranges.of(looks) if looks else None
 
 
 def _finite(features: Features) -> None:

@@ -32,12 +32,14 @@ from cmad.detectors._inputs import (
 )
 from cmad.detectors._outputs import on_input, peaks
 from cmad.detectors._saving import extractors_from_file, pipeline_to_file
+from cmad.detectors._unlike import compared
 from cmad.detectors.method import Method, check_modalities, complete
 from cmad.extractors import Extractor, RgbExtractor, XyzExtractor
 from cmad.pipeline import Pipeline
 from cmad.preprocess import Preprocessing
 from cmad.presets import PRESETS, Preset
 from cmad.progress import bar
+from cmad.ranges import Ranges
 from cmad.store import FeatureStore
 from cmad.types import Array, Features, GridMaps, Prediction, Sample
 from cmad.units import Units
@@ -161,6 +163,8 @@ class Detector(Method):
         """What the cameras and files of the parts are in: what `fit` was told, or what is set here
         afterwards, such as the camera of a folder of depth images. `predict` and `cmad score` take
         it where they are told nothing else; saved with the model."""
+        self.ranges: Ranges | None = None
+        """What these looked like, which other parts are compared with; None where not known."""
 
     @property
     def calibration(self) -> Calibration | None:
@@ -223,7 +227,8 @@ class Detector(Method):
         with FeatureStore(dtype, memory_limit) as store:
             good = complete(self, in_metres(good_only(samples, "fit"), unit))
             seen = set[str]()
-            pipeline = extract(self.pipeline, good, store, parts_of(samples), progress, seen)
+            count = parts_of(samples)
+            pipeline, ranges = extract(self.pipeline, good, store, count, progress, seen)
             if len(store) == 0:
                 raise ValueError("fit: the training set is empty; at least one good part is needed")
             # Also where the caller has switched gradients off.
@@ -231,7 +236,7 @@ class Detector(Method):
                 learnt = self.learn(store, asked, progress)
         before, self.pipeline = self.pipeline, pipeline
         try:
-            self._accept(learnt.tensors, seen)
+            self._accept(learnt.tensors, seen, ranges)
         except BaseException:  # Ctrl-C too: other statistics would spoil what was learnt before
             self.pipeline = before
             raise
@@ -283,7 +288,7 @@ class Detector(Method):
         with bar("calibrating", count, show=progress) as step:
             for sample in complete(self, in_metres(good_only(samples, "calibrate"), unit)):
                 try:
-                    frame = self.pipeline.frame(sample)
+                    frame = compared(self.pipeline, self.ranges, sample, strict=False)
                     features = self.pipeline.features([frame])[0]
                     grids = [self._grid(rasters.only(features, way)) for way in ways]
                 except ValueError as error:
@@ -313,6 +318,7 @@ class Detector(Method):
         *,
         unit: str | None = None,
         resolution: Literal["input"] = "input",
+        strict: bool = False,
     ) -> Prediction | list[Prediction]: ...
 
     @overload
@@ -323,6 +329,7 @@ class Detector(Method):
         *,
         unit: str | None = None,
         resolution: Literal["grid"],
+        strict: bool = False,
     ) -> GridMaps | list[GridMaps]: ...
 
     def predict(
@@ -332,6 +339,7 @@ class Detector(Method):
         *,
         unit: str | None = None,
         resolution: str = "input",
+        strict: bool = False,
     ) -> Prediction | list[Prediction] | GridMaps | list[GridMaps]:
         """Judge one part, or a batch of them.
 
@@ -343,30 +351,34 @@ class Detector(Method):
             unit: of ``xyz``, ``"m"`` or ``"mm"``; None takes what `fit` was told, ``units.unit``.
             resolution: ``"input"`` for predictions, on the input's own pixels; ``"grid"`` for the
                 maps on the (S, S) grid they are computed on, without verdict, mask and regions.
+            strict: raise where a part is unlike the training parts (docs/inputs.md: another unit,
+                BGR, exchanged axes, another camera pose or light, too little seen); otherwise that
+                is a warning, also in ``Prediction.warnings``.
 
         Returns:
             One prediction, or a list for a batch, or the same of grid maps.
 
         Raises:
             RuntimeError: not trained.
-            ValueError: the method needs what is None; the score is not finite.
+            ValueError: the method needs what is None; the score is not finite; ``strict``.
             TypeError, ValueError: see `cmad.checks.checked` and `cmad.preprocess.prepare`.
 
         """
         one_of(self.who, "resolution", resolution, ("input", "grid"))
         samples, single = as_samples(rgb, xyz, self.units.unit if unit is None else unit)
-        grids = self.grids(samples)
+        grids = self.grids(samples, strict=strict)
         if resolution == "grid":
             return grids[0] if single else grids
         predictions = [self.decide(g, s.xyz) for g, s in zip(grids, samples, strict=True)]
         return predictions[0] if single else predictions
 
     @notices.run()
-    def grids(self, samples: Sequence[Sample]) -> list[GridMaps]:
+    def grids(self, samples: Sequence[Sample], *, strict: bool = False) -> list[GridMaps]:
         """Judge parts on the method's own grid, without a verdict.
 
         Args:
             samples: ``xyz`` in metres.
+            strict: see `predict`.
 
         Raises:
             RuntimeError, ValueError, TypeError: see `predict`.
@@ -378,7 +390,8 @@ class Detector(Method):
             some = samples[begin : begin + BATCH]
             for sample in some:
                 check_modalities(self, sample)
-            found += [self._grid(features) for features in self.pipeline.extract(some)]
+            frames = [compared(self.pipeline, self.ranges, sample, strict) for sample in some]
+            found += [self._grid(features) for features in self.pipeline.features(frames)]
         return found
 
     def decide(self, grid: GridMaps, xyz: Array | None) -> Prediction:
@@ -432,6 +445,7 @@ class Detector(Method):
             "background": asdict(self.pipeline.preprocessing.background),
             "trained_on": sorted(self.trained_on),
             "units": asdict(self.units),
+            "ranges": None if self.ranges is None else self.ranges.to_file(),
             **calibrated,
         }
         model_file.write(path, header, {**tensors, **learnt, **scores})
@@ -461,16 +475,23 @@ class Detector(Method):
         )
         self.variant = str(header["variant"])
         seen = cast("list[str]", header["trained_on"])
-        self._accept(model_file.prefixed(tensors, "learnt."), seen)
+        ranges = cast("dict[str, Any] | None", header.get("ranges"))  # older files have none
+        known = None if ranges is None else Ranges.from_file(ranges)
+        self._accept(model_file.prefixed(tensors, "learnt."), seen, known)
         self.calibrations = from_file(header, tensors)
         # Files of before there were others are in metres.
         self.units = Units(**cast("dict[str, Any]", header.get("units", {})))
         return self
 
-    def _accept(self, tensors: Mapping[str, Tensor], trained_on: Iterable[str] = ()) -> None:
+    def _accept(
+        self,
+        tensors: Mapping[str, Tensor],
+        trained_on: Iterable[str] = (),
+        ranges: Ranges | None = None,
+    ) -> None:
         """Take over what was learnt; a calibration of something else is forgotten."""
         self.take(tensors)
-        self.calibrations, self.trained_on = {}, frozenset(trained_on)
+        self.calibrations, self.trained_on, self.ranges = {}, frozenset(trained_on), ranges
 
     def _grid(self, features: Features) -> GridMaps:
         grid = self.maps(features)
