@@ -21,8 +21,8 @@ LAYERS = [
     {"detectors"},
     {"nn", "bank", "pipeline", "presets", "store", "calibrate", "regions", "model_file"},
     {"maps", "rasters", "preprocess", "extractors", "cache"},
-    {"checks"},
-    {"ops"},
+    {"checks", "foreground"},
+    {"background", "ops"},
     {"_native"},
 ]
 # Modules beside the layers, and all that they may import.
@@ -36,7 +36,7 @@ BESIDE = {
     "forking": set(),
     "units": {"types"},
     "metrics": {"ops", "types"},
-    "datasets": {"types", "preprocess", "units"},
+    "datasets": {"types", "preprocess", "units", "notices"},
     "testing": {"ops", "types"},
 }
 FOR_ALL = {"types", "progress", "notices", "version", "seeding", "units"}

@@ -9,10 +9,7 @@ from cmad.presets import PRESETS
 PAPER = {
     "preparation": {
         "any_zero_is_missing": False,
-        "plane_samples": 3,
-        "plane_support": 0.005,
-        "corners_twice": False,
-        "noise_votes": False,
+        "rule": {"plane_samples": 3, "plane_support": 0.005, "published": False},
         "multiple": 1,
         "upper_left": False,
     },
@@ -25,10 +22,7 @@ PAPER = {
 OFFICIAL = {
     "preparation": {
         "any_zero_is_missing": True,
-        "plane_samples": 50,
-        "plane_support": 0.004,
-        "corners_twice": True,
-        "noise_votes": True,
+        "rule": {"plane_samples": 50, "plane_support": 0.004, "published": True},
         "multiple": 100,
         "upper_left": True,
     },

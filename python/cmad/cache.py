@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cmad.version import __version__, installed
 
-FORMAT = 1
+FORMAT = 2
 """Raised when stored tensors change their meaning, or are computed differently."""
 _PARTIAL = "partial-"
 _LEFTOVER = 24 * 60 * 60

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cmad.version import installed
 
-FORMAT = 2
+FORMAT = 3
 """Raised when files could no longer be read as they are meant; no other format is read."""
 
 

@@ -47,6 +47,16 @@ def run() -> Iterator[None]:
     _report(told)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what `warn` is told while the body runs, as it will be told again; also in threads."""
+    token = _told.set({})
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
 def _report(told: dict[str, tuple[str, int]]) -> None:
     for first, count in told.values():
         more = f"; the same for {count - 1} more" if count > 1 else ""

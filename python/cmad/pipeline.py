@@ -1,6 +1,7 @@
 """Sample to features: joins preprocessing, the frozen extractors and their cache."""
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from typing import cast
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from cmad.cache import Cache, digest, named, versions
 from cmad.extractors import Extractor, RgbExtractor, XyzExtractor, modality_of
-from cmad.preprocess import CONSTANTS, Preprocessing, prepare
-from cmad.types import Features, Frame, Points, Sample, Window
+from cmad.foreground import CONSTANTS
+from cmad.preprocess import Preprocessing, prepare, tell
+from cmad.types import Features, Frame, Note, Points, Sample, Window
 
 Known = Mapping[str, Sequence[Points]]
 """What 3D extractors make of some frames, by name, where that is known already."""
@@ -88,13 +90,11 @@ class Pipeline:
         key = digest(*arrays, has, asdict(self.preprocessing), CONSTANTS, versions())
         kept = self.cache.get("frame", key)
         if kept is not None:
-            window = Window(*kept.pop("window").tolist())
-            tensors = {name: kept.get(name) for name in ("rgb", "xyz", "valid")}
-            return Frame(**tensors, window=window, name=sample.name)
+            frame = _frame(kept, sample.name)
+            tell(frame)
+            return frame
         frame = prepare(sample, self.preprocessing)
-        tensors = {"rgb": frame.rgb, "xyz": frame.xyz, "valid": frame.valid}
-        there = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-        self.cache.put("frame", key, {**there, "window": torch.tensor(astuple(frame.window))})
+        self.cache.put("frame", key, _tensors(frame))
         return frame
 
     def features(self, frames: Sequence[Frame], known: Known | None = None) -> list[Features]:
@@ -133,6 +133,7 @@ class Pipeline:
                 depth=frame.xyz[..., 2].contiguous()
                 if self.depth and frame.xyz is not None
                 else None,
+                notes=frame.notes,
             )
             for i, frame in enumerate(frames)
         ]
@@ -212,6 +213,31 @@ class Pipeline:
                 if self.cache is not None:
                     self.cache.put("points", keys[i], dict(vars(made)))
         return cast("list[Points]", found)
+
+
+def _tensors(frame: Frame) -> dict[str, Tensor]:
+    """Turn a frame, but its name, into what a cache stores."""
+    tensors = {"rgb": frame.rgb, "xyz": frame.xyz, "valid": frame.valid}
+    notes = json.dumps([astuple(note) for note in frame.notes]).encode()
+    return {
+        **{name: tensor for name, tensor in tensors.items() if tensor is not None},
+        "window": torch.tensor(astuple(frame.window)),
+        "plane": torch.tensor(frame.plane or (), dtype=torch.float64),
+        "notes": torch.tensor(list(notes), dtype=torch.uint8),
+    }
+
+
+def _frame(stored: Mapping[str, Tensor], name: str) -> Frame:
+    """Undo `_tensors`."""
+    return Frame(
+        rgb=stored.get("rgb"),
+        xyz=stored.get("xyz"),
+        valid=stored.get("valid"),
+        window=Window(*stored["window"].tolist()),
+        name=name,
+        plane=tuple(stored["plane"].tolist()) or None,
+        notes=tuple(Note(*note) for note in json.loads(bytes(stored["notes"].tolist()))),
+    )
 
 
 def _cloud(frame: Frame) -> Tensor:

@@ -1,4 +1,4 @@
-"""From a sample to a frame: background plane, largest cluster, square padding, resizing.
+"""From a sample to a frame: the part's pixels, square padding, resizing.
 
 The working grid is the padded square, sampled to S by S pixels; rgb and xyz go through the same
 square, so they stay registered for every aspect ratio. What a preset decides here is a record,
@@ -14,27 +14,11 @@ import torch.nn.functional as functional
 from PIL import Image
 from torch import Tensor
 
-from cmad import ops
+from cmad import notices
+from cmad.background import Background
 from cmad.checks import at, checked
+from cmad.foreground import Part, Rule, find_part
 from cmad.types import Frame, Sample, Window
-
-PLANE_DISTANCE = 0.005
-"""Metres; a point nearer to the background plane is background (CFM, section 4)."""
-BORDER = 10
-"""Pixels along the image border that the background plane is fitted to."""
-BACKGROUND_SHARE = 0.3
-"""Of the border's pixels, that must lie on a plane for it to be the background."""
-CLUSTER_EPS = 0.006
-"""Metres between neighbours of a cluster."""
-CLUSTER_POINTS = 30
-CONSTANTS = {
-    "plane_distance": PLANE_DISTANCE,
-    "border": BORDER,
-    "background_share": BACKGROUND_SHARE,
-    "cluster_eps": CLUSTER_EPS,
-    "cluster_points": CLUSTER_POINTS,
-}
-"""As stored with a model: its threshold means nothing with others."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +30,8 @@ class Choices:
 
     any_zero_is_missing: bool = False
     """Whether a point with one coordinate of exactly 0 is missing, or only one with three."""
-    plane_samples: int = 3
-    """Points that each hypothesis of the background plane goes through."""
-    plane_support: float = PLANE_DISTANCE
-    """Metres; a point nearer to a hypothesis than this supports it."""
-    corners_twice: bool = False
-    """Whether the strips of the border overlap at the corners."""
-    noise_votes: bool = False
-    """Whether points outside all clusters may be the part, where they are the most."""
+    rule: Rule = field(default_factory=Rule)
+    """Of finding the part."""
     multiple: int = 1
     """Pixels that both sides are rounded up to a multiple of, before the square is made."""
     upper_left: bool = False
@@ -71,6 +49,8 @@ class Preprocessing:
     choices: Choices = field(default_factory=Choices)
     seed: int = 0
     """Of the background plane's RANSAC."""
+    background: Background = field(default_factory=Background)
+    """What is not the part."""
 
 
 def prepare(sample: Sample, how: Preprocessing, *, keep: Tensor | None = None) -> Frame:
@@ -80,10 +60,10 @@ def prepare(sample: Sample, how: Preprocessing, *, keep: Tensor | None = None) -
         sample: see `Sample`; ``xyz`` in metres.
         how: sizes, choices and seed.
         keep: (H, W) bool, the pixels of the part where they are known; None finds them
-            with `part_pixels`.
+            with `cmad.foreground.find_part`.
 
     Returns:
-        The frame, on the CPU.
+        The frame, on the CPU. Its notes are given as warnings, too.
 
     Raises:
         TypeError, ValueError: the sample is not what `cmad.checks.checked` asks for.
@@ -96,17 +76,10 @@ def prepare(sample: Sample, how: Preprocessing, *, keep: Tensor | None = None) -
     resized = None if rgb is None else _resize_rgb(rgb, window, how.rgb_size)
     if xyz is None:
         return Frame(resized, None, None, window, sample.name)
-    present = xyz != 0
-    valid = present.all(-1) if how.choices.any_zero_is_missing else present.any(-1)
+    valid, part = look(sample, xyz, how) if keep is None else (_valid(xyz, how), Part(keep))
+    valid = valid & part.keep
     if not valid.any():
-        raise ValueError(at(sample, "xyz has no valid point: all are 0, NaN, infinite or marks"))
-    if keep is None:
-        keep = part_pixels(xyz, valid, how)
-    valid = valid & keep
-    if not valid.any():
-        raise ValueError(
-            at(sample, "no part in view: every valid point lies on the background plane")
-        )
+        raise ValueError(at(sample, nothing(how.background)))
     rows = _samples(window, how, window.top, window.height)
     columns = _samples(window, how, window.left, window.width)
     inside = (rows >= 0)[:, None] & (columns >= 0)[None]
@@ -115,37 +88,55 @@ def prepare(sample: Sample, how: Preprocessing, *, keep: Tensor | None = None) -
     if not valid.any():
         raise ValueError(at(sample, f"no 3D point of the part is left at {how.image_size} pixels"))
     placed = torch.where(valid[..., None], xyz[pixel], 0.0).contiguous()
-    return Frame(resized, placed, valid, window, sample.name)
+    frame = Frame(resized, placed, valid, window, sample.name, part.plane, part.notes)
+    tell(frame)
+    return frame
 
 
-def part_pixels(xyz: Tensor, valid: Tensor, how: Preprocessing) -> Tensor:
-    """Find the pixels of the part: not on the background plane, and of the largest cluster.
+def tell(frame: Frame) -> None:
+    """Give a frame's notes as warnings, once a run and kind."""
+    for note in frame.notes:
+        notices.warn(note.kind, f"{frame.name}: {note.text}" if frame.name else note.text)
 
-    The plane is fitted to the valid points of the image border. Where fewer than three tenths of
-    the border's pixels lie on it, the background has been removed already, and nothing counts as
-    background. Where most points are noise, too far apart for the constants, all are kept.
+
+def look(sample: Sample, xyz: Tensor, how: Preprocessing) -> tuple[Tensor, Part]:
+    """Find the part of a sample on the input's own pixels.
 
     Args:
-        xyz: (H, W, 3) float32, metres, finite.
-        valid: (H, W) bool, pixels with a 3D point.
-        how: choices and seed.
+        sample: for messages.
+        xyz: (H, W, 3) float32, its checked points, see `cmad.checks.checked`.
+        how: choices, background and seed.
 
     Returns:
-        (H, W) bool, a subset of ``valid``.
+        (H, W) bool, the pixels with a point, and the part, a subset of them, maybe empty.
+
+    Raises:
+        ValueError: no valid 3D point, or a region of interest that does not fit.
 
     """
-    keep = valid.clone()
-    plane = _background(xyz, valid, how)
-    if plane is not None:
-        distance = (xyz.double() @ plane[:3] + plane[3]).abs()
-        keep &= distance >= PLANE_DISTANCE
-    label = ops.clusters(xyz[keep], CLUSTER_EPS, CLUSTER_POINTS, check=False)
-    voters = label if how.choices.noise_votes else label[label >= 0]
-    # Points so far apart that most are noise say nothing of what belongs together; where noise has
-    # a vote, it has been counted.
-    if 2 * len(voters) > len(label):
-        keep[keep.clone()] = label == voters.mode().values
-    return keep
+    valid = _valid(xyz, how)
+    if not valid.any():
+        raise ValueError(at(sample, "xyz has no valid point: all are 0, NaN, infinite or marks"))
+    try:
+        return valid, find_part(xyz, valid, how.background, how.choices.rule, how.seed)
+    except ValueError as error:
+        raise ValueError(at(sample, str(error))) from None
+
+
+def _valid(xyz: Tensor, how: Preprocessing) -> Tensor:
+    present = xyz != 0
+    return present.all(-1) if how.choices.any_zero_is_missing else present.any(-1)
+
+
+def nothing(background: Background) -> str:
+    """Say why there is no part."""
+    if background.is_region:
+        return "no part in view: no valid point lies in the region of interest"
+    return (
+        f"no part in view: every valid point lies within {1e3 * background.distance:g} mm of the "
+        "background plane; for a thinner part, or one that fills the image, pass background: a "
+        'smaller distance in metres such as 0.001, a plane, a region of interest, or "none"'
+    )
 
 
 def square(height: int, width: int, choices: Choices) -> Window:
@@ -203,31 +194,6 @@ def _samples(window: Window, how: Preprocessing, offset: int, length: int) -> Te
 def _nearest(window: Window, size: int, offset: int, length: int) -> Tensor:
     at = (2 * torch.arange(size) + 1) * window.side // (2 * size) - offset
     return torch.where((at >= 0) & (at < length), at, -1)
-
-
-def _background(xyz: Tensor, valid: Tensor, how: Preprocessing) -> Tensor | None:
-    """Fit the background plane to the border; None where the border shows no such plane."""
-    rows, columns = torch.zeros_like(valid), torch.zeros_like(valid)
-    rows[:BORDER] = rows[-BORDER:] = True
-    columns[:, :BORDER] = columns[:, -BORDER:] = True
-    if how.choices.corners_twice:
-        points = torch.cat([xyz[rows & valid], xyz[columns & valid]])
-    else:
-        points = xyz[(rows | columns) & valid]
-    if len(points) < 3:
-        return None
-    try:
-        plane, support = ops.plane(
-            points,
-            how.choices.plane_support,
-            samples=how.choices.plane_samples,
-            seed=how.seed,
-            check=False,
-        )
-    except ValueError:  # the points lie on a line
-        return None
-    # Where the background has been removed already, a part that reaches the border is no plane.
-    return plane if support >= BACKGROUND_SHARE * int((rows | columns).sum()) else None
 
 
 def _resize_rgb(rgb: Tensor, window: Window, size: int) -> Tensor:

@@ -6,6 +6,7 @@ sources is docs/decisions/presets.md.
 
 from dataclasses import dataclass, field
 
+from cmad.foreground import Rule
 from cmad.maps import Scaling
 from cmad.preprocess import Choices
 from cmad.rasters import Smoothing
@@ -41,10 +42,7 @@ PRESETS = {
     "official": Preset(
         preparation=Choices(
             any_zero_is_missing=True,
-            plane_samples=50,
-            plane_support=0.004,
-            corners_twice=True,
-            noise_votes=True,
+            rule=Rule(plane_samples=50, plane_support=0.004, published=True),
             multiple=100,
             upper_left=True,
         ),

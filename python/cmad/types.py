@@ -37,6 +37,15 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What a user should know of one part, such as that a piece of it is not looked at."""
+
+    kind: str
+    """What such notes have in common; each is said once a run."""
+    text: str
+
+
+@dataclass(frozen=True)
 class Window:
     """Where the input's pixels lie in the padded square that a frame is made from."""
 
@@ -61,6 +70,9 @@ class Frame:
     """(S, S) bool, pixels with a 3D point that belongs to the part; None without points."""
     window: Window
     name: str = ""
+    plane: tuple[float, ...] | None = None
+    """The background plane (n, d), n . p + d = 0 with |n| = 1 and d >= 0, metres; None without."""
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +118,8 @@ class Features:
     name: str = ""
     depth: Tensor | None = None
     """(S, S) float32, metres, the frame's z; for methods that ask for it."""
+    notes: tuple[Note, ...] = ()
+    """Those of the frame."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -128,6 +142,8 @@ class GridMaps:
     window: Window
     """Where the input lies in the grid's square."""
     name: str = ""
+    notes: tuple[Note, ...] = ()
+    """What a user should know of the part; the detector fills them in."""
 
     @property
     def roc_map(self) -> npt.NDArray[np.float32]:
@@ -183,6 +199,8 @@ class Prediction:
     regions: tuple[Region, ...] = ()
     """The marked pixels as connected defects, the largest peak first."""
     name: str = ""
+    warnings: tuple[str, ...] = ()
+    """What a user should know of the part, such as that a piece of it is not looked at."""
 
     @property
     def rejected(self) -> bool | None:

@@ -141,7 +141,9 @@ def test_a_file_in_the_place_of_a_folder_is_named(run, candies, tmp_path):
 
 def test_results_of_other_data_do_not_count(run, tmp_path):
     for name, seed in (("a", 0), ("b", 1)):
-        eyecandies.write(tmp_path / name, "Drop", train=1, validation=1, good=1, seed=seed)
+        eyecandies.write(
+            tmp_path / name, "Drop", train=1, validation=1, good=1, seed=seed, size=160
+        )
     command = ["--out", tmp_path / "out", *QUICK]
     assert run("evaluate", tmp_path / "a", *command).code == 0
     first = rows(tmp_path / "out")["Drop"]

@@ -7,9 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from cmad.background import Background
 from cmad.datasets import Eyecandies
 from cmad.datasets.eyecandies import points_of
-from cmad.preprocess import Preprocessing, part_pixels, prepare
+from cmad.foreground import Rule, find_part
+from cmad.preprocess import Preprocessing, prepare
 from cmad.testing import eyecandies
 
 
@@ -136,12 +138,13 @@ def test_the_preprocessing_keeps_the_candy_whole_only_without_the_belt():
     low, high = depth.min(), depth.max()
     steps = np.round((depth - low) / (high - low) * 65535).astype(np.uint16)
     points, candy = points_of(steps, low, high, eyecandies.pose())
-    how = Preprocessing()
-    with_belt = part_pixels(torch.from_numpy(points), torch.ones(candy.shape, dtype=bool), how)
+    everywhere = torch.ones(candy.shape, dtype=bool)
+    with_belt = find_part(torch.from_numpy(points), everywhere, Background(), Rule()).keep
     lost = (candy & ~with_belt.numpy()).sum() / candy.sum()
     assert 0.05 < lost < 0.2
     points[~candy] = 0
-    kept = part_pixels(torch.from_numpy(points), torch.from_numpy(candy), how)
+    part = find_part(torch.from_numpy(points), torch.from_numpy(candy), Background(), Rule())
+    kept = part.keep
     # A few points on the far rim, seen at a grazing angle, lie too far apart for a cluster.
     assert (candy & ~kept.numpy()).sum() < 0.005 * candy.sum()
 

@@ -39,6 +39,25 @@ def test_a_failed_fit_leaves_the_trained_detector_as_it_was(untrained, parts):
     assert float(detector.predict(parts[0].rgb, parts[0].xyz)) == before
 
 
+def test_a_training_part_with_features_that_are_not_finite_is_named(untrained, parts, monkeypatch):
+    detector = untrained()
+    own = detector.pipeline.extractors["xyz"].batch
+
+    def spoiled(clouds):
+        made = own(clouds)
+        if len(calls) == 1:
+            made[0].features[3, 2] = float("nan")
+        calls.append(1)
+        return made
+
+    calls = []
+    monkeypatch.setattr(detector.pipeline.extractors["xyz"], "batch", spoiled)
+    with pytest.raises(
+        ValueError, match="part1: the xyz extractor gives features that are not fin"
+    ):
+        detector.fit(parts[:3], epochs=1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -171,13 +190,13 @@ def test_pictures_and_nested_lists_are_refused(trained, parts):
         trained.predict([parts[0].rgb], [parts[0].xyz.tolist()], unit="mm")
 
 
-def test_features_that_are_not_finite_stop_the_training(untrained, parts, monkeypatch):
+def test_features_that_overflow_in_half_precision_stop_the_training(untrained, parts, monkeypatch):
     detector = untrained()
     tokens = type(detector.pipeline.extractors["rgb"]).tokens
     monkeypatch.setattr(
         type(detector.pipeline.extractors["rgb"]),
         "tokens",
-        lambda self, rgb: tokens(self, rgb) * torch.nan,
+        lambda self, rgb: tokens(self, rgb) * 1e6,
     )
     with pytest.raises(ValueError, match="fit: the loss is nan in epoch 1: the features are not"):
         detector.fit(parts[:1], epochs=2)

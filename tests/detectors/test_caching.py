@@ -275,3 +275,22 @@ def test_a_loaded_detector_reads_the_cache_of_another(trained, parts, tmp_path, 
         got = loaded.predict(parts[0].rgb, parts[0].xyz)
         np.testing.assert_array_equal(got.map, want.map)
     assert any((tmp_path / "cache").iterdir())
+
+
+def test_what_is_known_of_a_frame_is_kept_with_it_and_told_again(untrained, parts, tmp_path):
+    pipeline = untrained(cache=tmp_path).pipeline
+    xyz = parts[0].xyz.copy()
+    xyz[:, 20:30] = np.nan
+    xyz[:, 30:, 0] += 0.05
+    odd = replace(parts[0], xyz=xyz)
+    frames = []
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="part0: .* of the points beside the background"):
+            frames.append(pipeline.frame(odd))
+    assert len(entries(tmp_path)) == 1
+    assert frames[0].notes == frames[1].notes != ()
+    assert frames[0].plane == frames[1].plane
+    assert len(frames[0].plane) == 4
+    without = untrained(cache=tmp_path, background="none").pipeline
+    assert [without.frame(parts[1]).plane for _ in range(2)] == [None, None]
+    assert len(entries(tmp_path)) == 2

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import cmad
 from cmad import model_file
+from cmad.background import Background
 from cmad.cli import app
 from cmad.detectors import METHODS, Detector
 from cmad.types import GridMaps, Prediction
@@ -211,12 +212,47 @@ def test_every_option_comes_back_from_the_file(name, option, build, parts, tmp_p
 
 
 @each_method
+def test_a_region_of_interest_is_what_is_looked_at_and_comes_back_from_the_file(
+    name, build, parts, tmp_path
+):
+    region = np.zeros((48, 48), bool)
+    region[10:30, 12:40] = True
+    detector = build(name, background=region)
+    detector.fit(parts[:2], progress=False, **quick(detector)).save(tmp_path / "a.cmad")
+    loaded = cmad.load(tmp_path / "a.cmad", **detector.pipeline.extractors)
+    assert loaded.pipeline.preprocessing.background == Background.of(region)
+    frame = loaded.pipeline.frame(parts[2])
+    np.testing.assert_array_equal(frame.valid.numpy(), region)  # the table in it, too
+    same(*(d.predict(parts[2].rgb, parts[2].xyz) for d in (detector, loaded)))
+    with pytest.raises(ValueError, match="must be as high and wide as the part"):
+        detector.predict(parts[2].rgb[:40], parts[2].xyz[:40])
+
+
+@each_method
+def test_what_is_dropped_of_a_part_is_told_once_and_is_in_each_prediction(name, fitted, parts):
+    detector = fitted(name)
+    xyz = parts[0].xyz.copy()
+    xyz[:, 20:30] = np.nan  # too wide for the smaller piece to be near
+    xyz[:, 30:, 0] += 0.05
+    with pytest.warns(
+        UserWarning, match=r"frame 0: .* are dropped: .*; the same for 2 more"
+    ) as seen:
+        got = detector.predict([parts[0].rgb] * 3, [xyz] * 3)
+    assert len([w for w in seen if "dropped" in str(w.message)]) == 1
+    for prediction in got:
+        assert ["dropped" in text for text in prediction.warnings] == [True]
+    assert detector.predict(parts[0].rgb, parts[0].xyz).warnings == ()
+
+
+@each_method
 def test_wrong_options_and_arguments_are_named(name, build, parts):
     who = METHODS[name].__name__
     with pytest.raises(TypeError, match=rf"{who}: no option 'colour'; it has "):
         build(name, colour="red")
     with pytest.raises(ValueError, match=rf"{who}: preset must be one of"):
         build(name, preset="mine")
+    with pytest.raises(ValueError, match=r'background must be "plane", .*, got \'floor\''):
+        build(name, background="floor")
     detector = build(name)
     with pytest.raises(TypeError, match=rf"{who}\.fit: no argument 'colour'; it has "):
         detector.fit(parts, colour="red")

@@ -257,3 +257,8 @@ def test_another_seed_keeps_other_patches_and_the_same_seed_the_same(build, part
         build(seed=seed).fit(parts[:3], progress=False).memory["3d"].usual for seed in (0, 0, 1)
     ]
     assert rows[0] == rows[1] != rows[2]
+
+
+def test_a_background_without_points_to_find_it_in_is_refused(make):
+    with pytest.raises(ValueError, match="background is found in 3D points, which it does not"):
+        cmad.PatchCore(rgb=make["vit"](), modalities="2d", background="none")

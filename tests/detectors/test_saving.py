@@ -84,8 +84,8 @@ def test_a_file_with_extractors_needs_nothing_else(trained, parts, make, tmp_pat
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        (1, r"written by an older cmad \(file format 1, this version reads 2\); fit it again"),
-        (3, r"written by a newer cmad \(file format 3, this version reads 2\); update cmad"),
+        (2, r"written by an older cmad \(file format 2, this version reads 3\); fit it again"),
+        (4, r"written by a newer cmad \(file format 4, this version reads 3\); update cmad"),
     ],
 )
 def test_a_file_of_another_format_is_refused_in_one_line(trained, tmp_path, version, message):

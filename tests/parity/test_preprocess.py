@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from cmad.preprocess import Preprocessing, checked, mask_to_grid, part_pixels, prepare, square
+from cmad.background import Background
+from cmad.foreground import find_part
+from cmad.preprocess import Preprocessing, checked, mask_to_grid, prepare, square
 from cmad.presets import PRESETS
 from cmad.types import Sample
 
@@ -28,9 +30,9 @@ def test_the_part_is_the_published_one_beside_pixels_near_the_threshold(
             sample = synth.generate(int(arrays["seed"]), h, w, str(arrays[f"{size}_defect"]))
             assert synth.sha(sample["xyz"]) == str(arrays[f"{size}_xyz_sha256"]), path
             _, xyz = checked(Sample(sample["rgb"], sample["xyz"]))
-            keep = part_pixels(
-                xyz, (xyz != 0).all(-1), Preprocessing(choices=PRESETS[preset].preparation)
-            ).numpy()
+            rule = PRESETS[preset].preparation.rule
+            part = find_part(xyz, (xyz != 0).all(-1), Background(), rule)
+            keep = part.keep.numpy()
 
             side, wide = arrays[f"{size}_padded_hw"]
             top, left = arrays[f"{size}_pad_topleft"]

@@ -8,7 +8,10 @@ from typing import Annotated
 
 import typer
 
+from cmad.cache import digest
 from cmad.calibrate import check_parts
+from cmad.cli._background import Given as BackgroundGiven
+from cmad.cli._background import background_of
 from cmad.cli._common import command, describe, table
 from cmad.cli._method import DEFAULT, Method, Set, own_options, training, with_defaults
 from cmad.cli._options import (
@@ -90,6 +93,7 @@ def evaluate(
     skip_bad: SkipBad = False,
     variant: Variant = "full",
     preset: Preset = "paper",
+    background: BackgroundGiven = "plane",
     rgb: RgbExtractorName = "vit_base_patch8_224.dino",
     xyz: XyzExtractorName = "point_mae",
     image_size: ImageSize = 224,
@@ -130,8 +134,10 @@ def evaluate(
         **own_options(chosen, options),
     }
 
+    beside = background_of(background)
+
     def make() -> Detector:
-        return chosen(**settings, cache=cache)  # type: ignore[arg-type]
+        return chosen(**settings, background=beside, cache=cache)  # type: ignore[arg-type]
 
     first = make()  # also finds wrong options and missing weights before anything is written
     names = first.pipeline.describe()
@@ -140,6 +146,9 @@ def evaluate(
         "data set": found.kind,
         "method": chosen.__name__.lower(),  # in whatever case it was asked for
         **settings,
+        # A mask in words only, beside what tells it from others.
+        "background": beside.describe(),
+        "background sha256": digest(asdict(beside))[:12],
         **asdict(first.options),
         **with_defaults(chosen, how),
         "shots": shots,

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from cmad.calibrate import check_parts
+from cmad.cli._background import Given as BackgroundGiven
+from cmad.cli._background import background_of
 from cmad.cli._common import EXPECTED, command, complain, describe
 from cmad.cli._method import DEFAULT, Method, Set, own_options, training
 from cmad.cli._options import (
@@ -68,6 +70,7 @@ def fit(
     options: Set = None,
     variant: Variant = "full",
     preset: Preset = "paper",
+    background: BackgroundGiven = "plane",
     rgb: RgbExtractorName = "vit_base_patch8_224.dino",
     xyz: XyzExtractorName = "point_mae",
     image_size: ImageSize = 224,
@@ -123,6 +126,7 @@ def fit(
         weights=weights,
         precision=precision,
         seed=seed,
+        background=background_of(background),
         cache=cache,
         **own_options(chosen, options),  # type: ignore[arg-type]
     )

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
 from cmad import model_file
+from cmad.background import Background
 from cmad.calibrate import Calibration, from_file
 from cmad.cli._common import command, note_random
 
@@ -29,6 +30,7 @@ def info(
         f"preset {header.get('preset')}" + (f", {options}" if options else ""),
         **{f"extractor {name}": said for name, said in extractors.items()},
         "map grid": f"{header.get('image_size')} x {header.get('image_size')} pixels",
+        "background": Background.load(cast("dict[str, Any]", header["background"])).describe(),
         "precision": str(header.get("precision")),
         "seed": str(header.get("seed")),
         **_thresholds(from_file(header, tensors)),

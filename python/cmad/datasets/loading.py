@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
+from cmad import notices
 from cmad.types import Sample
 
 _BAD = (OSError, ValueError)
@@ -51,7 +52,7 @@ class Loader(Iterable[Sample]):
                 raising the error at the sample's place.
             check: called with each sample, in the thread that read it, such as ``pipeline.frame``
                 to find parts without any 3D point. What it returns is dropped, so without a cache
-                that work is done twice, if beside the rest.
+                that work is done twice, if beside the rest; and so are its notices.
 
         Raises:
             TypeError: samples is not a sequence.
@@ -112,7 +113,8 @@ class Loader(Iterable[Sample]):
         try:
             sample = self._samples[i]
             if self._check is not None:
-                self._check(sample)
+                with notices.quiet():
+                    self._check(sample)
         except Exception as error:  # raised where its sample would have come
             return _Failure(name, error)
         return sample

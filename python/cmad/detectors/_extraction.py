@@ -7,7 +7,7 @@ from cmad.cache import digest
 from cmad.pipeline import Known, Pipeline
 from cmad.progress import bar
 from cmad.store import FeatureStore
-from cmad.types import Frame, Sample
+from cmad.types import Features, Frame, Sample
 
 STATISTICS_FRAMES = 64
 """Training frames that an extractor's statistics are taken from, at most: the first ones."""
@@ -31,6 +31,9 @@ def extract(
         progress: show a progress bar when on a terminal.
         seen: takes the `content` of each frame.
 
+    Raises:
+        ValueError: a part cannot be prepared, or an extractor's features are not finite; named.
+
     Returns:
         The pipeline with the statistics that its 3D extractors take from training clouds, in copies
         of these extractors: the user's own, and a detector trained before, stay as they were.
@@ -47,9 +50,20 @@ def extract(
         for i, frame in enumerate(itertools.chain(first, frames)):
             own = {name: [points[i]] for name, points in known.items()} if i < len(first) else None
             seen.add(content(frame))
-            store.append(pipeline.features([frame], own)[0])
+            features = pipeline.features([frame], own)[0]
+            _finite(features)
+            store.append(features)
             step()
     return pipeline
+
+
+def _finite(features: Features) -> None:
+    """Raise where an extractor gives numbers that nothing can be learnt from."""
+    made = [*features.tokens.items(), *((n, p.features) for n, p in features.points.items())]
+    for name, values in made:
+        if not values.isfinite().all():
+            said = f"{features.name}: " if features.name else ""
+            raise ValueError(f"{said}the {name} extractor gives features that are not finite")
 
 
 def content(frame: Frame) -> str:

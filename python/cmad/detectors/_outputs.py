@@ -27,8 +27,9 @@ def on_input(grid: GridMaps, xyz: Array | None, calibration: Calibration | None)
     stacked = torch.from_numpy(np.stack([grid.map, *grid.maps.values()]))
     map_, *others = to_input(stacked, grid.window).numpy()
     maps = dict(zip(grid.maps, others, strict=True))
+    warnings = tuple(note.text for note in grid.notes)
     if calibration is None:
-        return Prediction(grid.score, map_, maps, name=grid.name)
+        return Prediction(grid.score, map_, maps, name=grid.name, warnings=warnings)
     threshold = calibration.pixel_threshold
     found: tuple[Region, ...] = ()
     if (map_ > threshold).any():
@@ -43,6 +44,7 @@ def on_input(grid: GridMaps, xyz: Array | None, calibration: Calibration | None)
         pixel_threshold=threshold,
         regions=found,
         name=grid.name,
+        warnings=warnings,
     )
 
 

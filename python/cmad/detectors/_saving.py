@@ -8,8 +8,8 @@ from torch import Tensor
 
 from cmad import extractors, model_file
 from cmad.extractors import Extractor, XyzExtractor
+from cmad.foreground import CONSTANTS
 from cmad.pipeline import Pipeline
-from cmad.preprocess import CONSTANTS
 
 Header = dict[str, object]
 Tensors = dict[str, Tensor]

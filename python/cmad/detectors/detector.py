@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast, overload
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from cmad import model_file, notices, rasters
+from cmad.background import Background
 from cmad.cache import Cache
 from cmad.calibrate import Calibration, Parts, check_parts, from_file, to_file
 from cmad.checks import checked
@@ -64,6 +65,11 @@ class Detector(Method):
             ``"bf16"``. ``"auto"`` is fp32 arithmetic with training features kept in half precision.
         seed: of everything random: initial weights, order, draws, random extractor weights, the
             background plane.
+        background: what is not the part: ``"plane"``, the one that the outermost points lie on,
+            with all within 5 mm of it; a distance in metres from it instead; a known plane
+            (a, b, c, d) with a x + b y + c z + d = 0, metres; a region of interest, as a polygon
+            (K, 2) of columns and rows or a mask (H, W) in pixels of the input; ``"none"``, every
+            point is the part's. See `cmad.background.Background.of` and docs/data.md.
         cache: folder that prepared frames and features of every part are kept in, also those of
             `predict`, to be read where the same part comes again: some 10 MB a part, never evicted
             (`cmad.cache.Cache`). None keeps nothing. Not saved with the model.
@@ -100,6 +106,7 @@ class Detector(Method):
         device: str = "auto",
         precision: str = "auto",
         seed: int = 0,
+        background: object = "plane",
         cache: str | Path | None = None,
         **options: object,
     ) -> None:
@@ -118,6 +125,7 @@ class Detector(Method):
         self.options: Any = options_of(who, self.Options, options, "option")
         """The method's own."""
         self.device = device_of(who, device)
+        beside = Background.of(background)
         extractors = named_extractors(
             who,
             rgb,
@@ -134,10 +142,12 @@ class Detector(Method):
             rgb_size = cast(RgbExtractor, extractors["rgb"]).image_size
         self.pipeline = Pipeline(
             extractors,
-            Preprocessing(image_size, rgb_size, self.choices.preparation, seed),
+            Preprocessing(image_size, rgb_size, self.choices.preparation, seed, beside),
             PRECISIONS.get(precision, torch.float32),
             None if cache is None else Cache(cache),
         )
+        if beside != Background() and not self.pipeline.of_points:
+            raise ValueError(f"{who}: background is found in 3D points, which it does not look at")
         self.losses: list[tuple[float, ...]] = []
         """Of each training step, by modality; empty for a method that does not descend."""
         self.calibrations: dict[str, Calibration] = {}
@@ -406,6 +416,7 @@ class Detector(Method):
             "image_size": self.pipeline.preprocessing.image_size,
             "precision": self.precision,
             "seed": self.seed,
+            "background": asdict(self.pipeline.preprocessing.background),
             "trained_on": sorted(self.trained_on),
             **calibrated,
         }
@@ -429,6 +440,7 @@ class Detector(Method):
             device=device,
             precision=str(header["precision"]),
             seed=cast(int, header["seed"]),
+            background=Background.load(cast("dict[str, Any]", header["background"])),
             cache=cache,
             **found,  # type: ignore[arg-type]
             **cast("dict[str, Any]", header["options"]),
@@ -450,7 +462,7 @@ class Detector(Method):
         if not (math.isfinite(grid.score) and all(np.isfinite(m).all() for m in shown)):
             named = f"{grid.name}: " if grid.name else ""
             raise ValueError(f"{named}{self.who} gives no finite score: no verdict")
-        return grid
+        return replace(grid, notes=features.notes)
 
     def _trained(self) -> None:
         if not self.tensors():

@@ -1,0 +1,118 @@
+"""`cmad show`: what of each part will be looked at, before any training."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from cmad.checks import checked
+from cmad.cli._background import Given as BackgroundGiven
+from cmad.cli._background import background_of
+from cmad.cli._common import EXPECTED, command, said
+from cmad.cli._options import Good, Preset, expect_named
+from cmad.datasets import Folder, LazySamples
+from cmad.datasets import open as open_data
+from cmad.datasets.layouts import SPLITS
+from cmad.preprocess import Preprocessing, look, nothing
+from cmad.presets import PRESETS
+from cmad.progress import bar
+from cmad.report import Looked, contact_sheet, looked_at
+from cmad.types import Sample
+
+
+@command
+def show(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Folder of parts, with the pairs rgb/NAME.png and xyz/NAME.tiff at any depth; or, "
+            "with --category, the root of a data set that cmad.datasets.open recognises.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PNG", help="The picture to write.")
+    ] = Path("show.png"),
+    category: Annotated[str | None, typer.Option(help="Of a data set.")] = None,
+    split: Annotated[
+        str, typer.Option(help="Of the category: train, validation or test.")
+    ] = "train",
+    good: Good = None,
+    preset: Preset = "paper",
+    background: BackgroundGiven = "plane",
+    limit: Annotated[
+        int, typer.Option(min=1, help="Draw this many parts at most, evenly chosen.")
+    ] = 24,
+    seed: Annotated[int, typer.Option(help="Of the background plane.")] = 0,
+) -> None:
+    """Draw what of each part will be looked at: a contact sheet, made in seconds, without a model.
+
+    Each part is drawn twice, its image and its relief, dark where nothing is looked at: on the
+    background, on what does not belong to the part, and where there is no point. Below stand its
+    size and distance, and what should be known of it. Look at it before training; where a piece of
+    the part is dark, or the table is bright, try `--background`, and pass the same to `cmad fit`.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+    if out.suffix.lower() != ".png" or out.is_dir():
+        raise ValueError(f"--out must name a PNG file, got {out}")
+    if not out.absolute().parent.is_dir():
+        raise FileNotFoundError(f"--out: there is no folder {out.absolute().parent}")
+    parts = _parts(data, category, split, good)
+    how = Preprocessing(
+        choices=PRESETS[preset].preparation, seed=seed, background=background_of(background)
+    )
+    count = min(limit, len(parts))
+    chosen = parts.take(round(i * (len(parts) - 1) / max(count - 1, 1)) for i in range(count))
+    cells, shares, kinds = [], [], Counter[str]()
+    with bar("looking", count) as step:
+        for i, name in enumerate(chosen.names):
+            try:
+                part, notes = _look(chosen[i], how)
+            except EXPECTED as error:
+                typer.echo(f"{name}: cannot be used: {said(error)}")
+                kinds["cannot be used"] += 1
+            else:
+                cells.append(looked_at(part))
+                shares.append(part.keep.mean())
+                for note in part.notes:
+                    typer.echo(f"{name}: {note}")
+                kinds.update(notes)
+            step(name)
+    if not cells:
+        raise ValueError(f"none of {count} parts can be drawn")
+    title = f"{len(cells)} of {len(parts)} parts; background: {how.background.describe()}"
+    contact_sheet(cells, title).save(out)
+    typer.echo(
+        f"of each part {min(shares):.0%} to {max(shares):.0%} of the pixels are looked at "
+        f"(median {np.median(shares):.0%}); {sum(kinds.values())} notes; drawn in {out}"
+    )
+
+
+def _parts(data: Path, category: str | None, split: str, good: Sequence[str] | None) -> LazySamples:
+    if category is None:
+        parts = Folder(data, good or ())
+        expect_named(good, [data], [parts])
+        return parts
+    if good:
+        raise ValueError("--good is for folders of parts; a --category has its own good parts")
+    if split not in SPLITS:
+        raise ValueError(f"--split must be one of {', '.join(SPLITS)}, got {split!r}")
+    return open_data(data).split(category, split)
+
+
+def _look(sample: Sample, how: Preprocessing) -> tuple[Looked, list[str]]:
+    """Return what is drawn of a part, and the kinds of its notes."""
+    rgb, xyz = checked(sample)
+    if xyz is None or rgb is None:
+        raise ValueError("needs an image and points")
+    _, part = look(sample, xyz, how)
+    notes, kinds = [n.text for n in part.notes], [n.kind for n in part.notes]
+    if not part.keep.any():
+        notes.append(nothing(how.background))
+        kinds.append("nothing")
+    return Looked(sample.name, rgb.numpy(), xyz.numpy(), part.keep.numpy(), tuple(notes)), kinds
