@@ -57,6 +57,18 @@ def test_the_pro_curve_in_the_documentation_is_what_its_script_draws():
     assert f"have {exact} by every threshold and {grid} on the grid" in " ".join(page.split())
 
 
+PACKAGES = ("datasets", "evaluate", "extractors", "metrics", "nn", "ops", "report")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_is_on_a_page_of_the_api(package):
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
+    shown = set(re.findall(r"^::: (\S+)$|heading: ([^,\s]+),", pages, re.M))
+    shown = {name for pair in shown for name in pair}
+    public = {f"cmad.{package}.{n}" for n in importlib.import_module(f"cmad.{package}").__all__}
+    assert public - shown == set()
+
+
 def resolve(path):
     """Return what a dotted path names: modules first, then attributes and fields."""
     parts = path.split(".")
