@@ -191,6 +191,8 @@ assert abs(points.xyz[40, 40] - [0.04, 0.04, 0.5]).max() < 1e-6 and depth.xyz[0,
     "docs/evaluation.md": """
 assert result.category == data.categories[-1] and 0 <= result.grid["AUPRO@1%"] <= 1
 assert aupro(maps, masks)[0] == pooled.aupro()[0] and (fpr[0], pro[-1]) == (0, 1)""",
+    "docs/looked-at.md": """
+assert 0 < frame.valid.float().mean() < 1 and len(frame.plane) == 4 and both.distance == 0.001""",
 }
 """What a page's code has made when it ran, by page."""
 
