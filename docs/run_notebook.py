@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 NOTEBOOK = Path(__file__).with_name("first_steps.ipynb")
 SECONDS = 180
@@ -31,7 +32,8 @@ def run(path: Path) -> nbformat.NotebookNode:
     """Run a notebook and the checks; return it with its outputs."""
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell(CHECKS, id="checks"))
-    NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": "."}}).execute()
+    quiet = Config({"KernelManager": {"transport": "ipc"}})  # no ports, and no warning about them
+    NotebookClient(notebook, timeout=SECONDS, config=quiet).execute()
     notebook.cells.pop()
     for cell in notebook.cells:
         cell.metadata.clear()  # nbclient notes the time of day

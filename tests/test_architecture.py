@@ -36,11 +36,13 @@ BESIDE = {
     "forking": set(),
     "units": {"types"},
     "metrics": {"ops", "types"},
-    "datasets": {"types", "preprocess", "units", "notices"},
+    "registration": {"checks", "notices", "types", "units"},
+    "datasets": {"types", "preprocess", "units", "notices", "registration"},
     "testing": {"ops", "types"},
 }
 FOR_ALL = {"types", "progress", "notices", "version", "seeding", "units"}
-FOR_THE_TOP = {"metrics", "datasets", "environment", "forking"}  # used by the rows above detectors
+# Used by the rows above detectors.
+FOR_THE_TOP = {"metrics", "datasets", "registration", "environment", "forking"}
 UNITS = set.union(*LAYERS, BESIDE)
 
 

@@ -19,6 +19,7 @@ from cmad import (  # noqa: F401 (forking: for what it does)
 )
 from cmad.api import score, use
 from cmad.detectors import CFM, PatchCore, load
+from cmad.registration import register
 from cmad.types import Prediction, Region, Sample
 from cmad.units import xyz_from_depth
 from cmad.version import __version__
@@ -37,6 +38,7 @@ __all__ = [
     "load",
     "metrics",
     "ops",
+    "register",
     "report",
     "score",
     "use",

@@ -64,26 +64,42 @@ def xyz_from_depth(
     z = depth_steps(depth) * UNITS[unit]
     if z.ndim != 2:
         raise ValueError(f"xyz_from_depth: depth must be (H, W), got {z.shape}")
+    fx, fy, cx, cy = pinhole("xyz_from_depth", intrinsics)
+    z = np.where(z <= FARTHEST, z, 0.0)
+    v, u = np.indices(z.shape)
+    return np.stack([(u - cx) / fx * z, (v - cy) / fy * z, z], -1).astype(np.float32)
+
+
+def pinhole(what: str, intrinsics: npt.ArrayLike) -> tuple[float, float, float, float]:
+    """Return fx, fy, cx, cy of a camera, in pixels.
+
+    Args:
+        what: for messages, who asks.
+        intrinsics: these four, or the (3, 3) matrix of them, without skew.
+
+    Raises:
+        ValueError: another shape, not finite, a matrix of another form, or focal lengths that are
+            not positive.
+
+    """
     k = np.asarray(intrinsics, np.float64)
     if k.shape not in ((4,), (3, 3)):
         raise ValueError(
-            f"xyz_from_depth: intrinsics must be (fx, fy, cx, cy) or a 3x3 matrix, got {k.shape}"
+            f"{what}: intrinsics must be (fx, fy, cx, cy) or a 3x3 matrix, got {k.shape}"
         )
     if not np.isfinite(k).all():
-        raise ValueError(f"xyz_from_depth: intrinsics must be finite, got {k.tolist()}")
+        raise ValueError(f"{what}: intrinsics must be finite, got {k.tolist()}")
     if k.ndim == 2 and not (k[[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]] == (0, 0, 0, 0, 1)).all():
         raise ValueError(
-            "xyz_from_depth: the matrix must be ((fx, 0, cx), (0, fy, cy), (0, 0, 1)), "
+            f"{what}: the matrix must be ((fx, 0, cx), (0, fy, cy), (0, 0, 1)), "
             f"got {k.tolist()}"
             + ("; it is transposed" if (k[:2, 2] == 0).all() and k[2, 2] == 1 else "")
         )
     values = k if k.ndim == 1 else [k[0, 0], k[1, 1], k[0, 2], k[1, 2]]
     fx, fy, cx, cy = (float(i) for i in values)
     if not (fx > 0 and fy > 0):
-        raise ValueError(f"xyz_from_depth: focal lengths must be positive, got {fx}, {fy}")
-    z = np.where(z <= FARTHEST, z, 0.0)
-    v, u = np.indices(z.shape)
-    return np.stack([(u - cx) / fx * z, (v - cy) / fy * z, z], -1).astype(np.float32)
+        raise ValueError(f"{what}: focal lengths must be positive, got {fx}, {fy}")
+    return fx, fy, cx, cy
 
 
 def depth_steps(depth: Array) -> npt.NDArray[np.float64]:

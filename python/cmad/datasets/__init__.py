@@ -1,5 +1,6 @@
 """Data sets: sequences of `Sample`, each read or made when it is asked for."""
 
+from cmad.datasets.adam3d import ADAM3D
 from cmad.datasets.eyecandies import Eyecandies
 from cmad.datasets.files import LazySamples
 from cmad.datasets.folder import Folder
@@ -8,9 +9,11 @@ from cmad.datasets.frames import Pairs, read_frame
 from cmad.datasets.layouts import DataSet, open
 from cmad.datasets.loading import Loader
 from cmad.datasets.mvtec3d import MVTec3D
+from cmad.datasets.real_iad_d3 import RealIADD3
 from cmad.datasets.synthetic import Synthetic
 
 __all__ = [
+    "ADAM3D",
     "DataSet",
     "Eyecandies",
     "Folder",
@@ -19,6 +22,7 @@ __all__ = [
     "Loader",
     "MVTec3D",
     "Pairs",
+    "RealIADD3",
     "Synthetic",
     "open",
     "read_frame",

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cmad.datasets.adam3d import ADAM3D, MASKS
+from cmad.datasets.d3_files import ONE_LIGHT, list_of
 from cmad.datasets.eyecandies import Eyecandies
 from cmad.datasets.files import LazySamples
 from cmad.datasets.folder import Folder
@@ -12,6 +14,7 @@ from cmad.datasets.folder3d import Folder3D
 from cmad.datasets.mvtec3d import MVTec3D
 from cmad.datasets.names import child, folders_in, plain, user_path
 from cmad.datasets.parts import divide
+from cmad.datasets.real_iad_d3 import RealIADD3, files_of, inside
 
 SPLITS = ("train", "validation", "test")
 
@@ -21,7 +24,8 @@ class DataSet:
     """A data set whose layout is known; `open` makes it."""
 
     kind: str
-    """``"MVTec 3D-AD"``, ``"Eyecandies"``, ``"folder"`` or ``"Folder3D"``."""
+    """``"MVTec 3D-AD"``, ``"3D-ADAM"``, ``"Real-IAD D3"``, ``"Eyecandies"``, ``"folder"`` or
+    ``"Folder3D"``."""
     root: Path
     """Folder that holds the categories."""
     categories: tuple[str, ...]
@@ -74,6 +78,7 @@ def open(path: str | Path) -> DataSet:
     if kind := _kind(folder):
         whole = Path(os.path.abspath(folder))  # without .. and .
         return DataSet(kind, whole.parent, (plain(whole.name),))
+    folder = inside(folder)
     found: dict[str, list[str]] = {}
     for entry in folders_in(folder):
         if kind := _kind(entry):
@@ -87,7 +92,24 @@ def open(path: str | Path) -> DataSet:
     wanted = "; ".join(f"{kind}: {sign}" for kind, (sign, _) in _LAYOUTS.items())
     raise ValueError(
         f"open: no data set is recognised in {folder}; looked there and in each of its folders for "
-        f"{wanted}"
+        f"{wanted}" + ("; there are archives, unpack them" if any(folder.glob("*.zip")) else "")
+    )
+
+
+def _is_adam(folder: Path) -> bool:
+    return _is_mvtec(folder) and any(
+        (kind / MASKS).is_dir() for split in ("train", "test") for kind in _in(folder, split)
+    )
+
+
+def _is_real_iad_d3(folder: Path) -> bool:
+    if list_of(folder) is not None:
+        return True
+    if not _is_mvtec(folder):
+        return False
+    return any(
+        (kind / "ps").is_dir() or any((kind / "rgb").glob(f"*/*{ONE_LIGHT}*"))
+        for kind in _in(folder, "train")
     )
 
 
@@ -109,7 +131,13 @@ def _is_folder3d(folder: Path) -> bool:
     return _arrangement(folder) is not None
 
 
+# The first that fits: 3D-ADAM and Real-IAD D3 have the folders of MVTec 3D-AD and others.
 _LAYOUTS: dict[str, tuple[str, Callable[[Path], bool]]] = {
+    "Real-IAD D3": (
+        "../../realiad_d3_jsons/<category>.json, or train/<kind>/{rgb,xyz,ps}",
+        _is_real_iad_d3,
+    ),
+    "3D-ADAM": ("train/<kind>/{rgb,xyz} and test/<kind>/ground_truth", _is_adam),
     "MVTec 3D-AD": ("train/<kind>/{rgb,xyz} and test/", _is_mvtec),
     "Eyecandies": ("train/data/*_image_4.png", _is_eyecandies),
     "folder": ("good/{rgb,xyz}", _is_folder),
@@ -127,10 +155,31 @@ def _in(folder: Path, name: str) -> list[Path]:
 
 
 def _mvtec(root: Path, category: str, split: str) -> LazySamples:
+    return _held_out(MVTec3D, root, category, split)
+
+
+def _adam(root: Path, category: str, split: str) -> LazySamples:
+    return _held_out(ADAM3D, root, category, split)
+
+
+def _held_out(
+    reader: type[MVTec3D] | type[ADAM3D], root: Path, category: str, split: str
+) -> LazySamples:
     if split == "test" or (child(root, category) / "validation").is_dir():
-        return MVTec3D(root, category, split)
-    train = MVTec3D(root, category, "train")
-    return train.take(divide(train.names, test=False, what=str(root / category))[split])
+        return reader(root, category, split)
+    return _share(reader(root, category, "train"), split, root / category)
+
+
+def _real_iad_d3(root: Path, category: str, split: str) -> LazySamples:
+    held = any(part.defect == "good" for part in files_of(root, category).get("validation", ()))
+    if split == "test" or held:
+        return RealIADD3(root, category, split)
+    return _share(RealIADD3(root, category, "train"), split, root / category)
+
+
+def _share(train: LazySamples, split: str, folder: Path) -> LazySamples:
+    """Take the part of the training parts that is for training, or for validation."""
+    return train.take(divide(train.names, test=False, what=str(folder))[split])
 
 
 def _folder(root: Path, category: str, split: str) -> LazySamples:
@@ -174,6 +223,8 @@ def _is_depth(folder: Path) -> bool:
 
 _READERS: dict[str, Callable[[Path, str, str], LazySamples]] = {
     "MVTec 3D-AD": _mvtec,
+    "3D-ADAM": _adam,
+    "Real-IAD D3": _real_iad_d3,
     "Eyecandies": Eyecandies,
     "folder": _folder,
     "Folder3D": _folder3d,

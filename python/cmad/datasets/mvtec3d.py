@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cmad.datasets.files import LazySamples, read_sample
 from cmad.datasets.names import child, folders_in, plain, user_path
-from cmad.datasets.parts import find_parts
+from cmad.datasets.parts import parts_in
 
 SPLITS = ("train", "validation", "test")
 
@@ -32,34 +32,43 @@ class MVTec3D(LazySamples):
                 a defect without mask, or no samples at all.
 
         """
-        root = user_path(root)
-        if split not in SPLITS:
-            raise ValueError(f"MVTec3D: split must be one of {', '.join(SPLITS)}, got {split!r}")
-        if not root.is_dir():
-            raise FileNotFoundError(f"MVTec3D: root must be a folder, got {root}")
-        _expect_category(root, category)
-        folder = child(root, category) / split
-        if not folder.is_dir():
-            raise FileNotFoundError(f"MVTec3D: {root / category} has no folder {split}/")
+        folder = split_folder("MVTec3D", root, category, split)
         sources, names = [], []
-        for kind in folders_in(folder):
-            defect = "good" if plain(kind.name).casefold() == "good" else plain(kind.name)
-            for stem, rgb, xyz, mask in find_parts(kind):
-                if mask is None and defect != "good":
-                    raise ValueError(f"{rgb}: has no mask, {kind / 'gt' / stem}.png is missing")
-                names.append(f"{split}/{plain(kind.name)}/{stem}")
-                sources.append(partial(read_sample, rgb, xyz, mask, defect, names[-1]))
+        for name, defect, rgb, xyz, mask in parts_in(folder):
+            names.append(name)
+            sources.append(partial(read_sample, rgb, xyz, mask, defect, name))
         if not sources:
             raise ValueError(f"MVTec3D: {folder} holds no samples (<defect>/rgb and <defect>/xyz)")
         super().__init__(sources, names)
 
 
-def _expect_category(root: Path, category: str) -> None:
+def split_folder(what: str, root: str | Path, category: str, split: str) -> Path:
+    """Return the folder ``root/category/split``, or say what is wrong with them.
+
+    Args:
+        what: for messages, the class that reads it.
+        root: folder that holds the categories.
+        category: name of one.
+        split: one of ``SPLITS``.
+
+    Raises:
+        FileNotFoundError: root or the split's folder is not there.
+        ValueError: unknown category or split.
+
+    """
+    root = user_path(root)
+    if split not in SPLITS:
+        raise ValueError(f"{what}: split must be one of {', '.join(SPLITS)}, got {split!r}")
+    if not root.is_dir():
+        raise FileNotFoundError(f"{what}: root must be a folder, got {root}")
     folders = folders_in(root)
     known = [plain(f.name) for f in folders if any((f / split).is_dir() for split in SPLITS)]
-    if plain(category) in known:
-        return
     if not known:
         hint = "; it is a category itself" if any(f.name in SPLITS for f in folders) else ""
-        raise ValueError(f"MVTec3D: root must hold folders of categories, got {root}{hint}")
-    raise ValueError(f"MVTec3D: category must be one of {', '.join(known)}, got {category!r}")
+        raise ValueError(f"{what}: root must hold folders of categories, got {root}{hint}")
+    if plain(category) not in known:
+        raise ValueError(f"{what}: category must be one of {', '.join(known)}, got {category!r}")
+    folder = child(root, category) / split
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{what}: {root / category} has no folder {split}/")
+    return folder

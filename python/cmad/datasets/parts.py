@@ -1,17 +1,21 @@
 """Which files make a part, by name, and which parts make a split where no folder says so."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cmad.datasets.files import IMAGE_SUFFIXES, POINTS_SUFFIXES, drawn
-from cmad.datasets.names import passed_over, plain
+from cmad.datasets.names import folders_in, passed_over, plain
 
 
-def find_parts(folder: Path) -> list[tuple[str, Path, Path, Path | None]]:
-    """Find the files of each part in the subfolders ``rgb``, ``xyz`` and, where it is, ``gt``.
+def find_parts(folder: Path, truth: str = "gt") -> list[tuple[str, Path, Path, Path | None]]:
+    """Find the files of each part in the subfolders ``rgb``, ``xyz`` and, where it is, of masks.
 
     Files belong together by their name without extension, accents in either form. Other types of
     file are passed over.
+
+    Args:
+        folder: that holds the subfolders.
+        truth: name of the subfolder of masks.
 
     Returns:
         Name, rgb, xyz and mask file (None where there is none) of each part, sorted by name.
@@ -22,12 +26,31 @@ def find_parts(folder: Path) -> list[tuple[str, Path, Path, Path | None]]:
     """
     rgb = by_stem(folder / "rgb", IMAGE_SUFFIXES)
     xyz = by_stem(folder / "xyz", POINTS_SUFFIXES)
-    masks = by_stem(folder / "gt", IMAGE_SUFFIXES)
+    masks = by_stem(folder / truth, IMAGE_SUFFIXES)
     for stem in sorted(rgb.keys() ^ xyz.keys()):
         if stem in rgb:
             raise ValueError(f"{rgb[stem]}: has no points, {folder / 'xyz' / stem}.tiff is missing")
         raise ValueError(f"{xyz[stem]}: has no image, {folder / 'rgb' / stem}.png is missing")
     return [(stem, rgb[stem], xyz[stem], masks.get(stem)) for stem in sorted(rgb)]
+
+
+def parts_in(folder: Path, truth: str = "gt") -> Iterator[tuple[str, str, Path, Path, Path | None]]:
+    """Yield name, kind of defect and files of each part of a split, by its folders of kinds.
+
+    Args:
+        folder: of the split, that holds ``<kind>/{rgb,xyz}``; its name begins those of the parts.
+        truth: name of the subfolder of masks, which every defective part needs.
+
+    Raises:
+        ValueError: see `find_parts`; or a defect without mask.
+
+    """
+    for kind in folders_in(folder):
+        defect = "good" if plain(kind.name).casefold() == "good" else plain(kind.name)
+        for stem, rgb, xyz, mask in find_parts(kind, truth):
+            if mask is None and defect != "good":
+                raise ValueError(f"{rgb}: has no mask, {kind / truth / stem}.png is missing")
+            yield f"{folder.name}/{plain(kind.name)}/{stem}", defect, rgb, xyz, mask
 
 
 def by_stem(
