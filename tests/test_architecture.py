@@ -12,6 +12,7 @@ ROOT = Path(next(iter(importlib.util.find_spec("cmad").submodule_search_location
 
 # From the top down: a module may import what stands in the rows below its own, and its own package.
 LAYERS = [
+    {"__main__"},
     {"cli"},
     {"cmad"},  # cmad/__init__.py
     {"demo"},

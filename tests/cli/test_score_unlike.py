@@ -71,5 +71,5 @@ def test_strict_makes_it_an_error_of_that_part(run, model, pair, tmp_path):
 
 def test_info_says_what_was_trained_on(run, model):
     (line,) = [x for x in run("info", model).out.splitlines() if x.startswith("trained on:")]
-    assert "1 parts, 0.4" in line
+    assert "1 part, 0.4" in line
     assert "mm between pixels" in line

@@ -15,12 +15,12 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
-import timm
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from cmad.extractors._timm import timm
 from cmad.paths import user_path
 from cmad.seeding import seeded
 
@@ -171,7 +171,7 @@ def vit(name: str) -> tuple[dict[str, Tensor], str]:
     """
     if path := find(name):
         return read(path), str(path)
-    cfg = timm.get_pretrained_cfg(name)
+    cfg = timm().get_pretrained_cfg(name)
     repository = (cfg and cfg.hf_hub_id) or ""
     names = [cfg.hf_hub_filename] if cfg and cfg.hf_hub_filename else []
     names += ["model.safetensors", "pytorch_model.bin"]
@@ -184,12 +184,12 @@ def vit(name: str) -> tuple[dict[str, Tensor], str]:
         elif repository:
             _reach(constants.ENDPOINT)
         with seeded(0):
-            model = timm.create_model(
+            model = timm().create_model(
                 name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay
             )
     except Exception as error:
         raise RuntimeError(_help(f"ViT {name!r}", name, repository or name, error)) from error
-    return model.state_dict(), "timm"
+    return dict(model.state_dict()), "timm"
 
 
 def point_mae() -> tuple[dict[str, Tensor], str]:
