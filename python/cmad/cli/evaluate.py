@@ -25,12 +25,14 @@ from cmad.cli._options import (
     Preset,
     RgbExtractorName,
     RgbSize,
+    RgbWeights,
     Seed,
     Shots,
     SkipBad,
     Variant,
     Weights,
     XyzExtractorName,
+    XyzWeights,
 )
 from cmad.datasets import DataSet
 from cmad.datasets import open as open_data
@@ -99,6 +101,8 @@ def evaluate(
     image_size: ImageSize = 224,
     rgb_size: RgbSize = None,
     weights: Weights = None,
+    rgb_weights: RgbWeights = None,
+    xyz_weights: XyzWeights = None,
     epochs: Epochs = None,
     pixels_per_image: PixelsPerImage = None,
     batch_size: BatchSize = None,
@@ -129,6 +133,8 @@ def evaluate(
         "image_size": image_size,
         "rgb_size": rgb_size,
         "weights": weights,
+        "rgb_weights": rgb_weights,
+        "xyz_weights": xyz_weights,
         "precision": precision,
         "seed": seed,
         **own_options(chosen, options),

@@ -60,6 +60,8 @@ class Detector(Method):
             None takes S.
         weights: None loads pretrained weights (`CMAD_WEIGHTS`, else downloaded once); ``"random"``
             draws seeded ones, for tests and timing. For extractors given by name.
+        rgb_weights: of the 2D extractor alone, ``"random"``; None is as ``weights`` says.
+        xyz_weights: of the 3D extractor alone, likewise: a real ViT beside a random Point-MAE.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         precision: of the 2D extractor and the method's networks, ``"fp32"``, ``"fp16"`` or
             ``"bf16"``. ``"auto"`` is fp32 arithmetic with training features kept in half precision.
@@ -103,6 +105,8 @@ class Detector(Method):
         image_size: int = 224,
         rgb_size: int | None = None,
         weights: str | None = None,
+        rgb_weights: str | None = None,
+        xyz_weights: str | None = None,
         device: str = "auto",
         precision: str = "auto",
         seed: int = 0,
@@ -115,7 +119,9 @@ class Detector(Method):
         one_of(who, "variant", variant, VARIANTS)
         one_of(who, "preset", preset, PRESETS)
         one_of(who, "precision", precision, ("auto", *PRECISIONS))
-        one_of(who, "weights", weights, (None, "random"))
+        of_both, own = {"weights": weights}, {"rgb": rgb_weights, "xyz": xyz_weights}
+        for name, choice in (of_both | {f"{n}_weights": w for n, w in own.items()}).items():
+            one_of(who, name, choice, (None, "random"))
         seed = whole(who, "seed", seed, 0)
         image_size = whole(who, "image_size", image_size, 1)
         rgb_size = image_size if rgb_size is None else whole(who, "rgb_size", rgb_size, 1)
@@ -136,6 +142,7 @@ class Detector(Method):
             standardised=self.standardised,
             rgb_size=rgb_size,
             weights=weights,
+            own_weights=own,
             seed=seed,
         )
         if "rgb" in extractors:
