@@ -26,8 +26,9 @@ LAYERS = [
 ]
 # Modules beside the layers, and all that they may import.
 BESIDE = {
-    "types": set(),
+    "types": {"reprs"},
     "progress": set(),
+    "reprs": set(),
     "notices": set(),
     "version": set(),
     "environment": {"version"},
@@ -38,7 +39,7 @@ BESIDE = {
     "datasets": {"types", "preprocess", "units", "notices"},
     "testing": {"ops", "types"},
 }
-FOR_ALL = {"types", "progress", "notices", "version", "seeding", "units"}
+FOR_ALL = {"types", "progress", "reprs", "notices", "version", "seeding", "units"}
 FOR_THE_TOP = {"metrics", "datasets", "environment", "forking"}  # used by the rows above detectors
 UNITS = set.union(*LAYERS, BESIDE)
 

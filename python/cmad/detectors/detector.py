@@ -37,6 +37,7 @@ from cmad.pipeline import Pipeline
 from cmad.preprocess import Preprocessing
 from cmad.presets import PRESETS, Preset
 from cmad.progress import bar
+from cmad.reprs import short
 from cmad.store import FeatureStore
 from cmad.types import Array, Features, GridMaps, Prediction, Sample
 
@@ -163,6 +164,14 @@ class Detector(Method):
         self.trained_on: frozenset[str] = frozenset()
         """Digests of the parts that `fit` saw; empty where that is not known."""
 
+    def __repr__(self) -> str:
+        """What it is made of and whether it is trained and calibrated, in one line."""
+        fitted = "fitted" if self.tensors() else "not fitted"
+        rate = self.false_reject_rate
+        calibrated = "" if rate is None else f"calibrated at {rate:g}"
+        words = self.variant, f"preset {self.preset}", *self.pipeline.brief(), fitted, calibrated
+        return short(self, "", *words)
+
     @property
     def calibration(self) -> Calibration | None:
         """Thresholds and scores for parts of which all modalities are seen; None before."""
@@ -203,7 +212,7 @@ class Detector(Method):
 
         Args:
             samples: good parts; iterated once.
-            progress: show progress bars when on a terminal.
+            progress: show how far it is, see `cmad.progress.bar`.
             memory_limit: bytes of features kept in memory; the rest goes to a temporary folder.
             training: the method's own arguments, see its class.
 
@@ -254,7 +263,7 @@ class Detector(Method):
         Args:
             samples: good parts, with all modalities that the method looks at.
             false_reject_rate: in (0, 1); a rate of 1 / N needs at least N - 1 parts.
-            progress: show a progress bar when on a terminal.
+            progress: show how far it is, see `cmad.progress.bar`.
             bad: takes name and reason of each part that cannot be scored, which is left out; None
                 raises at the first.
 
