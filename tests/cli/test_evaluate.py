@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,24 @@ def test_further_seeds_go_on_from_the_first_and_are_kept_too(done, run, candies,
     # One seed of the same folder is as it was.
     assert run(*command).code == 0
     assert rows(tmp_path / "out") == first
+
+
+def test_each_seed_draws_its_own_shots_and_the_first_writes_the_maps(
+    run, candies, tmp_path, monkeypatch
+):
+    plans = []
+
+    def record(_, categories, make, plan):
+        plans.append((plan.seed, make().seed, plan.shots, plan.maps))
+        if len(plans) == 2:
+            raise RuntimeError("that is enough")
+        return iter(())
+
+    monkeypatch.setattr(sys.modules["cmad.cli.evaluate"], "run_evaluation", record)
+    maps = tmp_path / "maps"
+    command = ["evaluate", candies, "--out", tmp_path / "out", "--shots", "1", "--maps", maps]
+    assert run(*command, *QUICK, "--seeds", "2").code == 1
+    assert plans == [(3, 3, 1, maps), (4, 4, 1, None)]
 
 
 def test_a_real_vit_beside_a_random_point_mae_is_told_so(run, candies, tmp_path, monkeypatch):
