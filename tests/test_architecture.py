@@ -28,8 +28,9 @@ LAYERS = [
 ]
 # Modules beside the layers, and all that they may import.
 BESIDE = {
-    "types": set(),
+    "types": {"reprs"},
     "progress": set(),
+    "reprs": set(),
     "notices": set(),
     "paths": set(),
     "version": set(),
@@ -42,7 +43,7 @@ BESIDE = {
     "datasets": {"types", "preprocess", "units", "paths", "notices", "registration"},
     "testing": {"ops", "types"},
 }
-FOR_ALL = {"types", "progress", "notices", "paths", "version", "seeding", "units"}
+FOR_ALL = {"types", "progress", "reprs", "notices", "paths", "version", "seeding", "units"}
 # Used by the rows above detectors.
 FOR_THE_TOP = {"metrics", "datasets", "registration", "environment", "forking"}
 UNITS = set.union(*LAYERS, BESIDE)

@@ -70,6 +70,12 @@ class Pipeline:
             said.setdefault(modality_of(extractor), []).append(extractor.describe())
         return {modality: "; ".join(lines) for modality, lines in said.items()}
 
+    def brief(self) -> list[str]:
+        """Name each extractor in a few words, and say where its weights are random."""
+        said = [extractor.describe() for extractor in self.extractors.values()]
+        drawn = " (random weights)"
+        return [text.split(",")[0] + drawn * ("random weights" in text) for text in said]
+
     def frame(self, sample: Sample) -> Frame:
         """Prepare a sample, through the cache; see `cmad.preprocess.prepare`.
 

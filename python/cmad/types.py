@@ -1,6 +1,7 @@
 """The data flow as dataclasses: Sample, Frame, Features, GridMaps, Prediction with its Regions.
 
-Those that hold arrays compare and hash by identity: elementwise equality has no single truth.
+Those that hold arrays compare and hash by identity: elementwise equality has no single truth. Their
+``repr`` is one line.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
+
+from cmad.reprs import short, sizes
 
 Array = npt.NDArray[np.generic] | Tensor
 
@@ -35,6 +38,11 @@ class Sample:
     def label(self) -> int | None:
         """0 for a good part, 1 for a defective one, None where not known."""
         return None if self.defect is None else int(self.defect != "good")
+
+    def __repr__(self) -> str:
+        """Name, sizes and kind of defect."""
+        arrays = (sizes(n, getattr(self, n)) for n in ("rgb", "xyz", "mask"))
+        return short(self, self.name, *arrays, defect=self.defect)
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,10 @@ class Frame:
     """The background plane (n, d), n . p + d = 0 with |n| = 1 and d >= 0, metres; None without."""
     notes: tuple[Note, ...] = ()
 
+    def __repr__(self) -> str:
+        """Name and sizes."""
+        return short(self, self.name, sizes("rgb", self.rgb), sizes("xyz", self.xyz))
+
 
 @dataclass(frozen=True, eq=False)
 class PixelWeights:
@@ -87,6 +99,10 @@ class PixelWeights:
     weight: Tensor
     """(E,) float32."""
 
+    def __repr__(self) -> str:
+        """Numbers of pixels and entries."""
+        return short(self, pixels=len(self.start) - 1, entries=len(self.weight))
+
 
 @dataclass(frozen=True, eq=False)
 class Points:
@@ -98,6 +114,10 @@ class Points:
     """(N, J) int64, the centres that each point is interpolated from."""
     weight: Tensor
     """(N, J) float32, with sum 1 in each row."""
+
+    def __repr__(self) -> str:
+        """Sizes."""
+        return short(self, "", sizes("features", self.features), points=len(self.neighbour))
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +147,12 @@ class Features:
         """Which modalities it has features of, ``"2d"`` and ``"3d"``."""
         return ("2d",) * bool(self.tokens) + ("3d",) * bool(self.points)
 
+    def __repr__(self) -> str:
+        """Name and the sizes of what each extractor made."""
+        made = [sizes(name, tokens) for name, tokens in self.tokens.items()]
+        made += [sizes(name, points.features) for name, points in self.points.items()]
+        return short(self, self.name, *made, image_size=self.image_size)
+
 
 @dataclass(frozen=True, eq=False)
 class GridMaps:
@@ -150,6 +176,11 @@ class GridMaps:
     def roc_map(self) -> npt.NDArray[np.float32]:
         """The map that the pixel AUROC is computed from; preset "official" scales it otherwise."""
         return self.maps.get("pixel_auroc", self.map)
+
+    def __repr__(self) -> str:
+        """Name, score and the size of the map."""
+        judged_by = "+".join(self.modalities)
+        return short(self, self.name, sizes("map", self.map), judged_by, score=self.score)
 
     def __float__(self) -> float:
         """Return the score."""
@@ -228,6 +259,13 @@ class Prediction:
     def mask(self) -> npt.NDArray[np.bool_] | None:
         """(H, W) bool, the marked pixels; None where there is no pixel threshold."""
         return None if self.pixel_threshold is None else ~(self.map <= self.pixel_threshold)
+
+    def __repr__(self) -> str:
+        """Name, verdict, score, threshold and how many regions."""
+        verdict = {None: "not calibrated", True: "rejected", False: "accepted"}[self.rejected]
+        found = None if self.threshold is None else len(self.regions)
+        known = {"score": self.score, "threshold": self.threshold, "regions": found}
+        return short(self, self.name, verdict, **known)
 
     def __float__(self) -> float:
         """Return the score."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cmad.report import published as package
-from cmad.report.published import FILES, Published, beside, published
+from cmad.report.published import FILES, PARTS, Published, Row, beside, published
 from cmad.report.published.page import page
 
 MVTEC = ["bagel", "cable_gland", "carrot", "cookie", "dowel"]
@@ -146,25 +146,34 @@ def test_an_unknown_name_is_told_the_known_ones(names, message):
 
 def test_beside_gives_a_row_for_each_method_that_has_the_categories():
     got = beside("MVTec 3D-AD", ["cable_gland", "mean"], "AUPRO@1%")
-    assert got["CFM"] == {"cable_gland": 0.431, "mean": 0.455}
-    assert got["G2SF"] == {"cable_gland": 0.443, "mean": 0.468}
-    assert got["Shape-guided"] == {"mean": 0.456}
+    assert got["CFM"] == Row("CFM", "2", {"cable_gland": 0.431, "mean": 0.455})
+    assert got["G2SF"] == Row("G2SF", "supplementary I", {"cable_gland": 0.443, "mean": 0.468})
+    assert got["Shape-guided"] == Row("G2SF", "II", {"mean": 0.456})
+    assert got["G2SF"].source == "G2SF, supplementary Table I"
     assert "Shape-guided" not in beside("MVTec 3D-AD", ["cable_gland"], "AUPRO@1%")
     assert beside("MVTec 3D-AD", ["my_own_part"], "AUPRO@1%") == {}
 
 
 def test_beside_keeps_a_mean_with_its_categories():
     # Table 3 prints AST's mean as 0.758, Table 13 its categories, and 0.780.
-    assert beside("Eyecandies", ["mean"], "I-AUROC")["AST"] == {"mean": 0.758}
+    assert beside("Eyecandies", ["mean"], "I-AUROC")["AST"] == Row("CFM", "3", {"mean": 0.758})
     row = beside("Eyecandies", ["CandyCane", "mean"], "I-AUROC")["AST"]
-    assert row == {"CandyCane": 0.574, "mean": 0.780}
+    assert row == Row("CFM", "13", {"CandyCane": 0.574, "mean": 0.780})
 
 
 def test_beside_takes_the_asked_setting_only():
     few = beside("MVTec 3D-AD", ["mean"], "I-AUROC", setting="10-shot")
     assert few == {
-        m: {"mean": v} for m, v in [("BTF", 0.695), ("AST", 0.689), ("M3DM", 0.845), ("CFM", 0.845)]
+        m: Row("CFM", "4", {"mean": v})
+        for m, v in [("BTF", 0.695), ("AST", 0.689), ("M3DM", 0.845), ("CFM", 0.845)]
     }
+
+
+def test_the_data_sets_have_as_many_parts_as_the_paper_says():
+    """CFM, section 4: 2656 training and 1197 test parts of one, 10k training parts of the other."""
+    totals = {n: [sum(c) for c in zip(*parts.values(), strict=True)] for n, parts in PARTS.items()}
+    assert totals == {"MVTec 3D-AD": [2656, 1197], "Eyecandies": [10000, 500]}
+    assert {name: sorted(parts) for name, parts in PARTS.items()} == CATEGORIES
 
 
 def test_the_page_in_the_documentation_is_made_from_the_files():

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from cmad.cli._common import Group
 from cmad.cli.demo import demo
 from cmad.cli.evaluate import evaluate
 from cmad.cli.fit import fit
@@ -14,6 +15,7 @@ from cmad.version import __version__
 
 app = typer.Typer(
     name="cmad",
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -2,17 +2,19 @@
 
 import functools
 import inspect
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 from cmad import notices
 from cmad.datasets.names import shown
@@ -23,6 +25,27 @@ Traceback = Annotated[
 ]
 EXPECTED = (ValueError, TypeError, RuntimeError, OSError)
 """Errors whose message says what is wrong; anything else is a bug and keeps its traceback."""
+
+
+WORDS = "cmad.words"
+
+
+class Group(TyperGroup):
+    """The commands; keeps the words of the command line for results that name it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the words, then read them."""
+        ctx.meta[WORDS] = list(args)
+        return list(super().parse_args(ctx, args))
+
+
+def command_line(context: typer.Context) -> str:
+    """Return the command line, on one line, as a shell takes it; empty where there is none.
+
+    Names that are not UTF-8 are written as messages write them, since files hold it.
+    """
+    words = context.meta.get(WORDS)
+    return shown(" ".join(shlex.join(["cmad", *words]).split())) if words else ""
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:

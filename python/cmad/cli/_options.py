@@ -47,6 +47,22 @@ Weights = Annotated[
         show_default=False,
     ),
 ]
+RgbWeights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="random",
+        help="Likewise, of the 2D extractor alone.",
+        show_default=False,
+    ),
+]
+XyzWeights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="random",
+        help="Likewise, of the 3D extractor alone: a real ViT beside a random Point-MAE.",
+        show_default=False,
+    ),
+]
 Epochs = Annotated[
     int | None,
     typer.Option(help="Passes over the good parts.", show_default=default_of("epochs")),

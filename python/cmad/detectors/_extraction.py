@@ -29,7 +29,7 @@ def extract(
         samples: good parts; iterated once.
         store: takes the features, in order.
         count: of the samples, where it is known.
-        progress: show a progress bar when on a terminal.
+        progress: show how far it is, see `cmad.progress.bar`.
         seen: takes the `content` of each frame.
 
     Raises:

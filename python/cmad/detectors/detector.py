@@ -40,6 +40,7 @@ from cmad.preprocess import Preprocessing
 from cmad.presets import PRESETS, Preset
 from cmad.progress import bar
 from cmad.ranges import Ranges
+from cmad.reprs import short
 from cmad.store import FeatureStore
 from cmad.types import Array, Features, GridMaps, Prediction, Sample
 from cmad.units import Units
@@ -64,6 +65,8 @@ class Detector(Method):
             None takes S.
         weights: None loads pretrained weights (`CMAD_WEIGHTS`, else downloaded once); ``"random"``
             draws seeded ones, for tests and timing. For extractors given by name.
+        rgb_weights: of the 2D extractor alone, ``"random"``; None is as ``weights`` says.
+        xyz_weights: of the 3D extractor alone, likewise: a real ViT beside a random Point-MAE.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         precision: of the 2D extractor and the method's networks, ``"fp32"``, ``"fp16"`` or
             ``"bf16"``. ``"auto"`` is fp32 arithmetic with training features kept in half precision.
@@ -107,6 +110,8 @@ class Detector(Method):
         image_size: int = 224,
         rgb_size: int | None = None,
         weights: str | None = None,
+        rgb_weights: str | None = None,
+        xyz_weights: str | None = None,
         device: str = "auto",
         precision: str = "auto",
         seed: int = 0,
@@ -119,7 +124,9 @@ class Detector(Method):
         one_of(who, "variant", variant, VARIANTS)
         one_of(who, "preset", preset, PRESETS)
         one_of(who, "precision", precision, ("auto", *PRECISIONS))
-        one_of(who, "weights", weights, (None, "random"))
+        of_both, own = {"weights": weights}, {"rgb": rgb_weights, "xyz": xyz_weights}
+        for name, choice in (of_both | {f"{n}_weights": w for n, w in own.items()}).items():
+            one_of(who, name, choice, (None, "random"))
         seed = whole(who, "seed", seed, 0)
         image_size = whole(who, "image_size", image_size, 1)
         rgb_size = image_size if rgb_size is None else whole(who, "rgb_size", rgb_size, 1)
@@ -140,6 +147,7 @@ class Detector(Method):
             standardised=self.standardised,
             rgb_size=rgb_size,
             weights=weights,
+            own_weights=own,
             seed=seed,
         )
         if "rgb" in extractors:
@@ -165,6 +173,14 @@ class Detector(Method):
         it where they are told nothing else; saved with the model."""
         self.ranges: Ranges | None = None
         """What these looked like, which other parts are compared with; None where not known."""
+
+    def __repr__(self) -> str:
+        """What it is made of and whether it is trained and calibrated, in one line."""
+        fitted = "fitted" if self.tensors() else "not fitted"
+        rate = self.false_reject_rate
+        calibrated = "" if rate is None else f"calibrated at {rate:g}"
+        words = self.variant, f"preset {self.preset}", *self.pipeline.brief(), fitted, calibrated
+        return short(self, "", *words)
 
     @property
     def calibration(self) -> Calibration | None:
@@ -209,7 +225,7 @@ class Detector(Method):
             samples: good parts; iterated once.
             unit: of their ``xyz``, ``"m"`` or ``"mm"``; `predict` takes it for its own. The data
                 sets of `cmad.datasets` yield metres, whatever their files are in.
-            progress: show progress bars when on a terminal.
+            progress: show how far it is, see `cmad.progress.bar`.
             memory_limit: bytes of features kept in memory; the rest goes to a temporary folder.
             training: the method's own arguments, see its class.
 
@@ -263,7 +279,7 @@ class Detector(Method):
         Args:
             samples: good parts, with all modalities that the method looks at.
             false_reject_rate: in (0, 1); a rate of 1 / N needs at least N - 1 parts.
-            progress: show a progress bar when on a terminal.
+            progress: show how far it is, see `cmad.progress.bar`.
             unit: of the samples' ``xyz``, ``"m"`` or ``"mm"``, as in `fit`.
             bad: takes name and reason of each part that cannot be scored, which is left out; None
                 raises at the first.

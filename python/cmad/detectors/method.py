@@ -67,7 +67,7 @@ class Method(ABC):
         Args:
             store: one or more frames.
             training: an instance of ``Training``.
-            progress: show progress bars when on a terminal.
+            progress: show how far it is, see `cmad.progress.bar`.
 
         """
 

@@ -6,6 +6,7 @@ import statistics
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from time import perf_counter
 from typing import cast
@@ -68,6 +69,13 @@ class Evaluation:
     """With a false-reject rate: threshold, false_rejects and missed, on the test parts."""
     bad: tuple[tuple[str, str], ...] = ()
     """Name and reason of each part left out."""
+    date: str = ""
+    """When it was done, UTC, ``"2026-01-31 12:05"``; empty where that is not known."""
+    seeds: int = 1
+    """How many runs with different seeds it is the average of."""
+    deviations: dict[str, float] = field(default_factory=dict)
+    """Standard deviation over the seeds (of a sample, n - 1) of each metric, and of each of the
+    grid as ``"AUPRO@1% grid"``; empty for one seed."""
 
 
 def evaluate(
@@ -155,6 +163,7 @@ def _category(data: DataSet, category: str, detector: Detector, plan: Plan) -> E
         seconds=seconds,
         verdicts=test.verdicts(),
         bad=tuple((name, shown(reason)) for name, reason in (*bad, *test.bad)),
+        date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M"),
     )
 
 
@@ -230,32 +239,3 @@ def _number(sample: Sample) -> str:
     """Return what a part's name says beside ``test/`` and its defect, such as ``000``."""
     name = sample.name.removeprefix("test/").removeprefix(f"{sample.defect}/")
     return name.replace("/", "_")
-
-
-def mean(results: Sequence[Evaluation]) -> Evaluation:
-    """Average over categories, each counting the same; counts and seconds are sums.
-
-    Args:
-        results: at least one.
-
-    Returns:
-        As a category named ``"mean"``; memory is the largest, frames per second the mean.
-
-    """
-
-    def average(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
-        return {name: statistics.fmean(v[name] for v in values) for name in values[0]}
-
-    stages = dict.fromkeys(name for r in results for name in r.seconds)
-    return Evaluation(
-        category="mean",
-        train=sum(r.train for r in results),
-        good=sum(r.good for r in results),
-        defective=sum(r.defective for r in results),
-        metrics=average([r.metrics for r in results]),
-        grid=average([r.grid for r in results]),
-        frames_per_second=statistics.fmean(r.frames_per_second for r in results),
-        memory=max(r.memory for r in results),
-        seconds={name: sum(r.seconds.get(name, 0) for r in results) for name in stages},
-        bad=tuple(pair for r in results for pair in r.bad),
-    )

@@ -276,5 +276,6 @@ def _help(what: str, name: str, source: str, error: Exception) -> str:
         f"{what}: no weights. Looked for {' or '.join(file_names(name))} in CMAD_WEIGHTS "
         f"({folder or 'not set'}), then for {source} on the network ({error}). Either set "
         "CMAD_WEIGHTS to a folder with one of these files, or connect to the network for the "
-        'first use, or pass weights="random" for tests and timing.'
+        'first use, or pass weights="random" for tests and timing (rgb_weights="random" or '
+        'xyz_weights="random" of a detector draws those of one extractor alone).'
     )
