@@ -40,7 +40,7 @@ BESIDE = {
     "metrics": {"ops", "types"},
     "registration": {"checks", "notices", "types", "units"},
     "datasets": {"types", "preprocess", "units", "notices", "registration"},
-    "testing": {"ops", "types"},
+    "testing": {"ops", "types", "synthesis"},
 }
 FOR_ALL = {"types", "progress", "notices", "version", "seeding", "units"}
 # Used by the rows above detectors.

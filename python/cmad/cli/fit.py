@@ -33,9 +33,8 @@ from cmad.cli._options import (
     XyzExtractorName,
     expect_named,
 )
+from cmad.cli._parts import good_parts
 from cmad.datasets import Folder, LazySamples, Loader
-from cmad.datasets import open as open_data
-from cmad.datasets.names import folders_in, plain
 from cmad.detectors import Detector, method_named
 
 Model = typer.Option("--out", "-o", metavar="MODEL.cmad", help="The model file to write.")
@@ -105,7 +104,7 @@ def fit(
     - `cmad fit parts/good --calibrate parts/more_good -r 0.02 --out part.cmad`
     """
     _check_out(out)
-    train = _good_parts(data, category, "train", good)
+    train = good_parts(data, category, "train", good)
     everything = train
     if shots is not None:
         train = train.few_shot(shots, seed)
@@ -195,23 +194,4 @@ def _held_out(
         raise ValueError(
             "--false-reject-rate needs held-out good parts: name their folder with --calibrate"
         )
-    return _good_parts(data, category, "validation", good)
-
-
-def _good_parts(
-    data: Path, category: str | None, split: str, good: Sequence[str] | None
-) -> LazySamples:
-    if category is not None:
-        if good:
-            raise ValueError("--good is for folders of parts; a --category has its own good parts")
-        return open_data(data).split(category, split)
-    if (data / "train").is_dir():
-        raise ValueError(
-            f"{data} has a folder train/: pass {data}/train, or its parent folder and "
-            f"--category {data.absolute().name}"
-        )
-    if data.is_dir() and (
-        known := [plain(f.name) for f in folders_in(data) if (f / "train").is_dir()]
-    ):
-        raise ValueError(f"{data} holds several categories; add --category with one of {known}")
-    return Folder(data, good or ())
+    return good_parts(data, category, "validation", good)

@@ -155,6 +155,8 @@ def _too_small(scene: Scene, how: Synthesis) -> str:
     )
     if scene.share >= needed:
         return ""
+    if scene.empty and not scene.valid.any():
+        return scene.empty
     return (
         f"the part is {scene.share:.2%} of the image's square, less than {needed:.2%} "
         "(min_foreground)"
