@@ -39,7 +39,7 @@ def synthesise(
         typer.Argument(
             metavar="DATA",
             help="Folder of good parts, with the pairs rgb/NAME.png and xyz/NAME.tiff at any "
-            "depth; or, with --category, the root of a data set that cmad.datasets.open recognises.",
+            "depth; or, with --category, the root of a data set, see cmad.datasets.open.",
             show_default=False,
         ),
     ],

@@ -90,7 +90,9 @@ def anomaly_sheet(rows: Sequence[Pasted], title: str = "") -> Image.Image:
         RGB.
 
     """
-    most = max(max(float(np.nanmax(p.moved, initial=0)) for p in rows), 1e-4)
+    moved = np.concatenate([p.moved[p.moved > 0] for p in rows])
+    # Steps at the rim of a cut are far larger than all else.
+    most = max(float(np.quantile(moved, 0.9)), 1e-4) if len(moved) else 1e-3
     return sheet(
         [pasted.pictures(most) for pasted in rows],
         TITLES,

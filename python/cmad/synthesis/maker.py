@@ -207,9 +207,7 @@ def _pasted(
             pasted += paste(rng, canvas, region, donor, how)
             if pasted == wanted:
                 return canvas
-        if pasted:
-            return canvas
-    return None
+    return canvas if pasted else None
 
 
 def _donor(rng: np.random.Generator, pool: Pool, kind: str, target: int, scene: Scene) -> Donor:
