@@ -125,6 +125,9 @@ def synthesise(
     folder = out / plain(category or data.absolute().name)
     rows = _written(synthetic, folder / "test")
     if not without_good:
+        test = [test[i] for i in synthetic.usable]
+        if cut_from is None:
+            train = [train[i] for i in synthetic.usable_sources]
         for where, which in (("train", train or test), ("test", test)):
             for number, i in enumerate(which):
                 write_part(_as_good(chosen[i]), folder / where / "good", f"{number:03d}")
