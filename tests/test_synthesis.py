@@ -210,6 +210,18 @@ def test_images_finer_than_the_points_are_pasted_on_the_same_places():
         fine = made.mask.repeat_interleave(2, 0).repeat_interleave(2, 1)
         assert changed.any()
         assert not changed[~fine].any()
+    plain = replace(BIG, kinds=("colour",), corruptions=0, blend=(0, 0))
+    for made in synthesise(parts, plain, count=10):
+        fine = made.mask.repeat_interleave(2, 0).repeat_interleave(2, 1)
+        red, green, blue = made.frame.rgb[:, fine].double() / 255
+        row, column = (
+            ((2 * S - 1) * red).round().int() // 2,
+            ((2 * S - 1) * green).round().int() // 2,
+        )
+        for i in set((255 * blue / 20 - 1).round().int().tolist()) - {made.target}:
+            cut = (255 * blue / 20 - 1).round() == i
+            part = torch.from_numpy(closed(parts[i].valid.numpy()))
+            assert part[row[cut], column[cut]].all(), "it is cut from the part"
 
 
 def test_images_without_points_are_pasted_on_anywhere_but_beside_the_image():
