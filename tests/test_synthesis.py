@@ -210,7 +210,12 @@ def test_images_finer_than_the_points_are_pasted_on_the_same_places():
         fine = made.mask.repeat_interleave(2, 0).repeat_interleave(2, 1)
         assert changed.any()
         assert not changed[~fine].any()
-    plain = replace(BIG, kinds=("colour",), corruptions=0, blend=(0, 0))
+    plain = replace(BIG, kinds=("colour",), corruptions=0, blend=(0, 0), area=(0.002, 0.02))
+    # Far apart, so that what is between them is on neither.
+    parts = [
+        replace(f, xyz=f.xyz.roll(step, 1), valid=f.valid.roll(step, 1))
+        for f, step in zip(frames(2, image=2 * S, radius=0.15), (-20, 20), strict=True)
+    ]
     for made in synthesise(parts, plain, count=10):
         fine = made.mask.repeat_interleave(2, 0).repeat_interleave(2, 1)
         red, green, blue = made.frame.rgb[:, fine].double() / 255
