@@ -19,7 +19,10 @@ LAYERS = [
     {"api", "report", "serve", "scale"},
     {"evaluate"},
     {"detectors"},
-    {"nn", "bank", "pipeline", "presets", "store", "calibrate", "regions", "model_file"},
+    {
+        *("nn", "bank", "pipeline", "presets", "store", "calibrate", "regions", "model_file"),
+        "synthesis",
+    },
     {"ranges"},
     {"maps", "rasters", "preprocess", "extractors", "cache"},
     {"checks", "foreground"},
@@ -41,7 +44,7 @@ BESIDE = {
     "metrics": {"ops", "types"},
     "registration": {"checks", "notices", "types", "units"},
     "datasets": {"types", "preprocess", "units", "paths", "notices", "registration"},
-    "testing": {"ops", "types"},
+    "testing": {"ops", "types", "synthesis"},
 }
 FOR_ALL = {"types", "progress", "reprs", "notices", "paths", "version", "seeding", "units"}
 # Used by the rows above detectors.

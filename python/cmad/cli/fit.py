@@ -40,9 +40,8 @@ from cmad.cli._options import (
     expect_named,
     units_of,
 )
+from cmad.cli._parts import good_parts
 from cmad.datasets import Folder, LazySamples, Loader
-from cmad.datasets import open as open_data
-from cmad.datasets.names import folders_in, plain
 from cmad.detectors import Detector, method_named
 from cmad.units import Units
 
@@ -121,7 +120,7 @@ def fit(
     """
     _check_out(out)
     units = units_of(unit, intrinsics, depth_unit, depth_scale)
-    train = _good_parts(data, category, "train", good, units)
+    train = good_parts(data, category, "train", good, units)
     everything = train
     if shots is not None:
         train = train.few_shot(shots, seed)
@@ -215,21 +214,4 @@ def _held_out(
         raise ValueError(
             "--false-reject-rate needs held-out good parts: name their folder with --calibrate"
         )
-    return _good_parts(data, category, "validation", good, units)
-
-
-def _good_parts(
-    data: Path, category: str | None, split: str, good: Sequence[str] | None, units: Units
-) -> LazySamples:
-    if category is not None:
-        return open_data(data, good=good or (), **vars(units)).split(category, split)
-    if (data / "train").is_dir():
-        raise ValueError(
-            f"{data} has a folder train/: pass {data}/train, or its parent folder and "
-            f"--category {data.absolute().name}"
-        )
-    if data.is_dir() and (
-        known := [plain(f.name) for f in folders_in(data) if (f / "train").is_dir()]
-    ):
-        raise ValueError(f"{data} holds several categories; add --category with one of {known}")
-    return Folder(data, good or (), **vars(units))
+    return good_parts(data, category, "validation", good, units)
