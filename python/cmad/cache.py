@@ -21,7 +21,7 @@ from torch import Tensor
 from cmad.paths import user_path
 from cmad.version import __version__, installed
 
-FORMAT = 2
+FORMAT = 3
 """Raised when stored tensors change their meaning, or are computed differently."""
 _PARTIAL = "partial-"
 _LEFTOVER = 24 * 60 * 60

@@ -129,6 +129,7 @@ class Pipeline:
                 tokens=tokens[i],
                 points=points[i],
                 valid=frame.valid,
+                region=frame.region,
                 image_size=self.preprocessing.image_size,
                 window=frame.window,
                 name=frame.name,
@@ -219,7 +220,7 @@ class Pipeline:
 
 def _tensors(frame: Frame) -> dict[str, Tensor]:
     """Turn a frame, but its name, into what a cache stores."""
-    tensors = {"rgb": frame.rgb, "xyz": frame.xyz, "valid": frame.valid}
+    tensors = {n: getattr(frame, n) for n in ("rgb", "xyz", "valid", "region")}
     notes = json.dumps([astuple(note) for note in frame.notes]).encode()
     return {
         **{name: tensor for name, tensor in tensors.items() if tensor is not None},
@@ -239,6 +240,7 @@ def _frame(stored: Mapping[str, Tensor], name: str) -> Frame:
         name=name,
         plane=tuple(stored["plane"].tolist()) or None,
         notes=tuple(Note(*note) for note in json.loads(bytes(stored["notes"].tolist()))),
+        region=stored.get("region"),
     )
 
 

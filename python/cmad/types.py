@@ -82,6 +82,8 @@ class Frame:
     plane: tuple[float, ...] | None = None
     """The background plane (n, d), n . p + d = 0 with |n| = 1 and d >= 0, metres; None without."""
     notes: tuple[Note, ...] = ()
+    region: Tensor | None = None
+    """(S, S) bool, the region of interest; None where none is told."""
 
     def __repr__(self) -> str:
         """Name and sizes."""
@@ -141,6 +143,9 @@ class Features:
     """(S, S) float32, metres, the frame's z; for methods that ask for it."""
     notes: tuple[Note, ...] = ()
     """Those of the frame."""
+    region: Tensor | None = None
+    """(S, S) bool, the frame's region of interest, which counts where there are no points; None
+    where none is told."""
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -158,8 +158,11 @@ class Detector(Method):
             PRECISIONS.get(precision, torch.float32),
             None if cache is None else Cache(cache),
         )
-        if beside != Background() and not self.pipeline.of_points:
-            raise ValueError(f"{who}: background is found in 3D points, which it does not look at")
+        if not (beside == Background() or beside.is_region or self.pipeline.of_points):
+            raise ValueError(
+                f"{who}: background is found in 3D points, which it does not look at; pass a "
+                "region of interest"
+            )
         self.losses: list[tuple[float, ...]] = []
         """Of each training step, by modality; empty for a method that does not descend."""
         self.calibrations: dict[str, Calibration] = {}
