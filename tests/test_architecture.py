@@ -18,7 +18,10 @@ LAYERS = [
     {"api", "report", "serve", "scale"},
     {"evaluate"},
     {"detectors"},
-    {"nn", "bank", "pipeline", "presets", "store", "calibrate", "regions", "model_file"},
+    {
+        *("nn", "bank", "pipeline", "presets", "store", "calibrate", "regions", "model_file"),
+        "synthesis",
+    },
     {"maps", "rasters", "preprocess", "extractors", "cache"},
     {"checks", "foreground"},
     {"background", "ops"},
