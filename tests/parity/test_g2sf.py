@@ -7,7 +7,7 @@ import torch
 from cmad.nn import g2sf_losses as losses
 from cmad.nn import g2sf_pairs
 from cmad.nn.g2sf_choices import DIFFERENCES, Published
-from cmad.nn.g2sf_training import Metric, Weights, optimisers
+from cmad.nn.g2sf_training import Objective, Weights, optimisers
 from cmad.nn.lspn import LSPN, GlobalScales, Local, directions
 
 WEIGHTS = Weights.of(Published.of(DIFFERENCES))
@@ -48,7 +48,7 @@ class Batch:
         scales.load_state_dict({"global_scale": torch.from_numpy(arrays["global_scale"])})
         published = Published.of(d for d in DIFFERENCES if noise or d != "noise")
         usual = torch.from_numpy(arrays["score_mean"])
-        self.metric = Metric(lspn, scales, usual, float(arrays["margin"]), published)
+        self.metric = Objective(lspn, scales, usual, float(arrays["margin"]), published)
 
     def terms(self):
         generator = torch.Generator().manual_seed(int(self.arrays["noise_torch_seed"]))

@@ -20,6 +20,7 @@ from cmad.cli._options import (
     Epochs,
     FalseRejectRate,
     ImageSize,
+    PatchesPerPart,
     PixelsPerImage,
     Precision,
     Preset,
@@ -28,6 +29,7 @@ from cmad.cli._options import (
     Seed,
     Shots,
     SkipBad,
+    SyntheticParts,
     Variant,
     Weights,
     XyzExtractorName,
@@ -101,6 +103,8 @@ def evaluate(
     weights: Weights = None,
     epochs: Epochs = None,
     pixels_per_image: PixelsPerImage = None,
+    synthetic_parts: SyntheticParts = None,
+    patches_per_part: PatchesPerPart = None,
     batch_size: BatchSize = None,
     precision: Precision = "auto",
     seed: Seed = 0,
@@ -117,7 +121,14 @@ def evaluate(
     - `cmad evaluate Eyecandies --shots 10 --out ten_shots`
     """
     chosen = method_named(method)
-    how = training(chosen, epochs=epochs, pixels_per_image=pixels_per_image, batch_size=batch_size)
+    how = training(
+        chosen,
+        epochs=epochs,
+        pixels_per_image=pixels_per_image,
+        synthetic_parts=synthetic_parts,
+        patches_per_part=patches_per_part,
+        batch_size=batch_size,
+    )
     found = open_data(data)
     categories = _chosen(found, category)
     _check(found, categories, shots, false_reject_rate)

@@ -20,6 +20,7 @@ from cmad.cli._options import (
     FalseRejectRate,
     Good,
     ImageSize,
+    PatchesPerPart,
     PixelsPerImage,
     Precision,
     Preset,
@@ -28,6 +29,7 @@ from cmad.cli._options import (
     Seed,
     Shots,
     SkipBad,
+    SyntheticParts,
     Variant,
     Weights,
     XyzExtractorName,
@@ -78,6 +80,8 @@ def fit(
     weights: Weights = None,
     epochs: Epochs = None,
     pixels_per_image: PixelsPerImage = None,
+    synthetic_parts: SyntheticParts = None,
+    patches_per_part: PatchesPerPart = None,
     batch_size: BatchSize = None,
     shots: Shots = None,
     precision: Precision = "auto",
@@ -115,7 +119,14 @@ def fit(
     if held_out is not None and false_reject_rate is not None:
         check_parts(len(held_out), false_reject_rate)  # now, not after hours of training
     chosen = method_named(method)
-    how = training(chosen, epochs=epochs, pixels_per_image=pixels_per_image, batch_size=batch_size)
+    how = training(
+        chosen,
+        epochs=epochs,
+        pixels_per_image=pixels_per_image,
+        synthetic_parts=synthetic_parts,
+        patches_per_part=patches_per_part,
+        batch_size=batch_size,
+    )
     detector = chosen(
         variant=variant,
         preset=preset,

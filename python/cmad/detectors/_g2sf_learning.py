@@ -1,18 +1,21 @@
-"""How G2SF learns its metric: patches of good parts with synthetic defects, and epochs over them."""
+"""How G2SF learns its metric: from patches of good parts with synthetic defects."""
 
 import copy
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
 from cmad.bank import Bank
-from cmad.nn.g2sf_training import Metric, Weights, optimisers
-from cmad.nn.lspn import Local
+from cmad.detectors._g2sf_spaces import Prototypes
+from cmad.nn.g2sf_training import Objective, Weights, optimisers
+from cmad.nn.lspn import Local, distinct
 from cmad.progress import Step
+from cmad.rasters import Raster, counted, foreground, rows
+from cmad.store import FeatureStore
 
 SHARE = 0.035
 """Of the training patches, in a batch at most: of the published code."""
@@ -47,9 +50,7 @@ class Patches:
 
         """
         index = self.index[at, :ranks].long()
-        used, where = zip(
-            *(index[..., m].unique(return_inverse=True) for m in range(2)), strict=True
-        )
+        used, where = zip(*(distinct(index[..., m]) for m in range(2)), strict=True)
         return Local(
             self.feature[at].float(),
             (rows[0][used[0]].float(), rows[1][used[1]].float()),
@@ -57,9 +58,55 @@ class Patches:
             self.distance[at, :ranks],
         )
 
-    def __getitem__(self, at: Tensor) -> "Patches":
-        """Return some of them."""
-        return Patches(self.feature[at], self.index[at], self.distance[at], self.anomalous[at])
+
+def gather(
+    store: FeatureStore,
+    positions: Sequence[int],
+    raster: Raster,
+    prototypes: Mapping[str, Prototypes],
+    ranks: int,
+    step: Step,
+) -> Patches:
+    """Search the foreground patches of parts with synthetic defects in both banks.
+
+    Args:
+        store: of their features.
+        positions: of the parts in it.
+        raster: of the patches.
+        prototypes: by modality.
+        ranks: neighbours to find in each bank, 2k + 1.
+        step: called after each part.
+
+    Raises:
+        ValueError: no patch is anomalous, or all are.
+
+    """
+    parts = []
+    for i in positions:
+        features = store[i]
+        assert features.defect is not None  # these are the parts with one
+        cell = foreground(features, raster)
+        e = rows(features, raster, cell)
+        used = counted(e["3d"], raster.smoothing)
+        standardised = {m: one.standardised(e[m][used]) for m, one in prototypes.items()}
+        found = [one.search(standardised[m], ranks) for m, one in prototypes.items()]
+        parts.append(
+            Patches(
+                torch.cat(list(standardised.values()), 1).to(store.dtype),
+                torch.stack([index for _, index in found], 2).int(),
+                torch.stack([distance for distance, _ in found], 2),
+                anomalous_cells(features.defect, raster.size)[cell[used]],
+            )
+        )
+        step()
+    anomalous = torch.cat([p.anomalous for p in parts])
+    if len(anomalous) == 0 or anomalous.all() or not anomalous.any():
+        raise ValueError(
+            f"fit: {int(anomalous.sum())} of {len(anomalous)} foreground patches of "
+            f"{len(parts)} synthetic parts are anomalous; some, and not all, must be: take more "
+            "synthetic parts, or more cells"
+        )
+    return Patches(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Patches)))
 
 
 def anomalous_cells(mask: Tensor, size: int) -> Tensor:
@@ -108,7 +155,7 @@ def largest(nearest: Tensor, usual: Tensor, anomalous: Tensor, anomalous_only: b
 
 
 def train(
-    metric: Metric,
+    objective: Objective,
     banks: Sequence[Bank],
     training: Patches,
     validation: Patches,
@@ -122,7 +169,7 @@ def train(
     """Descend the overall loss by Adam, and keep the best epoch (G2SF, supplement B-C).
 
     Args:
-        metric: its network and scales are trained in place.
+        objective: its network and scales are trained in place.
         banks: of both modalities.
         training: drawn from with replacement, both classes alike, as published.
         validation: its discrimination losses choose the epoch.
@@ -139,22 +186,25 @@ def train(
         ValueError: a loss is not finite.
 
     """
-    weights = Weights.of(metric.published)
-    adams = optimisers(metric, weights)
+    weights = Weights.of(objective.published)
+    adams = optimisers(objective, weights)
     generator = torch.Generator().manual_seed(seed)
-    rows = [bank.rows for bank in banks]
+    kept_rows = [bank.rows for bank in banks]
     draw = _balanced(training.anomalous, generator)
-    if metric.published.batches:
+    if objective.published.batches:
         batch_size = min(batch_size, int(SHARE * len(training)))
     batch_size = max(2, min(batch_size, draws))
     found: list[tuple[float, ...]] = []
-    best, kept = math.inf, copy.deepcopy((metric.lspn.state_dict(), metric.scales.state_dict()))
+    best, kept = (
+        math.inf,
+        copy.deepcopy((objective.lspn.state_dict(), objective.scales.state_dict())),
+    )
     for epoch in range(epochs):
-        metric.lspn.train()
+        objective.lspn.train()
         for _ in range(-(-draws // batch_size)):
             at = draw(batch_size)
-            terms = metric.terms(
-                training.local(at, rows), training.anomalous[at], weights, generator
+            terms = objective.terms(
+                training.local(at, kept_rows), training.anomalous[at], weights, generator
             )
             total = torch.stack(list(terms.values())).sum()
             if not total.isfinite():
@@ -168,28 +218,32 @@ def train(
             for adam in adams:
                 adam.step()
             found.append(tuple(term.item() for term in terms.values()))
-        metric.lspn.eval()
-        reached = validated(metric, banks, validation, weights)
+        objective.lspn.eval()
+        reached = validated(objective, banks, validation, weights)
         if reached < best:
             best = reached
-            kept = copy.deepcopy((metric.lspn.state_dict(), metric.scales.state_dict()))
+            kept = _state(objective)
         step(f"loss {sum(found[-1]):.3f}, validation {reached:.4f}, best {best:.4f}")
-    metric.lspn.load_state_dict(kept[0])
-    metric.scales.load_state_dict(kept[1])
+    objective.lspn.load_state_dict(kept[0])
+    objective.scales.load_state_dict(kept[1])
     return found
 
 
 @torch.no_grad()
 def validated(
-    metric: Metric, banks: Sequence[Bank], patches: Patches, weights: Weights
+    objective: Objective, banks: Sequence[Bank], patches: Patches, weights: Weights
 ) -> float:
     """Return the discrimination losses of patches, in their nearest local spaces."""
-    rows = [bank.rows for bank in banks]
+    kept_rows = [bank.rows for bank in banks]
     nearest = [
-        metric.measure(patches.local(at, rows, 1))[2][:, 0]
+        objective.measure(patches.local(at, kept_rows, 1))[2][:, 0]
         for at in torch.split(torch.arange(len(patches)), CHECKED)
     ]
-    return metric.validation(torch.cat(nearest), patches.anomalous, weights)
+    return objective.validation(torch.cat(nearest), patches.anomalous, weights)
+
+
+def _state(objective: Objective) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    return copy.deepcopy((objective.lspn.state_dict(), objective.scales.state_dict()))
 
 
 def _balanced(anomalous: Tensor, generator: torch.Generator) -> Callable[[int], Tensor]:

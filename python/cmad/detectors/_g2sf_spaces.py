@@ -107,6 +107,5 @@ def aggregated(local: Tensor, how: str) -> Tensor:
         how: of `AGGREGATES`.
 
     """
-    if how == "nearest":
-        return local[:, 0]
-    return {"min": local.amin, "max": local.amax, "mean": local.mean}[how](1)
+    ways = {"nearest": local[:, 0], "min": local.amin(1), "max": local.amax(1)}
+    return ways[how] if how in ways else local.mean(1)

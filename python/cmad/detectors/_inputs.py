@@ -160,6 +160,7 @@ def named_extractors(
 
 def _point_mae(grouping: Grouping, blocks: int | None, weights: str | None, seed: int) -> PointMAE:
     return PointMAE(
+        groups=grouping.groups,
         group_size=grouping.size,
         blocks=blocks,
         weights=weights,

@@ -17,7 +17,7 @@ from cmad.background import Background
 from cmad.cache import Cache
 from cmad.calibrate import Calibration, Parts, check_parts, from_file, to_file
 from cmad.checks import checked
-from cmad.detectors._extraction import content, extract
+from cmad.detectors._extraction import content, extract, extract_defective
 from cmad.detectors._inputs import (
     VARIANTS,
     as_samples,
@@ -35,10 +35,10 @@ from cmad.detectors.method import Method, check_modalities, complete
 from cmad.extractors import Extractor, RgbExtractor, XyzExtractor
 from cmad.pipeline import Pipeline
 from cmad.preprocess import Preprocessing
-from cmad.presets import PRESETS, Preset
+from cmad.presets import PRESETS, Grouping, Preset
 from cmad.progress import bar
 from cmad.store import FeatureStore
-from cmad.types import Array, Features, GridMaps, Prediction, Sample
+from cmad.types import Array, Features, Frame, GridMaps, Prediction, Sample
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 BATCH = 8
@@ -132,7 +132,7 @@ class Detector(Method):
             xyz,
             modalities=self.modalities,
             variant=variant,
-            grouping=self.choices.grouping,
+            grouping=self.grouping,
             standardised=self.standardised,
             rgb_size=rgb_size,
             weights=weights,
@@ -155,6 +155,11 @@ class Detector(Method):
         of good parts; empty before `calibrate`."""
         self.trained_on: frozenset[str] = frozenset()
         """Digests of the parts that `fit` saw; empty where that is not known."""
+
+    @property
+    def grouping(self) -> Grouping:
+        """How Point-MAE, given by name, groups points."""
+        return self.choices.grouping
 
     @property
     def calibration(self) -> Calibration | None:
@@ -213,9 +218,13 @@ class Detector(Method):
         with FeatureStore(dtype, memory_limit) as store:
             good = complete(self, good_only(samples, "fit"))
             seen = set[str]()
-            pipeline = extract(self.pipeline, good, store, parts_of(samples), progress, seen)
+            frames: list[Frame] | None = [] if self.from_defects else None
+            count = parts_of(samples)
+            pipeline = extract(self.pipeline, good, store, count, progress, seen, frames)
             if len(store) == 0:
                 raise ValueError("fit: the training set is empty; at least one good part is needed")
+            if frames:
+                extract_defective(pipeline, self.defective(frames, asked), store, progress)
             # Also where the caller has switched gradients off.
             with torch.inference_mode(False), torch.enable_grad():
                 learnt = self.learn(store, asked, progress)

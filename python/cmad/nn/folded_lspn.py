@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cmad.nn.lspn import HIDDEN, LSPN, lengths
+from cmad.nn.lspn import HIDDEN, LSPN, distinct, lengths
 
 BUDGET = 256 << 20
 """Bytes that products of prototypes may take; without room for them they are made for each frame,
@@ -56,7 +56,8 @@ class FoldedLSPN:
         found = []
         for begin in range(0, len(feature), CHUNK):
             some = slice(begin, begin + CHUNK)
-            prototype, direction = near.bias, towards.bias
+            prototype: Tensor = near.bias
+            direction: Tensor = towards.bias
             for m in range(2):
                 (of_near, which), (of_towards, other) = tables[0][m], tables[1][m]
                 prototype = prototype + of_near[which[some]]
@@ -74,5 +75,5 @@ class FoldedLSPN:
             if (branch, modality) not in self._kept:
                 self._kept[branch, modality] = rows.float() @ weight.T
             return self._kept[branch, modality], which
-        distinct, which = which.unique(return_inverse=True)
-        return rows[distinct].float() @ weight.T, which
+        used, where = distinct(which)
+        return rows[used].float() @ weight.T, where

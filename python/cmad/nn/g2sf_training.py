@@ -36,7 +36,7 @@ class Weights:
 
 
 @dataclass(frozen=True, eq=False)
-class Metric:
+class Objective:
     """The network, the scales, and what distances are divided by."""
 
     lspn: LSPN
@@ -103,10 +103,10 @@ class Metric:
         return float((separated + weights.alpha * overlapping).detach())
 
 
-def optimisers(metric: Metric, weights: Weights) -> list[torch.optim.Optimizer]:
+def optimisers(objective: Objective, weights: Weights) -> list[torch.optim.Optimizer]:
     """Return Adam for the network, and a faster one for the scales (G2SF, supplement B-C)."""
-    decay = weights.decay if metric.published.decay else 0.0
+    decay = weights.decay if objective.published.decay else 0.0
     return [
-        torch.optim.Adam(metric.lspn.parameters(), lr=1.5e-4, weight_decay=weights.decay),
-        torch.optim.Adam(metric.scales.parameters(), lr=5e-3, weight_decay=decay),
+        torch.optim.Adam(objective.lspn.parameters(), lr=1.5e-4, weight_decay=weights.decay),
+        torch.optim.Adam(objective.scales.parameters(), lr=5e-3, weight_decay=decay),
     ]

@@ -171,6 +171,12 @@ def directions(difference: Tensor, dims: tuple[int, int], joint: bool) -> Tensor
     return torch.cat([p * length[:, m, None] for m, p in enumerate(parts)], 1)
 
 
+def distinct(index: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the values that occur, ascending, and where each entry's is among them."""
+    values, where = torch.unique(index, return_inverse=True)
+    return values, where
+
+
 class GlobalScales(nn.Module):
     """The influence sigma of each modality (G2SF, equation 3), 0.5 each at first.
 
