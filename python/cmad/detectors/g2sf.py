@@ -142,6 +142,7 @@ class G2SF(Detector):
 
     Options = Options
     Training = Training
+    standardised = False
     why_all = "it measures both by one metric"
     from_defects = True
     metric: Metric | None = None

@@ -76,7 +76,7 @@ class LSPN(nn.Module):
             dim_2d: D2.
             dim_3d: D3.
             seed: of the initial weights and of dropout.
-            dropout: share of the hidden values that training drops.
+            dropout: share of the hidden values that training drops, rounded to 1/256.
             joint: see `directions`.
 
         """
@@ -137,8 +137,12 @@ class LSPN(nn.Module):
         """Drop out in training, from the network's own generator."""
         if not self.training or self.dropout == 0:
             return values
-        kept = torch.empty_like(values).bernoulli_(1 - self.dropout, generator=self.generator)
-        return values * kept / (1 - self.dropout)
+        # A byte of a random number decides for each value: eight times as fast as a number each.
+        words = torch.empty(-(-values.numel() // 8), dtype=torch.int64)
+        words.random_(torch.iinfo(torch.int64).min, None, generator=self.generator)
+        dropped = round(self.dropout * 256)
+        kept = words.view(torch.uint8)[: values.numel()].view(values.shape) >= dropped
+        return values * kept * (256 / (256 - dropped))
 
 
 def lengths(distance: Tensor, joint: bool) -> Tensor:
