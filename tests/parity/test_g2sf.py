@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 import torch
 
+from cmad import maps
+from cmad.bank import Bank
+from cmad.detectors import _g2sf_spaces
+from cmad.detectors._g2sf_spaces import Prototypes
+from cmad.detectors._memory import Memory
 from cmad.nn import g2sf_losses as losses
 from cmad.nn import g2sf_pairs
+from cmad.nn.folded_lspn import FoldedLSPN
 from cmad.nn.g2sf_choices import DIFFERENCES, Published
 from cmad.nn.g2sf_training import Objective, Weights, optimisers
 from cmad.nn.lspn import LSPN, GlobalScales, Local, directions
+from cmad.rasters import Raster, rows
+from cmad.types import Features, Window
 
 WEIGHTS = Weights.of(Published.of(DIFFERENCES))
 TERMS = {  # published name, its weight
@@ -182,3 +190,84 @@ def test_gradients_and_one_step_are_the_published_ones(published):
         every = max(1, parameter.numel() // 200)
         # The difference of two weights: float32 keeps it to 1e-7 of the weights, up to 2e-7 of 1.
         np.testing.assert_allclose(moved[::every], stored, rtol=0, atol=3e-7, err_msg=name)
+
+
+@pytest.fixture
+def scored(each_fixture, detweights):
+    """The fixture's scores, and a metric over its banks as published."""
+    ((_, arrays),) = each_fixture("g2sf_loss.npz")
+    ((_, predicted),) = each_fixture("g2sf_predict.npz")
+    batch = Batch(arrays, detweights)
+    banks = [Bank(rows) for rows in batch.local.rows]
+    usual = arrays["score_mean"].tolist()
+    prototypes = {
+        m: Prototypes(bank, 0.0, 1.0, one)
+        for m, bank, one in zip(("2d", "3d"), banks, usual, strict=True)
+    }
+    learnt = _g2sf_spaces.Metric(prototypes, batch.metric.lspn, batch.metric.scales)
+    return batch, learnt, predicted
+
+
+def test_neighbours_and_distances_are_the_published_ones(scored):
+    batch, learnt, predicted = scored
+    parts = torch.split(batch.local.feature, list(batch.metric.lspn.dims), 1)
+    for m, name, part in zip(("2d", "3d"), ("img", "pcd"), parts, strict=True):
+        distance, index = learnt.prototypes[m].search(part, 11)
+        np.testing.assert_array_equal(index[:, :6], predicted[f"knn_{name}"])
+        close(distance[:, :6], predicted[f"pairwise_{name}"], 2e-6)
+        np.testing.assert_array_equal(index, predicted[f"uni_{name}_anchor"][:, :11])
+        # Published as |a|^2 + |b|^2 - 2 a b in float32.
+        close(distance[:, 0], predicted[f"uni_{name}_min"], 2e-5)
+
+
+@pytest.mark.parametrize("budget", [0, 1_000_000, 1 << 30])
+def test_scores_are_the_published_ones(scored, budget):
+    """Whatever products are kept: none, those of a branch, or all."""
+    batch, learnt, predicted = scored
+    learnt.folded = FoldedLSPN(batch.metric.lspn.eval(), learnt.folded.rows, budget)
+    parts = torch.split(batch.local.feature, list(batch.metric.lspn.dims), 1)
+    found = [learnt.prototypes[m].search(p, 6) for m, p in zip(("2d", "3d"), parts, strict=True)]
+    distance, index = (torch.stack([f[i] for f in found], 2) for i in range(2))
+    inside = torch.from_numpy(~predicted["bg"])
+    for _ in range(2):  # the second time from what was kept
+        local, w = learnt.measure(batch.local.feature[inside], index, distance, inside)
+        close(local, predicted["preds"])
+        close(w[:, 0, 0], predicted["w_img"])
+        close(w[:, 0, 1], predicted["w_pcd"])
+    for ours, published in (
+        ("min", "min"),
+        ("max", "max"),
+        ("mean", "average"),
+        ("nearest", "zero"),
+    ):
+        close(_g2sf_spaces.aggregated(local, ours), predicted[f"pred_{published}"])
+    everywhere = torch.ones_like(inside)
+    local, _ = learnt.measure(batch.local.feature, index, distance, everywhere)
+    close(_g2sf_spaces.aggregated(local, "min"), predicted["pred_nobg"])
+
+
+def test_unimodal_image_scores_are_the_published_ones(scored):
+    batch, learnt, predicted = scored
+    parts = torch.split(batch.local.feature, list(batch.metric.lspn.dims), 1)
+    for m, name, part in zip(("2d", "3d"), ("img", "pcd"), parts, strict=True):
+        memory = Memory(learnt.prototypes[m].bank, 1.0, 1.0)
+        score = memory.image_score(part, *memory.nearest(part), guard=1e-5)
+        np.testing.assert_allclose(score, predicted[f"uni_{name}_s"], rtol=1e-5)
+
+
+def test_the_map_of_the_cells_is_the_published_one(scored):
+    _, _, predicted = scored
+    cells = maps.enlarged(torch.from_numpy(predicted["post_in"]).view(56, 56), 224)
+    map_ = maps.smoothed(cells, maps.Scaling(eight_bits=True)).numpy()
+    want = predicted["post_out"]
+    # 256 levels: where rounding crosses one, the blur carries part of it.
+    np.testing.assert_allclose(map_, want, atol=1.01 * want.max() / 255)
+    assert (np.abs(map_ - want) > 1e-4 * want.max()).mean() < 0.02
+
+
+def test_an_image_cell_is_the_token_that_it_lies_in_as_published(scored):
+    _, _, predicted = scored
+    tokens = torch.from_numpy(predicted["interp28"]).view(28, 28, -1)
+    features = Features({"rgb": tokens}, {}, None, 224, Window(224, 0, 0, 224, 224))
+    found = rows(features, Raster(56, nearest=True))["2d"]
+    np.testing.assert_array_equal(found, predicted["interp56"])
