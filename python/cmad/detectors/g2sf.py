@@ -297,6 +297,8 @@ class G2SF(Detector):
         """Choose the bank of a modality, and bring it to its own units."""
         blocks, k = _Rows(self, store, modality), self.options.neighbours
         fraction = self.options.fraction
+        if not any(len(block) for block in blocks):
+            raise ValueError(f"fit: no {modality} patch of a good part lies on the foreground")
         bank = Bank.build(blocks, fraction=fraction, seed=self.seed % 2**32, progress=step)
         if len(bank) < 2 * k + 1:
             raise ValueError(
