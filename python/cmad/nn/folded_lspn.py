@@ -5,9 +5,9 @@ from torch import Tensor
 
 from cmad.nn.lspn import HIDDEN, LSPN, distinct, lengths
 
-BUDGET = 256 << 20
-"""Bytes that products of prototypes may take; without room for them they are made for each frame,
-of the prototypes that occur in it."""
+BUDGET = 120 << 20
+"""Bytes that products of prototypes may take; those without room are made for each frame, of the
+prototypes that occur in it."""
 CHUNK = 1024
 """Features judged at a time, to bound the memory."""
 
@@ -27,12 +27,16 @@ class FoldedLSPN:
         Args:
             lspn: trained.
             rows: (M2, D2) and (M3, D3), the banks.
-            budget: bytes to keep: first the prototype branch's products, then the other's.
+            budget: bytes to keep: the prototype branch's products before the other's.
 
         """
         self.lspn, self.rows = lspn, rows
-        size = sum(len(r) for r in rows) * HIDDEN * 4
-        self._keeps = size <= budget, 2 * size <= budget
+        self._keeps: set[tuple[int, int]] = set()
+        for branch in range(2):
+            for modality in sorted(range(2), key=lambda m: len(rows[m])):
+                if (size := len(rows[modality]) * HIDDEN * 4) <= budget:
+                    self._keeps.add((branch, modality))
+                    budget -= size
         self._kept: dict[tuple[int, int], Tensor] = {}
 
     @torch.inference_mode()
@@ -71,7 +75,7 @@ class FoldedLSPN:
         which, rows = index[..., modality], self.rows[modality]
         layer = (self.lspn.transformer, self.lspn.residual_transformer)[branch].first
         weight = self.lspn.columns(layer, modality)
-        if self._keeps[branch]:
+        if (branch, modality) in self._keeps:
             if (branch, modality) not in self._kept:
                 self._kept[branch, modality] = rows.float() @ weight.T
             return self._kept[branch, modality], which
