@@ -13,10 +13,11 @@ PAPER = {
         "multiple": 1,
         "upper_left": False,
     },
-    "grouping": {"size": 32, "published": False},
+    "grouping": {"size": 32, "groups": 1024, "published": False},
     "smoothing": {"padding": 1, "rim": False, "zero_sum_is_missing": False},
     "scaling": {"by_mean": False, "eight_bits": False},
     "published_banks": False,
+    "published_metric": False,
     "grid_thresholds": False,
 }
 OFFICIAL = {
@@ -26,10 +27,11 @@ OFFICIAL = {
         "multiple": 100,
         "upper_left": True,
     },
-    "grouping": {"size": 128, "published": True},
+    "grouping": {"size": 128, "groups": 1024, "published": True},
     "smoothing": {"padding": 0, "rim": True, "zero_sum_is_missing": True},
     "scaling": {"by_mean": True, "eight_bits": True},
     "published_banks": True,
+    "published_metric": True,
     "grid_thresholds": True,
 }
 

@@ -18,7 +18,7 @@ from cmad import (  # noqa: F401 (forking: for what it does)
     report,
 )
 from cmad.api import score, use
-from cmad.detectors import CFM, PatchCore, load
+from cmad.detectors import CFM, G2SF, PatchCore, load
 from cmad.registration import register
 from cmad.types import Prediction, Region, Sample
 from cmad.units import xyz_from_depth
@@ -26,6 +26,7 @@ from cmad.version import __version__
 
 __all__ = [
     "CFM",
+    "G2SF",
     "PatchCore",
     "Prediction",
     "Region",

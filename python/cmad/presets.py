@@ -18,6 +18,8 @@ class Grouping:
 
     size: int = 32
     """Points per group (CFM, section 4)."""
+    groups: int = 1024
+    """Groups of a cloud."""
     published: bool = False
     """Whether centres are chosen as by the published CUDA kernel (`cmad.ops.fps`)."""
 
@@ -33,6 +35,8 @@ class Preset:
     published_banks: bool = False
     """PatchCore: as M3DM's classes of one modality and of both: patches of the whole square,
     distances in deviations of the image's features, their scores in thousandths where added."""
+    published_metric: bool = False
+    """G2SF: each difference that `cmad.nn.g2sf_choices.Published` names."""
     grid_thresholds: bool = False
     """Whether AUPRO is quoted with the published grid of thresholds, or with every one."""
 
@@ -50,6 +54,7 @@ PRESETS = {
         smoothing=Smoothing(padding=0, rim=True, zero_sum_is_missing=True),
         scaling=Scaling(by_mean=True, eight_bits=True),
         published_banks=True,
+        published_metric=True,
         grid_thresholds=True,
     ),
 }

@@ -77,6 +77,7 @@ class FeatureStore(Sequence[Features]):
                 f"features could not be kept in {path.parent} ({error}): free space there, name "
                 "another place in TMPDIR, or raise memory_limit"
             ) from error
+        # The mask of a defect is small, and says which parts are good.
         rest = replace(features, tokens={}, points={}, valid=None, depth=None, region=None)
         self._kept.append(_OnDisk(path, rest, tuple(features.tokens), tuple(features.points)))
 
@@ -99,6 +100,17 @@ class FeatureStore(Sequence[Features]):
             depth=beside.get("depth"),
             region=beside.get("region"),
         )
+
+    @property
+    def good(self) -> list[int]:
+        """Positions of the good parts, as they are."""
+        return sorted(set(range(len(self))) - set(self.defective))
+
+    @property
+    def defective(self) -> list[int]:
+        """Positions of the parts with a synthetic defect."""
+        kept = (k if isinstance(k, Features) else k.rest for k in self._kept)
+        return [i for i, features in enumerate(kept) if features.defect is not None]
 
     def __enter__(self) -> "FeatureStore":
         """Return itself."""

@@ -141,6 +141,8 @@ class Features:
     name: str = ""
     depth: Tensor | None = None
     """(S, S) float32, metres, the frame's z; for methods that ask for it."""
+    defect: Tensor | None = None
+    """(S, S) bool, where a synthetic defect is that a method learns from; None of other parts."""
     notes: tuple[Note, ...] = ()
     """Those of the frame."""
     region: Tensor | None = None

@@ -106,7 +106,10 @@ def test_without_a_rate_there_is_no_threshold(run, data, tmp_path):
             ["{good}", "-o", "{tmp}/m", "--weights", "random", "--rgb", "nothing"],
             r"must be the name of a timm model, got 'nothing'",
         ),
-        (["{good}", "-o", "{tmp}/m", "--method", "nope"], r"method must be one of cfm, patchcore"),
+        (
+            ["{good}", "-o", "{tmp}/m", "--method", "nope"],
+            r"method must be one of cfm, patchcore, g2sf",
+        ),
         (["{good}", "-o", "{tmp}/m", "--set", "fraction=0.3"], r"CFM has no options of its own"),
         ([*BANK, "--set", "colour=red"], r"--set must be NAME=VALUE with .*fraction.*'colour=red'"),
         ([*BANK, "--set", "fraction"], r"--set must be NAME=VALUE with .*, got 'fraction'"),

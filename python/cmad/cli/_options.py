@@ -75,10 +75,24 @@ PixelsPerImage = Annotated[
         show_default="all",
     ),
 ]
+SyntheticParts = Annotated[
+    int | None,
+    typer.Option(
+        help="Good parts with synthetic defects to learn from.",
+        show_default=default_of("synthetic_parts"),
+    ),
+]
+PatchesPerPart = Annotated[
+    int | None,
+    typer.Option(
+        help="Train on this many patches of each such part per epoch, drawn afresh. Of g2sf.",
+        show_default="as many as there are",
+    ),
+]
 BatchSize = Annotated[
     int | None,
     typer.Option(
-        help="Parts per training step; take more with few pixels of each.",
+        help="Parts per training step of cfm, take more with few pixels of each; patches of g2sf.",
         show_default=default_of("batch_size"),
     ),
 ]

@@ -25,6 +25,7 @@ from cmad.cli._options import (
     Good,
     ImageSize,
     Intrinsics,
+    PatchesPerPart,
     PixelsPerImage,
     Precision,
     Preset,
@@ -34,6 +35,7 @@ from cmad.cli._options import (
     Seed,
     Shots,
     SkipBad,
+    SyntheticParts,
     Unit,
     Variant,
     Weights,
@@ -109,6 +111,8 @@ def evaluate(
     xyz_weights: XyzWeights = None,
     epochs: Epochs = None,
     pixels_per_image: PixelsPerImage = None,
+    synthetic_parts: SyntheticParts = None,
+    patches_per_part: PatchesPerPart = None,
     batch_size: BatchSize = None,
     precision: Precision = "auto",
     seed: Seed = 0,
@@ -134,7 +138,14 @@ def evaluate(
     - `cmad evaluate Eyecandies --shots 10 --seeds 3 --out ten_shots`
     """
     chosen = method_named(method)
-    how = training(chosen, epochs=epochs, pixels_per_image=pixels_per_image, batch_size=batch_size)
+    how = training(
+        chosen,
+        epochs=epochs,
+        pixels_per_image=pixels_per_image,
+        synthetic_parts=synthetic_parts,
+        patches_per_part=patches_per_part,
+        batch_size=batch_size,
+    )
     units = units_of(unit, intrinsics, depth_unit, depth_scale)
     found = open_data(data, good=good or (), **vars(units))
     categories = _chosen(found, category)

@@ -23,6 +23,7 @@ from cmad.cli._options import (
     Good,
     ImageSize,
     Intrinsics,
+    PatchesPerPart,
     PixelsPerImage,
     Precision,
     Preset,
@@ -32,6 +33,7 @@ from cmad.cli._options import (
     Seed,
     Shots,
     SkipBad,
+    SyntheticParts,
     Unit,
     Variant,
     Weights,
@@ -91,6 +93,8 @@ def fit(
     xyz_weights: XyzWeights = None,
     epochs: Epochs = None,
     pixels_per_image: PixelsPerImage = None,
+    synthetic_parts: SyntheticParts = None,
+    patches_per_part: PatchesPerPart = None,
     batch_size: BatchSize = None,
     shots: Shots = None,
     precision: Precision = "auto",
@@ -130,7 +134,14 @@ def fit(
     if held_out is not None and false_reject_rate is not None:
         check_parts(len(held_out), false_reject_rate)  # now, not after hours of training
     chosen = method_named(method)
-    how = training(chosen, epochs=epochs, pixels_per_image=pixels_per_image, batch_size=batch_size)
+    how = training(
+        chosen,
+        epochs=epochs,
+        pixels_per_image=pixels_per_image,
+        synthetic_parts=synthetic_parts,
+        patches_per_part=patches_per_part,
+        batch_size=batch_size,
+    )
     detector = chosen(
         variant=variant,
         preset=preset,

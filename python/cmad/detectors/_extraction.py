@@ -1,7 +1,10 @@
 """Features of the training frames, extracted once for all that a method does with them."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
+from dataclasses import replace
+
+from torch import Tensor
 
 from cmad.cache import digest
 from cmad.pipeline import Known, Pipeline
@@ -21,6 +24,7 @@ def extract(
     count: int | None,
     progress: bool,
     seen: set[str],
+    kept: list[Frame] | None = None,
 ) -> tuple[Pipeline, Ranges | None]:
     """Extract the features of the training frames into a store.
 
@@ -31,6 +35,7 @@ def extract(
         count: of the samples, where it is known.
         progress: show how far it is, see `cmad.progress.bar`.
         seen: takes the `content` of each frame.
+        kept: takes the frames themselves; None lets go of them.
 
     Raises:
         ValueError: a part cannot be prepared, or an extractor's features are not finite; named.
@@ -54,11 +59,43 @@ def extract(
             own = {name: [points[i]] for name, points in known.items()} if i < len(first) else None
             seen.add(content(frame))
             looks.append(look(frame))
+            if kept is not None:
+                kept.append(frame)
             features = pipeline.features([frame], own)[0]
             _finite(features)
             store.append(features)
             step()
     return pipeline, Ranges.of(looks) if looks else None
+
+
+def extract_defective(
+    pipeline: Pipeline, made: Iterable[tuple[Frame, Tensor]], store: FeatureStore, progress: bool
+) -> None:
+    """Extract the features of parts with synthetic defects into the store of the good ones.
+
+    Not through the cache: they are many, and those of another seed are others.
+
+    Args:
+        pipeline: with the statistics of the good parts.
+        made: each frame, and (S, S) bool where its defect is.
+        store: takes the features, in order.
+        progress: show a progress bar when on a terminal.
+
+    Raises:
+        ValueError: an extractor's features are not finite; named.
+
+    """
+    uncached = replace(pipeline, cache=None)
+    with bar(
+        "extracting synthetic defects",
+        len(made) if isinstance(made, Sized) else None,
+        show=progress,
+    ) as step:
+        for frame, mask in made:
+            features = uncached.features([frame])[0]
+            _finite(features)
+            store.append(replace(features, defect=mask))
+            step()
 
 
 def _finite(features: Features) -> None:

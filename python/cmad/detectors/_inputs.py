@@ -194,6 +194,7 @@ def _check_drawable(who: str, name: str, extractor: str | Extractor | None) -> N
 
 def _point_mae(grouping: Grouping, blocks: int | None, weights: str | None, seed: int) -> PointMAE:
     return PointMAE(
+        groups=grouping.groups,
         group_size=grouping.size,
         blocks=blocks,
         weights=weights,

@@ -121,6 +121,11 @@ def reweighted(distance: float, beside: Tensor, channels: int, guard: float = 0)
 
 def deviation_of(blocks: Iterable[Tensor]) -> float:
     """Compute the standard deviation over all entries of blocks; 1 where all are equal."""
+    return moments(blocks)[1]
+
+
+def moments(blocks: Iterable[Tensor]) -> tuple[float, float]:
+    """Compute mean and standard deviation over all entries of blocks; 1 where all are equal."""
     count, total, squares = 0, 0.0, 0.0
     for block in blocks:
         wide = block.double()
@@ -128,4 +133,4 @@ def deviation_of(blocks: Iterable[Tensor]) -> float:
         total += float(wide.sum())
         squares += float(wide.square().sum())
     variance = squares / count - (total / count) ** 2
-    return math.sqrt(variance) if variance > 0 else 1.0
+    return total / count, math.sqrt(variance) if variance > 0 else 1.0

@@ -17,7 +17,7 @@ from cmad.background import Background
 from cmad.cache import Cache
 from cmad.calibrate import Calibration, Parts, check_parts, from_file, to_file
 from cmad.checks import checked
-from cmad.detectors._extraction import content, extract
+from cmad.detectors._extraction import content, extract, extract_defective
 from cmad.detectors._inputs import (
     VARIANTS,
     as_samples,
@@ -37,12 +37,12 @@ from cmad.detectors.method import Method, check_modalities, complete
 from cmad.extractors import Extractor, RgbExtractor, XyzExtractor
 from cmad.pipeline import Pipeline
 from cmad.preprocess import Preprocessing
-from cmad.presets import PRESETS, Preset
+from cmad.presets import PRESETS, Grouping, Preset
 from cmad.progress import bar
 from cmad.ranges import Ranges
 from cmad.reprs import short
 from cmad.store import FeatureStore
-from cmad.types import Array, Features, GridMaps, Prediction, Sample
+from cmad.types import Array, Features, Frame, GridMaps, Prediction, Sample
 from cmad.units import Units
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -143,7 +143,7 @@ class Detector(Method):
             xyz,
             modalities=self.modalities,
             variant=variant,
-            grouping=self.choices.grouping,
+            grouping=self.grouping,
             standardised=self.standardised,
             rgb_size=rgb_size,
             weights=weights,
@@ -184,6 +184,11 @@ class Detector(Method):
         calibrated = "" if rate is None else f"calibrated at {rate:g}"
         words = self.variant, f"preset {self.preset}", *self.pipeline.brief(), fitted, calibrated
         return short(self, "", *words)
+
+    @property
+    def grouping(self) -> Grouping:
+        """How Point-MAE, given by name, groups points."""
+        return self.choices.grouping
 
     @property
     def calibration(self) -> Calibration | None:
@@ -246,10 +251,13 @@ class Detector(Method):
         with FeatureStore(dtype, memory_limit) as store:
             good = complete(self, in_metres(good_only(samples, "fit"), unit))
             seen = set[str]()
+            frames: list[Frame] | None = [] if self.from_defects else None
             count = parts_of(samples)
-            pipeline, ranges = extract(self.pipeline, good, store, count, progress, seen)
+            pipeline, ranges = extract(self.pipeline, good, store, count, progress, seen, frames)
             if len(store) == 0:
                 raise ValueError("fit: the training set is empty; at least one good part is needed")
+            if frames:
+                extract_defective(pipeline, self.defective(frames, asked), store, progress)
             # Also where the caller has switched gradients off.
             with torch.inference_mode(False), torch.enable_grad():
                 learnt = self.learn(store, asked, progress)

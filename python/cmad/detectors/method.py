@@ -11,7 +11,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from cmad.store import FeatureStore
-from cmad.types import Features, GridMaps, Sample
+from cmad.types import Features, Frame, GridMaps, Sample
 
 WORDS = {"2d": "rgb", "3d": "xyz"}
 """What a modality is called where it is passed in."""
@@ -42,6 +42,8 @@ class Method(ABC):
 
     standardised: ClassVar[bool] = True
     """Whether FPFH, given by name, is standardised per channel, or as it counts."""
+    from_defects: ClassVar[bool] = False
+    """Whether the method also learns from parts with synthetic defects, see `defective`."""
     why_all: ClassVar[str] = "it looks at all of them"
     """Ends the message to whoever gives a part without what the method needs."""
 
@@ -60,12 +62,28 @@ class Method(ABC):
         """Modalities that suffice to judge a part where the others are missing; see `predict`."""
         return ()
 
+    def defective(
+        self, frames: Sequence[Frame], training: object
+    ) -> Iterable[tuple[Frame, Tensor]]:
+        """Make parts with synthetic defects of good ones; none, unless it learns from such.
+
+        Args:
+            frames: the good parts.
+            training: an instance of ``Training``.
+
+        Returns:
+            Each part, and where its defect is, (S, S) bool. Their features follow those of the good
+            parts in the store of `learn`.
+
+        """
+        return ()
+
     @abstractmethod
     def learn(self, store: FeatureStore, training: object, progress: bool) -> Learnt:
         """Learn from the features of good parts; the detector itself stays as it is.
 
         Args:
-            store: one or more frames.
+            store: one or more frames, good ones, then those that `defective` made.
             training: an instance of ``Training``.
             progress: show how far it is, see `cmad.progress.bar`.
 

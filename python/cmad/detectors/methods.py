@@ -2,9 +2,10 @@
 
 from cmad.detectors.cfm import CFM
 from cmad.detectors.detector import Detector
+from cmad.detectors.g2sf import G2SF
 from cmad.detectors.patchcore import PatchCore
 
-METHODS: dict[str, type[Detector]] = {"cfm": CFM, "patchcore": PatchCore}
+METHODS: dict[str, type[Detector]] = {"cfm": CFM, "patchcore": PatchCore, "g2sf": G2SF}
 """By the name that the command line takes; the first is its default."""
 
 

@@ -1,0 +1,185 @@
+"""A frame after its extractors, beside the same in plain torch; results are compared first.
+
+    python benchmarks/plain.py [--images 265] [--repeats 3] [--json FILE]
+
+One thread for everything, one process; the two take turns, and times are medians. G2SF: features of
+full width, drawn like real ones (clusters of decaying variance), and banks as large as those of a
+training set of so many images. The plain form is what the published code does: features of all
+cells, a search for the scores and one for the ranks in both banks by `torch.cdist` and `topk`, and
+the network on the joint rows of each rank.
+"""
+# ruff: noqa: E402
+
+import os
+
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[variable] = "1"  # read when the libraries load, so before they are imported
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from _environment import environment
+
+import cmad
+from cmad.bank import Bank
+from cmad.detectors import _g2sf_spaces as spaces
+from cmad.detectors.g2sf import MODALITIES
+from cmad.maps import Scaling, enlarged, smoothed
+from cmad.nn.lspn import LSPN, GlobalScales, directions
+from cmad.rasters import Raster, foreground, rows
+from cmad.testing.inputs import decaying
+from cmad.types import Features, Points, Window
+
+DIMS = {"2d": 768, "3d": 1152}
+CELLS, TOKENS, SIZE, CENTRES, SIDE = 56, 28, 224, 1024, 100
+
+
+class Image:
+    """Stands in for a 2D extractor: its features are drawn here."""
+
+    takes_statistics, image_size, dim = False, SIZE, DIMS["2d"]
+
+    def tokens(self, rgb):
+        raise NotImplementedError
+
+
+class Cloud:
+    """Stands in for a 3D extractor."""
+
+    takes_statistics, dim = False, DIMS["3d"]
+
+    def points(self, xyz):
+        raise NotImplementedError
+
+
+def frame(drawn, seed):
+    """Features of a part of SIDE x SIDE pixels in the middle of the image, some 20 % of it."""
+    rng = np.random.default_rng(seed)
+    valid = torch.zeros(SIZE, SIZE, dtype=torch.bool)
+    edge = (SIZE - SIDE) // 2
+    valid[edge : edge + SIDE, edge : edge + SIDE] = True
+    count = int(valid.sum())
+    near = torch.from_numpy(rng.integers(0, CENTRES, (count, 3)))
+    weight = torch.from_numpy(rng.dirichlet(np.ones(3), count).astype(np.float32))
+    tokens = drawn["2d"].view(TOKENS, TOKENS, -1)
+    points = Points(drawn["3d"].contiguous(), near, weight)
+    window = Window(SIZE, 0, 0, SIZE, SIZE)
+    return Features({"rgb": tokens}, {"xyz": points}, valid, SIZE, window)
+
+
+def setting(images, frames):
+    """A detector as published, with banks of 10 % of the rows of so many images; and frames."""
+    detector = cmad.G2SF(rgb=Image(), xyz=Cloud(), published="all")
+    each = {"2d": TOKENS**2, "3d": CENTRES}
+    counts = {"2d": images * TOKENS**2 // 10, "3d": images * CELLS**2 // 10}
+    prototypes, drawn = {}, [{} for _ in range(frames)]
+    for m in MODALITIES:
+        made = decaying(DIMS[m])(np.random.default_rng(0), counts[m] + frames * each[m])
+        made = torch.from_numpy(made)
+        for i, one in enumerate(made[counts[m] :].split(each[m])):
+            drawn[i][m] = one.clone()
+        bank = made[: counts[m]].clone()
+        bank[0] *= m == "2d"  # a row of the background
+        prototypes[m] = spaces.Prototypes(Bank(bank), 0.0, 1.0, 20.0)
+    lspn = LSPN(DIMS["2d"], DIMS["3d"], 0, joint=True)
+    detector._accept(spaces.Metric(prototypes, lspn, GlobalScales(normalised=True)).tensors())
+    return detector, [frame(d, i) for i, d in enumerate(drawn)]
+
+
+@torch.inference_mode()
+def plain(detector, features):
+    """Score a frame as the published code does: l in k + 1 local spaces, the map and the score."""
+    metric, k = detector.metric, detector.options.neighbours
+    everything = torch.arange(CELLS**2)
+    raster = Raster(CELLS, detector.choices.smoothing)
+    e = rows(features, raster, everything)
+    tokens = features.tokens["rgb"].permute(2, 0, 1)[None]
+    e["2d"] = functional.interpolate(tokens, size=CELLS, mode="nearest")[0].flatten(1).T
+    inside = torch.zeros(CELLS**2, dtype=torch.bool)
+    inside[foreground(features, raster)] = True
+    banks = [metric.prototypes[m].bank.rows for m in MODALITIES]
+    index, scores = [], []
+    for m, bank in zip(MODALITIES, banks, strict=True):
+        distance = torch.cdist(e[m], bank)  # the score of the modality, and 20 neighbours
+        scores.append(distance.min(1).values)
+        distance.topk(20, largest=False)
+        index.append(torch.cdist(e[m], bank).topk(k + 1, largest=False).indices)
+    both, local = torch.cat([e["2d"], e["3d"]], 1), []
+    for j in range(k + 1):
+        near = torch.cat([bank[i[:, j]] for bank, i in zip(banks, index, strict=True)], 1)
+        w = metric.lspn(directions(both - near, metric.lspn.dims, True), near)
+        w[~inside] = 1
+        parts = [(a - b).norm(dim=1) for a, b in split(both, near)]
+        local.append((w * metric.scales() * torch.stack(parts, 1) / metric.usual).sum(1))
+    local = torch.stack(local, 1)
+    cells = local.min(1).values
+    map_ = smoothed(enlarged(cells.view(CELLS, CELLS), SIZE), Scaling(eight_bits=True))
+    return local, map_, float(cells.max())
+
+
+def split(*rows_):
+    return zip(*(torch.split(r, list(DIMS.values()), 1) for r in rows_), strict=True)
+
+
+def peak(of):
+    """Bytes that a call takes at most, beside what is in memory before (Linux)."""
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # the peak starts from what there is now
+    before = status("VmRSS")
+    of()
+    return status("VmHWM") - before
+
+
+def status(name):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(name))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=265, help="of the training set")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="write the results to this file too")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    detector, frames = setting(arguments.images, 1 + arguments.repeats)
+    features = frames[0]
+    memory = peak(lambda: detector.maps(features))
+    local, map_, score = plain(detector, features)
+    ours = detector.measured(features)[0]
+    # cdist is |a|^2 + |b|^2 - 2 a b in float32: neighbours nearly as far may change places.
+    differing = ((ours - local).abs() > 1e-4 * local.abs()).any(1).float().mean()
+    assert differing < 0.02, differing
+    grid = detector.maps(features)
+    np.testing.assert_allclose(grid.score, score, rtol=1e-3)
+    np.testing.assert_allclose(grid.map, map_.numpy(), atol=2 / 255 * float(map_.max()))
+    seconds = {"G2SF, cmad": [], "G2SF, plain torch": []}
+    for other in frames[1:]:
+        for name, work in (
+            ("G2SF, cmad", detector.maps),
+            ("G2SF, plain torch", lambda f: plain(detector, f)),
+        ):
+            start = time.perf_counter()
+            work(other)
+            seconds[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(s) for name, s in seconds.items()}
+    first = next(iter(medians.values()))
+    banks = {m: tuple(detector.metric.prototypes[m].bank.rows.shape) for m in MODALITIES}
+    print(f"banks {banks}; of {CELLS**2} cells {float(differing):.2%} with another neighbour")
+    for name, median in medians.items():
+        print(f"  {name:24}{median * 1e3:10.0f} ms{median / first:8.2f}x")
+    print(f"  memory beside the banks, one frame after loading: {memory / 1e6:.0f} MB")
+    about = {**environment(), "images": arguments.images, "seconds": seconds, "memory": memory}
+    print(json.dumps({k: v for k, v in about.items() if k != "seconds"}))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(about, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

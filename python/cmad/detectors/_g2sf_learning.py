@@ -1,0 +1,263 @@
+"""How G2SF learns its metric: from patches of good parts with synthetic defects."""
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from cmad.bank import Bank
+from cmad.detectors._g2sf_spaces import Prototypes
+from cmad.nn.g2sf_training import Objective, Weights, optimisers
+from cmad.nn.lspn import Local, distinct
+from cmad.progress import Step
+from cmad.rasters import Raster, counted, foreground, rows
+from cmad.store import FeatureStore
+
+SHARE = 0.035
+"""Of the training patches, in a batch at most: of the published code."""
+CHECKED = 8192
+"""Patches that validation measures at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Patches:
+    """Foreground patches of parts with synthetic defects, in the local spaces of both banks."""
+
+    feature: Tensor
+    """(P, D2 + D3), standardised."""
+    index: Tensor
+    """(P, J, 2) int32, of the nearest rows."""
+    distance: Tensor
+    """(P, J, 2) float32, to these, not squared."""
+    anomalous: Tensor
+    """(P,) bool."""
+
+    def __len__(self) -> int:
+        """Return the number of patches."""
+        return len(self.anomalous)
+
+    def local(self, at: Tensor, rows: Sequence[Tensor], ranks: int | None = None) -> Local:
+        """Return some patches with the rows that they are near to.
+
+        Args:
+            at: (N,) int64.
+            rows: of both banks.
+            ranks: of the neighbours, the first ones; None takes all.
+
+        """
+        index = self.index[at, :ranks].long()
+        used, where = zip(*(distinct(index[..., m]) for m in range(2)), strict=True)
+        return Local(
+            self.feature[at].float(),
+            (rows[0][used[0]].float(), rows[1][used[1]].float()),
+            torch.stack(where, 2),
+            self.distance[at, :ranks],
+        )
+
+
+def gather(
+    store: FeatureStore,
+    positions: Sequence[int],
+    raster: Raster,
+    prototypes: Mapping[str, Prototypes],
+    ranks: int,
+    step: Step,
+) -> Patches:
+    """Search the foreground patches of parts with synthetic defects in both banks.
+
+    Args:
+        store: of their features.
+        positions: of the parts in it.
+        raster: of the patches.
+        prototypes: by modality.
+        ranks: neighbours to find in each bank, 2k + 1.
+        step: called after each part.
+
+    Raises:
+        ValueError: no patch is anomalous, or all are.
+
+    """
+    parts = []
+    for i in positions:
+        features = store[i]
+        assert features.defect is not None  # these are the parts with one
+        cell = foreground(features, raster)
+        e = rows(features, raster, cell)
+        used = counted(e["3d"], raster.smoothing)
+        standardised = {m: one.standardised(e[m][used]) for m, one in prototypes.items()}
+        found = [one.search(standardised[m], ranks) for m, one in prototypes.items()]
+        parts.append(
+            Patches(
+                torch.cat(list(standardised.values()), 1).to(store.dtype),
+                torch.stack([index for _, index in found], 2).int(),
+                torch.stack([distance for distance, _ in found], 2),
+                anomalous_cells(features.defect, raster.size)[cell[used]],
+            )
+        )
+        step()
+    anomalous = torch.cat([p.anomalous for p in parts])
+    if len(anomalous) == 0 or anomalous.all() or not anomalous.any():
+        raise ValueError(
+            f"fit: {int(anomalous.sum())} of {len(anomalous)} foreground patches of "
+            f"{len(parts)} synthetic parts are anomalous; some, and not all, must be: take more "
+            "synthetic parts, or more cells"
+        )
+    return Patches(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Patches)))
+
+
+def anomalous_cells(mask: Tensor, size: int) -> Tensor:
+    """Say which cells are anomalous: those whose upper left pixel is at most one from the defect.
+
+    Args:
+        mask: (S, S) bool.
+        size: R, cells along each side.
+
+    Returns:
+        (R * R,) bool.
+
+    """
+    near = functional.max_pool2d(mask[None].float(), 3, 1, 1)[0] > 0
+    at = torch.arange(size, device=mask.device) * len(mask) // size
+    return near[at][:, at].flatten()
+
+
+def usual_distances(nearest: Tensor, anomalous: Tensor, normal_only: bool) -> Tensor:
+    """Average the distances to the nearest rows; 1 where all are 0.
+
+    Args:
+        nearest: (P, 2).
+        anomalous: (P,) bool.
+        normal_only: leave out anomalous patches, as published.
+
+    """
+    mean = (nearest[~anomalous] if normal_only else nearest).double().mean(0)
+    return torch.where(mean > 0, mean, 1.0).float()
+
+
+def largest(nearest: Tensor, usual: Tensor, anomalous: Tensor, anomalous_only: bool) -> float:
+    """Return m_0, twice the largest distance in usual ones (G2SF, section III-E1).
+
+    Raises:
+        ValueError: all distances are 0, so that there is nothing to tell patches by.
+
+    """
+    bound = 2 * float((nearest[anomalous] if anomalous_only else nearest).div(usual).max())
+    if not 0 < bound < math.inf:
+        raise ValueError(
+            f"fit: the largest distance of a patch to the banks is {bound / 2}: all features are "
+            "the same, or not finite; nothing can be learnt from them"
+        )
+    return bound
+
+
+def train(
+    objective: Objective,
+    banks: Sequence[Bank],
+    training: Patches,
+    validation: Patches,
+    *,
+    epochs: int,
+    draws: int,
+    batch_size: int,
+    seed: int,
+    step: Step,
+) -> list[tuple[float, ...]]:
+    """Descend the overall loss by Adam, and keep the best epoch (G2SF, supplement B-C).
+
+    Args:
+        objective: its network and scales are trained in place.
+        banks: of both modalities.
+        training: drawn from with replacement, both classes alike, as published.
+        validation: its discrimination losses choose the epoch.
+        epochs: passes.
+        draws: patches of an epoch.
+        batch_size: patches of a step, at least 2.
+        seed: of the draws, permutations and noise.
+        step: called after each epoch.
+
+    Returns:
+        The weighted terms of each optimiser step, in the order of equation 10.
+
+    Raises:
+        ValueError: a loss is not finite.
+
+    """
+    weights = Weights.of(objective.published)
+    adams = optimisers(objective, weights)
+    generator = torch.Generator().manual_seed(seed)
+    kept_rows = [bank.rows for bank in banks]
+    draw = _balanced(training.anomalous, generator)
+    if objective.published.batches:
+        batch_size = min(batch_size, int(SHARE * len(training)))
+    batch_size = max(2, min(batch_size, draws))
+    found: list[tuple[float, ...]] = []
+    best, kept = (
+        math.inf,
+        copy.deepcopy((objective.lspn.state_dict(), objective.scales.state_dict())),
+    )
+    for epoch in range(epochs):
+        objective.lspn.train()
+        for _ in range(-(-draws // batch_size)):
+            at = draw(batch_size)
+            terms = objective.terms(
+                training.local(at, kept_rows), training.anomalous[at], weights, generator
+            )
+            total = torch.stack(list(terms.values())).sum()
+            if not total.isfinite():
+                raise ValueError(
+                    f"fit: the loss is {total.item()} in epoch {epoch + 1}: the features are not "
+                    "finite, or overflow"
+                )
+            for adam in adams:
+                adam.zero_grad()
+            total.backward()  # type: ignore[no-untyped-call]
+            for adam in adams:
+                adam.step()
+            found.append(tuple(term.item() for term in terms.values()))
+        objective.lspn.eval()
+        reached = validated(objective, banks, validation, weights)
+        if reached < best:
+            best = reached
+            kept = _state(objective)
+        step(f"loss {sum(found[-1]):.3f}, validation {reached:.4f}, best {best:.4f}")
+    objective.lspn.load_state_dict(kept[0])
+    objective.scales.load_state_dict(kept[1])
+    return found
+
+
+@torch.no_grad()
+def validated(
+    objective: Objective, banks: Sequence[Bank], patches: Patches, weights: Weights
+) -> float:
+    """Return the discrimination losses of patches, in their nearest local spaces."""
+    kept_rows = [bank.rows for bank in banks]
+    nearest = [
+        objective.measure(patches.local(at, kept_rows, 1))[2][:, 0]
+        for at in torch.split(torch.arange(len(patches)), CHECKED)
+    ]
+    return objective.validation(torch.cat(nearest), patches.anomalous, weights)
+
+
+def _state(objective: Objective) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    return copy.deepcopy((objective.lspn.state_dict(), objective.scales.state_dict()))
+
+
+def _balanced(anomalous: Tensor, generator: torch.Generator) -> Callable[[int], Tensor]:
+    """Return a function that draws positions, of both classes as often."""
+    classes = [c.nonzero()[:, 0] for c in (~anomalous, anomalous)]
+
+    def draw(count: int) -> Tensor:
+        of_defects = int((torch.rand(count, generator=generator) < 0.5).sum())
+        sizes = count - of_defects, of_defects
+        drawn = [
+            c[torch.randint(len(c), (n,), generator=generator)]
+            for c, n in zip(classes, sizes, strict=True)
+        ]
+        both = torch.cat(drawn)  # in a new order: negatives take halves of a batch
+        return both[torch.randperm(count, generator=generator)]
+
+    return draw
