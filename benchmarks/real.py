@@ -1,6 +1,6 @@
-"""A method on a real category of MVTec 3D-AD: metrics, time per stage, and a contact sheet of maps.
+"""Methods on a real category of MVTec 3D-AD: metrics, time per stage, and a contact sheet of maps.
 
-    CMAD_MVTEC3D=... CMAD_WEIGHTS=... python benchmarks/real.py [--method cfm] [--xyz fpfh|random]
+    CMAD_MVTEC3D=... CMAD_WEIGHTS=... python benchmarks/real.py [--method g2sf,cfm] [--xyz fpfh]
 
 The 2D extractor is the ViT-S/14 (DINOv2 shape) that CMAD_WEIGHTS holds, blocks 1 to 8, at 392
 pixels. The 3D extractor is FPFH (extra "fpfh"), and Point-MAE with seeded random weights.
@@ -75,8 +75,20 @@ def smoothed(maps):
     return [cmad.ops.smooth(torch.from_numpy(m)[None])[0].numpy() for m in maps]
 
 
-def run(kind, args):
-    method = METHODS[args.method]
+def trained(name, args):
+    """The arguments of a method's training."""
+    if name == "g2sf":
+        return {
+            "epochs": args.g2sf_epochs,
+            "batch_size": args.g2sf_batch,
+            "synthetic_parts": args.synthetic_parts,
+        }
+    known = [f.name for f in fields(METHODS[name].Training)]
+    return {k: getattr(args, k) for k in known if k in args}
+
+
+def run(kind, name, args):
+    method = METHODS[name]
     with one_line():
         train = cmad.datasets.MVTec3D(args.data, args.category, "train")
         test = cmad.datasets.MVTec3D(args.data, args.category, "test")
@@ -84,7 +96,7 @@ def run(kind, args):
         xyz = extractor(kind, method, args.seed)
         detector = method(rgb=vit, xyz=xyz, preset=args.preset, seed=args.seed)
     clock = Clock()
-    asked = {k: getattr(args, k) for k in (f.name for f in fields(method.Training)) if k in args}
+    asked = trained(name, args)
     samples, predictions = list(test), []
     with ExitStack() as timed:
         for owner, name, stage in (
@@ -105,11 +117,12 @@ def run(kind, args):
 
     masks, labels = [s.mask for s in samples], [s.label for s in samples]
     rows = {}
-    for name, maps in {
+    for map_, maps in {
         "fused": [p.map for p in predictions],
-        **{m: smoothed([p.maps[m] for p in predictions]) for m in detector.modalities},
+        **{m: smoothed([p.maps[m] for p in predictions]) for m in predictions[0].maps},
+        "2d + 3d": smoothed([p.maps["2d"] + p.maps["3d"] for p in predictions]),
     }.items():
-        rows[name] = {
+        rows[map_] = {
             "I-AUROC": image_auroc([m.max() for m in maps], labels),
             "P-AUROC": pixel_auroc(maps, masks),
             **{
@@ -121,22 +134,27 @@ def run(kind, args):
         f"\n{detector.who}, {args.category}, {detector.pipeline.describe()['3d']}, "
         f"preset {args.preset}"
     )
-    print(f"{'map':8}" + "".join(f"{k:>15}" for k in rows["fused"]))
-    for name, row in rows.items():
-        print(f"{name:8}" + "".join(f"{v:15.3f}" for v in row.values()))
+    table(rows)
     print(f"{len(train)} training and {len(test)} test parts; seconds, and ms a call:")
     predicting = clock.take()
     for stages in (fitting, predicting):
         for stage, (seconds, calls) in stages.items():
             print(f"  {stage:18} {seconds:8.1f}  ({seconds / calls * 1e3:8.1f} ms x {calls})")
     once = fitting["fit: extract once"][0]
-    if "epochs" in asked:
+    if epochs := asked.get("epochs"):
         print(
-            f"  extracting once took {once:.0f} s; in each of {args.epochs} epochs it would have "
-            f"been {once * args.epochs / 3600:.1f} h"
+            f"  extracting once took {once:.0f} s; in each of {epochs} epochs it would have "
+            f"been {once * epochs / 3600:.1f} h"
         )
-    sheet(samples, predictions, args.out / f"{args.category}_{args.method}_{kind}.png")
+    sheet(samples, predictions, args.out / f"{args.category}_{name}_{kind}.png")
     return {"rows": rows, "fit": fitting, "predict": predicting}
+
+
+def table(rows):
+    """Print metrics, a line for each map."""
+    print(f"{'map':24}" + "".join(f"{k:>15}" for k in next(iter(rows.values()))))
+    for name, row in rows.items():
+        print(f"{name:24}" + "".join(f"{v:15.3f}" for v in row.values()))
 
 
 def sheet(samples, predictions, path):
@@ -166,22 +184,34 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", default=os.environ.get("CMAD_MVTEC3D"))
     parser.add_argument("--category", default="cable_gland")
-    parser.add_argument("--method", choices=METHODS, default=next(iter(METHODS)))
+    parser.add_argument("--method", default=next(iter(METHODS)), help="some, separated by commas")
     parser.add_argument("--xyz", choices=["fpfh", "random"], action="append")
     parser.add_argument("--preset", default="paper")
     parser.add_argument("--epochs", type=int, default=1032)
     parser.add_argument("--pixels-per-image", type=int, default=85)
     parser.add_argument("--batch-size", type=int, default=24)
+    parser.add_argument("--g2sf-epochs", type=int, default=40)
+    parser.add_argument("--g2sf-batch", type=int, default=1024)
+    parser.add_argument("--synthetic-parts", type=int, default=240)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out"))
     args = parser.parse_args()
     if not args.data:
         parser.error("needs --data or CMAD_MVTEC3D: the root folder of MVTec 3D-AD")
-    results = {kind: run(kind, args) for kind in args.xyz or ["fpfh", "random"]}
+    methods = args.method.split(",")
+    if wrong := set(methods) - set(METHODS):
+        parser.error(
+            f"--method must be some of {', '.join(METHODS)}, got {', '.join(sorted(wrong))}"
+        )
+    kinds = args.xyz or ["fpfh", "random"]
+    results = {(m, k): run(k, m, args) for m in methods for k in kinds}
+    print("\nall methods")
+    table({f"{m}, {k}": result["rows"]["fused"] for (m, k), result in results.items()})
     about = {**environment(), "arguments": {k: str(v) for k, v in vars(args).items()}}
     print(json.dumps(about))
-    path = args.out / f"{args.category}_{args.method}.json"
-    path.write_text(json.dumps({"about": about, "results": results}, indent=2) + "\n")
+    path = args.out / f"{args.category}_{'_'.join(methods)}.json"
+    flat = {f"{m}, {k}": result for (m, k), result in results.items()}
+    path.write_text(json.dumps({"about": about, "results": flat}, indent=2) + "\n")
     print(f"  {path}")
 
 

@@ -100,6 +100,11 @@ class G2SF(Detector):
         return replace(self.choices.grouping, groups=512 if self.published.groups else 1024)
 
     @property
+    def scaling(self) -> maps.Scaling:
+        """How maps are smoothed: in 8 bits where that is published."""
+        return replace(self.choices.scaling, eight_bits=self.published.smoothing)
+
+    @property
     def raster(self) -> Raster:
         """The patches that are scored."""
         smoothing, nearest = self.choices.smoothing, self.published.upsampling
@@ -192,14 +197,14 @@ class G2SF(Detector):
             name: maps.enlarged(values.view(self.options.cells, -1), features.image_size)
             for name, values in of_cells.items()
         }
-        scaling = replace(self.choices.scaling, eight_bits=self.published.smoothing)
         return GridMaps(
             score=float(of_cells["map"].max()),
-            map=maps.smoothed(shown.pop("map"), scaling).numpy(),
+            map=maps.smoothed(shown.pop("map"), self.scaling).numpy(),
             maps={name: m.numpy() for name, m in shown.items()},
             modalities=self.modalities,
             window=features.window,
             name=features.name,
+            scores={name: float(of_cells[name].max()) for name in shown},
         )
 
     def measured(self, features: Features) -> tuple[Tensor, Tensor, Tensor]:
