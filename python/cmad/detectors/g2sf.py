@@ -13,7 +13,7 @@ from torch import Tensor
 from cmad import maps
 from cmad.bank import Bank
 from cmad.detectors import _g2sf_learning as learning
-from cmad.detectors._g2sf_options import Options, Training
+from cmad.detectors._g2sf_options import ABLATIONS, Options, Training
 from cmad.detectors._g2sf_spaces import Metric, Prototypes, aggregated
 from cmad.detectors._memory import moments
 from cmad.detectors.detector import Detector
@@ -76,8 +76,8 @@ class G2SF(Detector):
 
     `fit` takes, beside what it takes for all methods: ``epochs=80``; ``batch_size=8192``, patches
     per optimiser step; ``synthetic_parts=800``; ``patches_per_part=None``, drawn for each of these
-    in each epoch, as many as there are by default. The network computes in float32, whatever
-    ``precision`` is.
+    in each epoch, as many as there are by default; ``losses="all"``, terms of the loss. The network
+    computes in float32, whatever ``precision`` is.
     """
 
     Options = Options
@@ -85,6 +85,7 @@ class G2SF(Detector):
     standardised = False
     why_all = "it measures both by one metric"
     from_defects = True
+    ablations = ABLATIONS
     metric: Metric | None = None
     """Banks, network and scales; None before `fit`."""
 
@@ -159,6 +160,7 @@ class G2SF(Detector):
                 batch_size=how.batch_size,
                 seed=self.seed,
                 step=step,
+                terms=how.terms(),
             )
         scaled = {
             m: replace(p, usual=float(u))
