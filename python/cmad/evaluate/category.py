@@ -5,7 +5,7 @@ import os
 import statistics
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from time import perf_counter
@@ -252,7 +252,7 @@ def _run(
         for sample in parts:
             try:
                 begin = perf_counter()
-                [features] = detector.features([sample])
+                [features] = detector.features([replace(sample, name="")])  # named below
                 shared = perf_counter() - begin
                 judged = [(test, *test.judged(features)) for test in tests.values()]
             except ValueError as error:
