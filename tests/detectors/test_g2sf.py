@@ -146,7 +146,7 @@ def test_the_metric_learns_to_tell_defects_from_good_patches(build):
 
 
 def test_the_preset_says_which_differences_are_followed(build):
-    assert build().published == Published()
+    assert build().published == Published(negatives=True)  # said in docs/decisions/presets.md
     assert build(preset="official").published == Published.of(DIFFERENCES)
     assert build(preset="official", published="none").published == Published()
     assert build(published="all").published == Published.of(DIFFERENCES)
@@ -239,6 +239,22 @@ def test_the_best_epoch_is_kept(build, monkeypatch):
     kept = detector.metric.lspn.state_dict()
     same = [all(torch.equal(kept[k], one[k]) for k in kept) for one in seen]
     assert same == [False, True, False, False]
+
+
+def test_half_of_the_parts_train_and_the_other_half_validates(build, monkeypatch):
+    seen, real = [], learning.gather
+
+    def gather(store, positions, *rest):
+        seen.append(list(positions))
+        return real(store, positions, *rest)
+
+    monkeypatch.setattr(learning, "gather", gather)
+    learnt(build(), stored(good=3, defective=9))
+    assert [len(half) for half in seen] == [5, 4]
+    assert sorted(seen[0] + seen[1]) == list(range(3, 12))
+    first, seen[:] = list(seen), []
+    learnt(build(seed=1), stored(good=3, defective=9))
+    assert seen != first
 
 
 def test_epochs_draw_as_many_patches_as_asked_for(build):

@@ -125,19 +125,24 @@ def of_whom(some, everything):
     return torch.cdist(some, everything).argmin(1).tolist()
 
 
-def test_negatives_take_one_modality_from_another_sample():
-    """Equation 8: of the first half the whole 2D geometry, of the second the 3D direction."""
-    local = at()
+def test_negatives_take_feature_or_prototype_of_one_modality_from_another_sample():
+    """Equation 8: half of the batch each, and either modality as often."""
+    local = at(200)
     made = negatives(local, torch.Generator().manual_seed(1))
-    near, offset = pairs(local)
-    near_made, offset_made = pairs(made)
-    other = torch.randperm(8, generator=torch.Generator().manual_seed(1)).tolist()
-    assert of_whom(near_made[0], near[0]) == of_whom(offset_made[0], offset[0])
-    assert of_whom(near_made[0], near[0]) == [*other[:4], 4, 5, 6, 7]
-    assert of_whom(near_made[1], near[1]) == list(range(8))
-    assert of_whom(offset_made[1], offset[1]) == [0, 1, 2, 3, *other[4:]]
-    torch.testing.assert_close(made.distance[:, 0], lengths_of(offset_made))
-    assert made.index.shape == (8, 1, 2)
+    g = torch.Generator().manual_seed(1)
+    other, drawn = torch.randperm(200, generator=g), torch.randint(2, (200,), generator=g)
+    parts, parts_made = (torch.split(x.feature, [3, 4], 1) for x in (local, made))
+    near, near_made = pairs(local)[0], pairs(made)[0]
+    first = torch.arange(200) < 100
+    for m in range(2):
+        mine, here = drawn == m, torch.arange(200)
+        assert 40 < int((mine & first).sum()) < 60
+        of_features = torch.where(first & mine, other, here)
+        assert of_whom(parts_made[m], parts[m]) == of_features.tolist()
+        of_prototypes = torch.where(~first & mine, other, here)
+        assert of_whom(near_made[m], near[m]) == of_prototypes.tolist()
+    torch.testing.assert_close(made.distance[:, 0], lengths_of(pairs(made)[1]))
+    assert made.index.shape == (200, 1, 2)
 
 
 def test_published_negatives_permute_both_modalities():

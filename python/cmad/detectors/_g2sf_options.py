@@ -9,6 +9,10 @@ from cmad.detectors.method import Ablation
 from cmad.nn.g2sf_choices import DIFFERENCES, Published
 from cmad.nn.g2sf_training import TERMS
 
+PAPER = "negatives"
+"""In what preset "paper" follows the published code all the same: with the text's negative samples
+all scales went to e within some 50 steps and stayed there (docs/decisions/presets.md)."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -24,7 +28,8 @@ class Options:
     """How the scores of k + 1 local spaces become one: min, nearest, max or mean."""
     published: str = "preset"
     """In what the published code is followed instead of the paper's text: as the preset says,
-    ``"all"``, ``"none"``, or names of `cmad.nn.g2sf_choices.Published`, separated by commas."""
+    ``"all"``, ``"none"`` for the text to the letter, or names of `cmad.nn.g2sf_choices.Published`,
+    separated by commas."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -43,7 +48,7 @@ class Options:
         """Return the differences that are chosen, where the preset is official or not."""
         given = self.published
         if given == "preset":
-            given = "all" if official else "none"
+            given = "all" if official else PAPER
         named = {"all": DIFFERENCES, "none": ()}.get(given)
         return Published.of(given.split(",") if named is None else named)
 

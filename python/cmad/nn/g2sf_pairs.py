@@ -12,10 +12,10 @@ NOISE = 0.1
 def negatives(at: Local, generator: torch.Generator, *, published: bool = False) -> Local:
     """Make as many samples whose modalities do not belong together (G2SF, equation 8).
 
-    Two kinds, half of the batch each. The first takes the whole 2D geometry, prototype and
-    direction, from another sample; the second only the 3D direction, its prototypes stay. As
-    published, the first permutes the features of both modalities, each by itself, and keeps the
-    prototypes; the second permutes the prototypes and keeps the features.
+    Two kinds, half of the batch each. Of one modality, either of them as often, the first takes the
+    feature of another sample, so that the direction belongs to none, and keeps the prototypes; the
+    second takes the prototype and keeps the features. As published, both modalities are permuted,
+    each by itself. Directions and distances follow from what is put together (equation 1).
 
     Args:
         at: a batch; of its ranks the first is used.
@@ -26,28 +26,24 @@ def negatives(at: Local, generator: torch.Generator, *, published: bool = False)
         The same number of samples, in one local space each.
 
     """
-    N = len(at.feature)
-    half = N // 2
+    N, half = len(at.feature), len(at.feature) // 2
     here, index = torch.arange(N), at.index[:, 0]
     parts = torch.split(at.feature, [r.shape[1] for r in at.rows], 1)
-    near = [rows[index[:, m]] for m, rows in enumerate(at.rows)]
     if published:
-        feature_of, prototype_of = [here.clone(), here.clone()], [here.clone(), here.clone()]
-        for m in range(2):
-            feature_of[m][:half] = here[:half][permutation(half, generator)]
-        for m in range(2):
-            prototype_of[m][half:] = here[half:][permutation(N - half, generator)]
-        made = [part[feature_of[m]] for m, part in enumerate(parts)]
-        kept = torch.stack([index[prototype_of[m], m] for m in range(2)], 1)
+        of_features = [permutation(half, generator) for _ in parts]
+        of_prototypes = [half + permutation(N - half, generator) for _ in parts]
+        feature_of = [torch.cat([order, here[half:]]) for order in of_features]
+        prototype_of = [torch.cat([here[:half], order]) for order in of_prototypes]
     else:
         other = permutation(N, generator)
-        of_2d = torch.where(here < half, other, here)
-        of_3d = torch.where(here < half, here, other)
-        kept = torch.stack([index[of_2d, 0], index[:, 1]], 1)
-        made = [parts[0][of_2d], near[1] + (parts[1] - near[1])[of_3d]]
-    offset = [made[m] - at.rows[m][kept[:, m]] for m in range(2)]
+        drawn = torch.randint(2, (N,), generator=generator)
+        feature_of = [torch.where((drawn == m) & (here < half), other, here) for m in range(2)]
+        prototype_of = [torch.where((drawn == m) & (here >= half), other, here) for m in range(2)]
+    made = [part[feature_of[m]] for m, part in enumerate(parts)]
+    near = torch.stack([index[prototype_of[m], m] for m in range(2)], 1)
+    offset = [made[m] - at.rows[m][near[:, m]] for m in range(2)]
     distance = torch.stack([o.norm(dim=1) for o in offset], 1)
-    return Local(torch.cat(made, 1), at.rows, kept[:, None], distance[:, None])
+    return Local(torch.cat(made, 1), at.rows, near[:, None], distance[:, None])
 
 
 def permutation(count: int, generator: torch.Generator) -> Tensor:

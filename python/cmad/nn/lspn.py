@@ -82,6 +82,9 @@ class LSPN(nn.Module):
         """
         super().__init__()
         self.dims, self.dropout, self.joint = (dim_2d, dim_3d), dropout, joint
+        # Entries of unit vectors are so small beside those of prototypes, which have a deviation of
+        # 1, that the network would hardly see directions at first.
+        self.gain = (1.0, 1.0) if joint else (dim_2d**0.5, dim_3d**0.5)
         with seeded(seed):
             self.residual_transformer = Branch(dim_2d + dim_3d)
             self.transformer = Branch(dim_2d + dim_3d)
@@ -95,9 +98,9 @@ class LSPN(nn.Module):
 
     def forward(self, direction: Tensor, prototype: Tensor) -> Tensor:
         """Predict w (N, 2) from directions and prototypes, (N, D2 + D3) each."""
-        return self.scales(
-            self.residual_transformer.first(direction), self.transformer.first(prototype)
-        )
+        parts = zip(torch.split(direction, list(self.dims), -1), self.gain, strict=True)
+        seen = torch.cat([part * gain for part, gain in parts], -1)
+        return self.scales(self.residual_transformer.first(seen), self.transformer.first(prototype))
 
     def local(self, at: Local) -> Tensor:
         """Predict w (N, J, 2) in local spaces."""
@@ -108,7 +111,7 @@ class LSPN(nn.Module):
         for m, some in enumerate(torch.split(at.feature, list(self.dims), 1)):
             w, which = self.columns(towards, m), at.index[..., m]
             straight = (some @ w.T)[:, None] - (at.rows[m] @ w.T)[which]
-            direction = direction + length[..., m, None] * straight
+            direction = direction + length[..., m, None] * self.gain[m] * straight
             prototype = prototype + (at.rows[m] @ self.columns(near, m).T)[which]
         return self.scales(direction, prototype)
 
