@@ -134,7 +134,8 @@ DepthUnit = Annotated[
         "--depth-unit",
         metavar="m|mm",
         help="Of depth images, times --depth-scale.",
-        show_default="--unit where given, else mm; in score and calibrate what the model was fitted with",
+        show_default="--unit where given, else mm; in score and calibrate what the model was "
+        "fitted with",
     ),
 ]
 DepthScale = Annotated[

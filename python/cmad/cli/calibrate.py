@@ -79,12 +79,12 @@ def calibrate(
     - `cmad calibrate part.cmad parts/of_today -r 0.02`
     - `cmad calibrate bagel.cmad mvtec_3d --category bagel -r 0.05 --out strict.cmad`
     """
-    place = out
-    if out is None or (out.exists() and out.samefile(model)):
+    if out is not None and not (out.exists() and out.samefile(model)):
+        place = out
+        check_out(place, overwrite)
+    else:
         # A link to the model stays one.
         place = Path(os.path.realpath(model)) if model.is_symlink() else model
-    else:
-        check_out(out, overwrite)
     watched = Watched(place)
     if_interrupted(lambda: str(watched))
     detector, with_extractors = load(model, cache=cache), stores_extractors(model)

@@ -134,6 +134,7 @@ def evaluate(
     - `cmad evaluate mvtec_3d_anomaly_detection --category bagel --pixels-per-image 500`
     - `cmad evaluate Eyecandies --shots 10 --seeds 3 --out ten_shots`
     """
+    if_interrupted(lambda: f"results in {out} are as they were")
     chosen = method_named(method)
     how = training(chosen, epochs=epochs, pixels_per_image=pixels_per_image, batch_size=batch_size)
     units = units_of(unit, intrinsics, depth_unit, depth_scale)
@@ -187,7 +188,9 @@ def evaluate(
     def kept() -> str:
         done, of = sum(len(run.kept) for run in runs), len(runs) * len(categories)
         times = f" (categories x {seeds} seeds)" if seeds > 1 else ""
-        return f"results of {done} of {of} categories{times} are kept in {out}, the same command goes on"
+        return (
+            f"results of {done} of {of} categories{times} kept in {out}, the same command goes on"
+        )
 
     if_interrupted(kept)
     typer.echo(f"{found.kind} in {plain(str(data))}: {', '.join(categories)}")
