@@ -48,7 +48,8 @@ class Verdicts:
             for text in self._lines:
                 typer.echo(text)
         else:
-            said = [f"{kind} {n}" for kind, n in self._count.items() if n or kind == "rejected"]
+            always = ("accepted", "rejected") if self._calibrated else ()
+            said = [f"{kind} {n}" for kind, n in self._count.items() if n or kind in always]
             typer.echo(", ".join(said))
             for kind, names in self._names.items():
                 if names:

@@ -79,7 +79,7 @@ def calibrate(
     - `cmad calibrate part.cmad parts/of_today -r 0.02`
     - `cmad calibrate bagel.cmad mvtec_3d --category bagel -r 0.05 --out strict.cmad`
     """
-    if out is not None and not (out.exists() and out.samefile(model)):
+    if out is not None and not (out.exists() and model.exists() and out.samefile(model)):
         place = out
         check_out(place, overwrite)
     else:
