@@ -102,6 +102,29 @@ def read(path: str | Path) -> tuple[dict[str, object], dict[str, Tensor]]:
     return header, tensors
 
 
+def peek(path: str | Path) -> tuple[dict[str, object], list[str]] | None:
+    """Read the header alone, of a file of any format.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The header and the names of the tensors; None where there is no model file.
+
+    """
+    path = user_path(path)
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > path.stat().st_size:
+                return None
+            stored = json.loads(file.read(length))
+            header = json.loads(stored.pop("__metadata__")["cmad"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return (header, list(stored)) if isinstance(header, dict) else None
+
+
 def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors whose names begin with a prefix, without it."""
     return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,5 +1,6 @@
 """`cmad reproduce`: a paper's tables, ours beside the paper's, resumed and with wrong input."""
 
+import importlib
 import json
 import re
 
@@ -8,7 +9,7 @@ import pytest
 from cmad.datasets import Synthetic
 from cmad.datasets.writing import write_part
 from cmad.detectors import G2SF
-from cmad.evaluate import groups
+from cmad.evaluate import ablate, groups
 from cmad.report.published import published
 
 QUICK = ["--weights", "random", "--rgb", "vit_tiny_patch16_224", "--variant", "tiny"]
@@ -102,6 +103,24 @@ def test_a_method_without_ablations_has_its_papers_tables(run, bagels, tmp_path)
     assert re.findall(r"^## (CFM.*)$", page, re.M)[0] == "CFM Table 5"
     assert "over seeds 0, 1" in page
     assert " ± " in section(page, "CFM Table 5")
+
+
+def test_an_interruption_says_what_is_kept(run, bagels, tmp_path, monkeypatch):
+    asked = []
+
+    def interrupted(*args):
+        asked.append(args)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return ablate(*args)
+
+    monkeypatch.setattr(importlib.import_module("cmad.cli.reproduce"), "ablate", interrupted)
+    command = ["reproduce", "g2sf", bagels, "--out", tmp_path / "out", "--table", "IV", *QUICK]
+    result = run(*command)
+    assert result.code == 130
+    said = f"1 of 5 results are kept in {tmp_path / 'out'}; the same command goes on"
+    assert said in result.err
+    assert "| as it is, ours |" in (tmp_path / "out" / "reproduction.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from cmad.datasets import Folder, MVTec3D, Pairs, Synthetic
@@ -82,3 +84,24 @@ def test_what_is_drawn_can_be_read():
     made = [lambda i=i: Sample(None, None, name=str(i)) for i in range(9)]
     shots = LazySamples(made, [str(i) for i in range(9)]).few_shot(4, seed=1)
     assert tuple(sample.name for sample in shots) == shots.names
+
+
+def test_files_go_with_their_samples():
+    files = [(Path(f"{i}.png"), Path(f"{i}.tiff")) for i in range(60)]
+    samples = LazySamples([unread] * 60, NAMES, files)
+    assert samples.files == tuple(files)
+    assert samples[50:].files == tuple(files[50:])
+    assert samples.take([7, 3]).files == (files[7], files[3])
+    shots = samples.few_shot(5)
+    assert shots.files == tuple(files[NAMES.index(name)] for name in shots.names)
+    assert LazySamples([unread] * 2).files == (None, None)
+    with pytest.raises(ValueError, match="files must be as many as samples, got 1 and 2"):
+        LazySamples([unread] * 2, files=files[:1])
+
+
+def test_folders_and_pairs_know_their_files(data):
+    folder = data / "cover" / "test"
+    files = folder / "good" / "rgb" / "001.png", folder / "good" / "xyz" / "001.tiff"
+    parts = Folder(folder)
+    assert parts.files[parts.names.index("good/001")] == files
+    assert Pairs(files[::-1]).files == (files,)

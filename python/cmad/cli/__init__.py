@@ -1,10 +1,11 @@
-"""The command `cmad`: demo, show, synthesise, fit, score, evaluate, reproduce, info."""
+"""The command `cmad`: demo, show, synthesise, fit, calibrate, score, evaluate, reproduce, info."""
 
 from typing import Annotated
 
 import typer
 
 from cmad.cli._common import Group
+from cmad.cli.calibrate import calibrate
 from cmad.cli.demo import demo
 from cmad.cli.evaluate import evaluate
 from cmad.cli.fit import fit
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, show, synthesise, fit, score, evaluate, reproduce, info):
+for command in (demo, show, synthesise, fit, calibrate, score, evaluate, reproduce, info):
     app.command()(command)
 
 
@@ -44,13 +45,14 @@ def cmad(
 
     Try `cmad demo`, which needs no data. With your own: `cmad show` draws what of each part will be
     looked at, `cmad fit` learns from good parts and writes a model file, `cmad score` applies it to
-    new parts, `cmad info` says what is in one. `cmad evaluate` fits and tests on a data set with
-    known truth, `cmad reproduce` sets a method beside its paper. `cmad synthesise` pastes anomalies
-    on good parts.
+    new parts and says which are accepted, `cmad calibrate` gives it a new threshold, `cmad info`
+    says what is in one. `cmad evaluate` fits and tests on a data set with known truth, `cmad
+    reproduce` sets a method beside its paper. `cmad synthesise` pastes anomalies on good parts.
 
     Images are PNG, JPEG, BMP or TIFF with 8 bits per channel. Points are TIFF, PLY, PCD or NPZ
     files of the same height and width, x, y, z in metres or as `--unit` says; a pixel
-    without a point is 0 or NaN. Work ends with exit code 0, or 1 and a line `error: ...`.
+    without a point is 0 or NaN. Work ends with exit code 0, or 1 and a line `error: ...`;
+    after Ctrl-C with 130 and a line that says what is left.
     """
 
 

@@ -17,6 +17,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from cmad import notices
+from cmad.cli._interrupt import EXIT_CODE, if_interrupted, interrupted
 from cmad.datasets.names import shown
 from cmad.paths import user_path
 
@@ -52,7 +53,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the option ``--traceback`` and print its errors and warnings as one line.
 
     A leading ``~`` of its paths is expanded: shells leave it in ``--out=~/results``. What the
-    terminal cannot show, such as a file's name that is not UTF-8, is printed escaped.
+    terminal cannot show, such as a file's name that is not UTF-8, is printed escaped. Ctrl-C ends
+    it with one line, too: what the command told `cmad.cli._interrupt.if_interrupted`.
     """
 
     @functools.wraps(function)
@@ -62,6 +64,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             for stream in (sys.stdout, sys.stderr):
                 if isinstance(stream, TextIOWrapper):
                     stream.reconfigure(errors="backslashreplace")
+            if_interrupted(None)
             try:
                 expanded = {name: _expanded(value) for name, value in arguments.items()}
                 with notices.run():
@@ -71,6 +74,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
                     raise
                 complain(said(error))
                 raise typer.Exit(1) from error
+            except KeyboardInterrupt as error:
+                complain(interrupted(), "interrupted")
+                raise typer.Exit(EXIT_CODE) from error
 
     signature = inspect.signature(function)
     option = inspect.Parameter(

@@ -129,7 +129,7 @@ Unit = Annotated[
         "--unit",
         metavar="m|mm",
         help="Of the points, and of depth images without --depth-unit.",
-        show_default="m; in score what the model was fitted with",
+        show_default="m; in score and calibrate what the model was fitted with",
     ),
 ]
 Intrinsics = Annotated[
@@ -139,7 +139,7 @@ Intrinsics = Annotated[
         metavar="FX,FY,CX,CY",
         help="Of the depth camera, in pixels; files of points may then be depth images, PNG or "
         "TIFF with one channel of 16 bits or more.",
-        show_default="none; in score what the model was fitted with",
+        show_default="none; in score and calibrate what the model was fitted with",
     ),
 ]
 DepthUnit = Annotated[
@@ -148,7 +148,8 @@ DepthUnit = Annotated[
         "--depth-unit",
         metavar="m|mm",
         help="Of depth images, times --depth-scale.",
-        show_default="--unit where given, else mm; in score what the model was fitted with",
+        show_default="--unit where given, else mm; in score and calibrate what the model was "
+        "fitted with",
     ),
 ]
 DepthScale = Annotated[
@@ -156,7 +157,7 @@ DepthScale = Annotated[
     typer.Option(
         "--depth-scale",
         help="Units per step of depth images: 0.1 with mm for tenths of a millimetre.",
-        show_default="1; in score what the model was fitted with",
+        show_default="1; in score and calibrate what the model was fitted with",
     ),
 ]
 Shots = Annotated[
@@ -172,6 +173,17 @@ FalseRejectRate = Annotated[
         "-r",
         help="Set the threshold so that at most this share of good parts is rejected, such as "
         "0.05. Takes held-out good parts, at least 1/rate - 1 of them (19 for 0.05).",
+    ),
+]
+RequiredRate = Annotated[
+    float,
+    typer.Option(
+        "--false-reject-rate",
+        "-r",
+        metavar="RATE",
+        help="At most this share of good parts is to be rejected, such as 0.05. Takes at least "
+        "1/rate - 1 held-out good parts (19 for 0.05).",
+        show_default=False,
     ),
 ]
 

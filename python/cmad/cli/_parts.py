@@ -21,8 +21,9 @@ def good_parts(
     if category is not None:
         return open_data(data, good=good or (), **vars(units)).split(category, split)
     if (data / "train").is_dir():
+        own = f"{data}/{split}, or " if (data / split).is_dir() else ""
         raise ValueError(
-            f"{data} has a folder train/: pass {data}/train, or its parent folder and "
+            f"{data} has a folder train/: pass {own}its parent folder and "
             f"--category {data.absolute().name}"
         )
     if data.is_dir() and (

@@ -7,6 +7,7 @@ import typer
 
 from cmad import demo as demonstration
 from cmad.cli._common import command, describe, table
+from cmad.cli._interrupt import Watched, if_interrupted
 from cmad.cli._method import DEFAULT, Method
 from cmad.detectors import method_named
 
@@ -30,6 +31,8 @@ def demo(
         f"threshold from {counts[1]} other good ones, score {demonstration.GOOD} good and "
         f"{demonstration.DEFECTIVE} defective ones"
     )
+    watched = Watched(out / "demo.cmad")
+    if_interrupted(lambda: f"{watched}; the same command starts again")
     result = demonstration.run(out, seed, method.lower())
     describe(result.extractors)
     typer.echo(f"seed of parts and training: {result.seed}")

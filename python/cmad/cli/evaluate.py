@@ -10,6 +10,7 @@ from cmad.cli._background import Given as BackgroundGiven
 from cmad.cli._background import background_of
 from cmad.cli._common import command, command_line, describe
 from cmad.cli._evaluation import Pages, SeedRun, show
+from cmad.cli._interrupt import if_interrupted
 from cmad.cli._method import DEFAULT, Method, Set, own_options, training
 from cmad.cli._options import (
     BatchSize,
@@ -131,6 +132,7 @@ def evaluate(
     - `cmad evaluate mvtec_3d_anomaly_detection --category bagel --pixels-per-image 500`
     - `cmad evaluate Eyecandies --shots 10 --seeds 3 --out ten_shots`
     """
+    if_interrupted(lambda: f"results in {out} are as they were")
     chosen = method_named(method)
     how = training(
         chosen,
@@ -178,6 +180,15 @@ def evaluate(
     ]
     if maps is not None:
         runs[0].keep_with_maps(maps)
+
+    def kept() -> str:
+        done, of = sum(len(run.kept) for run in runs), len(runs) * len(categories)
+        times = f" (categories x {seeds} seeds)" if seeds > 1 else ""
+        return (
+            f"results of {done} of {of} categories{times} kept in {out}, the same command goes on"
+        )
+
+    if_interrupted(kept)
     typer.echo(f"{found.kind} in {plain(str(data))}: {', '.join(categories)}")
     describe(first.pipeline.describe())
     for run in runs:

@@ -1,6 +1,5 @@
 """`cmad fit`: from a folder of good parts to a model file."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -11,8 +10,11 @@ import typer
 from cmad.calibrate import check_parts
 from cmad.cli._background import Given as BackgroundGiven
 from cmad.cli._background import background_of
+from cmad.cli._calibration import calibrate_on
 from cmad.cli._common import EXPECTED, command, complain, describe
+from cmad.cli._interrupt import Watched, if_interrupted
 from cmad.cli._method import DEFAULT, Method, Set, own_options, training
+from cmad.cli._model import Overwrite, beside, check_out, to_calibrate
 from cmad.cli._options import (
     BatchSize,
     Cache,
@@ -44,7 +46,7 @@ from cmad.cli._options import (
 )
 from cmad.cli._parts import good_parts
 from cmad.datasets import Folder, LazySamples, Loader
-from cmad.detectors import Detector, method_named
+from cmad.detectors import method_named
 from cmad.units import Units
 
 Model = typer.Option("--out", "-o", metavar="MODEL.cmad", help="The model file to write.")
@@ -62,6 +64,7 @@ def fit(
         ),
     ],
     out: Annotated[Path, Model],
+    overwrite: Overwrite = False,
     category: Annotated[
         str | None,
         typer.Option(help="Fit its training parts, calibrate on its validation parts."),
@@ -115,14 +118,19 @@ def fit(
     Only good parts are used; one that is labelled defective is an error. Unit and camera of the
     files are kept in the model. The model's threshold
     comes from held-out good parts, where --false-reject-rate asks for it; without, `cmad score`
-    gives scores but no verdict.
+    gives scores but no verdict, until `cmad calibrate` sets a threshold.
+
+    A file at --out is replaced when the model is complete, and only then: an error or Ctrl-C leaves
+    it as it is. A calibrated model takes --overwrite.
 
     Two examples:
 
     - `cmad fit mvtec_3d --category bagel --out bagel.cmad -r 0.05`
     - `cmad fit parts/good --calibrate parts/more_good -r 0.02 --out part.cmad --unit mm`
     """
-    _check_out(out)
+    check_out(out, overwrite)
+    watched = Watched(out)
+    if_interrupted(lambda: str(watched))
     units = units_of(unit, intrinsics, depth_unit, depth_scale)
     train = good_parts(data, category, "train", good, units)
     everything = train
@@ -171,38 +179,21 @@ def fit(
     )
     if held_out is not None and false_reject_rate is not None:
         try:
-            _calibrate(detector, held_out, false_reject_rate, skip_bad)
-        except (*EXPECTED, KeyboardInterrupt):
+            calibrate_on(detector, held_out, false_reject_rate, skip_bad)
+        except (*EXPECTED, KeyboardInterrupt) as error:
             # The training is not lost; a model in use, with its threshold, stays as it was.
-            beside = out.with_name(f"{out.stem}.uncalibrated{out.suffix}")
-            detector.save(beside, include_extractors)
-            complain(f"not calibrated: the model without a threshold is {beside}", "note")
+            kept = beside(out)
+            detector.save(kept, include_extractors)
+            again = f"the model without a threshold is {kept}, to go on: " + to_calibrate(
+                kept, false_reject_rate, out
+            )
+            if isinstance(error, KeyboardInterrupt):
+                if_interrupted(lambda: f"{watched}; {again}")
+            else:
+                complain(f"not calibrated: {again}", "note")
             raise
     detector.save(out, include_extractors)
     typer.echo(f"saved {out}, {out.stat().st_size / 1e6:.1f} MB")
-
-
-def _calibrate(detector: Detector, held_out: LazySamples, rate: float, skip_bad: bool) -> None:
-    bad: list[tuple[str, str]] = []
-    check = detector.pipeline.frame if skip_bad else None
-    parts = Loader(held_out, skip_bad=skip_bad, check=check)
-    threshold = detector.calibrate(parts, rate, bad=bad if skip_bad else None)
-    for name, reason in bad:
-        complain(f"left out {name}: {reason}", "warning")
-    typer.echo(
-        f"threshold {threshold:.6g}: at most {rate:g} of good parts rejected, "
-        f"from {len(held_out) - len(parts.bad) - len(bad)} held-out good parts"
-    )
-
-
-def _check_out(out: Path) -> None:
-    """Raise now, not after hours of training, where the model cannot be written."""
-    if out.is_dir():
-        raise IsADirectoryError(f"--out must name a file, {out} is a folder")
-    if not out.absolute().parent.is_dir():
-        raise FileNotFoundError(f"--out: there is no folder {out.absolute().parent}")
-    if not os.access(out.absolute().parent, os.W_OK):
-        raise PermissionError(f"--out: the folder {out.absolute().parent} cannot be written to")
 
 
 def _held_out(

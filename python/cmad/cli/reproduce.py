@@ -11,6 +11,7 @@ from cmad.cli._background import Given as BackgroundGiven
 from cmad.cli._background import background_of
 from cmad.cli._common import command, command_line, describe, table
 from cmad.cli._evaluation import SeedRun
+from cmad.cli._interrupt import if_interrupted
 from cmad.cli._method import Set, own_options, training
 from cmad.cli._options import (
     BatchSize,
@@ -114,6 +115,7 @@ def reproduce(
 
     - `cmad reproduce g2sf mvtec_3d_anomaly_detection --table III --table V`
     """
+    if_interrupted(lambda: f"results in {out} are as they were")
     chosen = method_named(method)
     how = training(
         chosen,
@@ -164,6 +166,16 @@ def reproduce(
         ]
         for setting in ("", *(a.setting for a in ablations))
     }
+
+    def kept() -> str:
+        """Say what an interruption leaves."""
+        of = sum(len(r.kept) for of_seeds in runs.values() for r in of_seeds)
+        return (
+            f"{of} of {len(runs) * seeds * len(categories)} results are kept in {out}; the same "
+            "command goes on"
+        )
+
+    if_interrupted(kept)
     typer.echo(f"{found.kind} in {plain(str(data))}: {', '.join(categories)}")
     describe(first.pipeline.describe())
     subject = subject_of(first, found.kind, None, how)

@@ -1,7 +1,8 @@
 """`cmad score`: apply a model to parts; files are written as results come."""
 
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated
@@ -10,6 +11,7 @@ import numpy as np
 import typer
 
 from cmad.cli._common import EXPECTED, command, complain, note_random, said
+from cmad.cli._interrupt import if_interrupted
 from cmad.cli._options import (
     DepthScale,
     DepthUnit,
@@ -21,9 +23,10 @@ from cmad.cli._options import (
 )
 from cmad.cli._results import Result, Results
 from cmad.cli._truth import show
+from cmad.cli._verdicts import Verdicts
 from cmad.datasets import Folder, Pairs
 from cmad.datasets.files import LazySamples
-from cmad.datasets.names import plain
+from cmad.datasets.names import plain, shown
 from cmad.detectors import load
 from cmad.evaluate import Tally
 from cmad.progress import bar
@@ -66,19 +69,28 @@ def score(
         ),
     ] = False,
 ) -> None:
-    """Score parts with a model.
+    """Score parts with a model, and say which are accepted and which rejected.
 
-    Writes to DIR, as results come, over files of an earlier run:
+    A line for each part, such as `t000: accepted, score 0.185 <= 0.204, p 0.19`; of more than 10
+    the count of each verdict and the names of those that are rejected, not inspected or could not
+    be scored. A model without a threshold gives scores without verdict, see `cmad calibrate`.
 
-    - scores.csv and scores.jsonl: a line per part with name, score, threshold, rejected,
-      verdict (accepted, rejected, or not inspected where too little of the part is seen, which
-      counts as rejected), p_value (the share of parts at least as anomalous, from calibration),
-      regions (in scores.csv their number, in scores.jsonl each one's box, area in mm², centroid in
-      metres, peak and modality), defect and label where the data set knows them, the seconds it
-      took, warnings, and error if it could not be scored
+    Writes to DIR, as results come:
+
+    - scores.csv and scores.jsonl: a line per part with name, rgb and xyz (its files), score,
+      threshold, rejected, verdict (accepted, rejected, or not inspected where too little of the
+      part is seen, which counts as rejected), p_value (the share of parts at least as anomalous,
+      from calibration), regions (in scores.csv their number and, as largest_area, _centroid_x to
+      _z, _box_top to _right and _modality, the largest one; in scores.jsonl all: box in pixels,
+      area in mm², centroid in metres, peak and modality), defect and label where the data set
+      knows them, the seconds it took, warnings, error if it could not be scored, and map and
+      overlay, its files below DIR
     - maps/NAME.tiff: the anomaly map, float32, on the image's own pixels
     - overlays/NAME.png: the map over the image, with a caption below. With a threshold, colours run
       from half of it to one and a half of it, and a white line surrounds each region above it
+
+    What an earlier run in DIR wrote is removed first, however that run ended: the maps and overlays
+    that its tables list, and these. No other file is. After Ctrl-C the parts done so far are there.
 
     Files are read as those that the model was fitted to, their unit and camera are in it; an option
     given here counts instead.
@@ -87,17 +99,20 @@ def score(
     Where the truth is known (folders named good/, by --good or after the defect, masks in gt/) a
     table says how well the model did.
     """
+    if_interrupted(lambda: f"results in {out} are as they were")
     detector = load(model)
     units = units_of(unit, intrinsics, depth_unit, depth_scale, detector.units)
     sources = _sources(paths, units, good or ())
     folders = [path for path in paths if path.is_dir()]
     expect_named(good, folders, [samples for _, samples in sources])
     total = sum(len(samples) for _, samples in sources)
-    tally = Tally(detector)
+    tally, verdicts = Tally(detector), Verdicts()
     failed = hidden = 0
+    if_interrupted(lambda: f"nothing new in {out}; maps of an earlier run may be removed")
     with Results(out, maps=maps, overlays=overlays) as results, bar("scoring", total) as step:
-        for name, sample in _read(sources):
-            result = Result(results.unique(name), threshold=detector.threshold)
+        if_interrupted(lambda: f"{results.count} of {total} parts in {out / 'scores.csv'}")
+        for name, (rgb, xyz), sample in _read(sources):
+            result = Result(results.unique(name), rgb, xyz, threshold=detector.threshold)
             try:
                 if not isinstance(sample, Sample):
                     raise sample
@@ -111,17 +126,21 @@ def score(
                 failed += 1
                 result.error = said(error)
                 complain(f"{result.name}: {result.error}")
+                results.add(result)
             else:
                 result.score, result.rejected = full.score, full.rejected
                 result.verdict, result.warnings = full.verdict, list(full.warnings)
                 hidden += full.verdict == "not inspected"
                 result.p_value = full.p_value
                 if full.pixel_threshold is not None:
-                    result.regions = [asdict(region) for region in full.regions]
-                results.draw(result.name, np.asarray(sample.rgb), full)
+                    result.regions = full.regions
+                results.add(result, np.asarray(sample.rgb), full)
                 tally.add(sample, grid)
-            results.add(result)
+            verdicts.add(result)
             step(result.name)
+    if results.removed:
+        typer.echo(f"removed {results.removed} maps and overlays of an earlier run from {out}")
+    verdicts.show(model, out)
     unseen = f", {hidden} of them not inspected" if hidden else ""
     typer.echo(f"scored {total - failed} of {total} parts{unseen}, results in {out}")
     note_random(*detector.pipeline.describe().values())
@@ -148,11 +167,14 @@ def _sources(paths: list[Path], units: Units, good: Sequence[str]) -> list[tuple
     return sources
 
 
-def _read(sources: list[tuple[str, LazySamples]]) -> Iterator[tuple[str, Sample | Exception]]:
-    """Read one part after the other; one that cannot be read comes as the error."""
+def _read(
+    sources: list[tuple[str, LazySamples]],
+) -> Iterator[tuple[str, tuple[str, str], Sample | Exception]]:
+    """Read one part after the other, with its files; one that cannot be read comes as the error."""
     for prefix, samples in sources:
-        for i, name in enumerate(samples.names):
+        for i, (name, files) in enumerate(zip(samples.names, samples.files, strict=True)):
+            rgb, xyz = (shown(os.path.abspath(path)) for path in files or ("", ""))
             try:
-                yield f"{prefix}{name}", samples[i]
+                yield f"{prefix}{name}", (rgb, xyz), samples[i]
             except EXPECTED as error:
-                yield f"{prefix}{name}", error
+                yield f"{prefix}{name}", (rgb, xyz), error

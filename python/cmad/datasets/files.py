@@ -32,22 +32,29 @@ class LazySamples(Sequence[Sample]):
 
     names: tuple[str, ...]
     """Of the samples, known without reading any."""
+    files: tuple[tuple[Path, Path] | None, ...]
+    """Image and points of each, likewise; None for samples that are not of two files."""
 
     def __init__(
-        self, sources: Sequence[Callable[[], Sample]], names: Sequence[str] | None = None
+        self,
+        sources: Sequence[Callable[[], Sample]],
+        names: Sequence[str] | None = None,
+        files: Sequence[tuple[Path, Path] | None] | None = None,
     ) -> None:
-        """Take one function without arguments per sample, and their names.
+        """Take one function without arguments per sample, their names and their files.
 
         Without names they are called ``part-1``, ``part-2``, ...
         """
         self._sources = list(sources)
         numbered = [f"part-{i + 1}" for i in range(len(sources))]
         self.names = tuple(numbered if names is None else names)
-        if len(self.names) != len(self._sources):
-            raise ValueError(
-                f"LazySamples: names must be as many as samples, got {len(self.names)} "
-                f"and {len(self._sources)}"
-            )
+        self.files = (None,) * len(sources) if files is None else tuple(files)
+        for what, given in (("names", self.names), ("files", self.files)):
+            if len(given) != len(self._sources):
+                raise ValueError(
+                    f"LazySamples: {what} must be as many as samples, got {len(given)} "
+                    f"and {len(self._sources)}"
+                )
 
     def __len__(self) -> int:
         """Return the number of samples, without reading any."""
@@ -70,7 +77,10 @@ class LazySamples(Sequence[Sample]):
     def take(self, indices: Iterable[int]) -> "LazySamples":
         """Select samples by their positions, in this order, without reading them."""
         chosen = list(indices)
-        return LazySamples([self._sources[i] for i in chosen], [self.names[i] for i in chosen])
+        sources = [self._sources[i] for i in chosen]
+        return LazySamples(
+            sources, [self.names[i] for i in chosen], [self.files[i] for i in chosen]
+        )
 
     def few_shot(self, count: int, seed: int = 0) -> "LazySamples":
         """Draw samples without replacement, without reading them; the papers use 5, 10 and 50.

@@ -83,7 +83,9 @@ class Folder(LazySamples):
         sources = [source for folder in found for source in _sources(root, folder, good, units)]
         if not sources:
             raise ValueError(f"Folder: {root} holds no pairs (rgb/NAME.png with xyz/NAME.tiff)")
-        super().__init__(sources, [source.args[-1] for source in sources])
+        super().__init__(
+            sources, [s.args[-1] for s in sources], [(s.args[0], s.args[1]) for s in sources]
+        )
         self.kinds = tuple(source.args[-2] for source in sources)
 
 

@@ -132,7 +132,7 @@ class Pairs(LazySamples):
             if kind == "depth" and units.intrinsics is None:
                 raise ValueError(f"Pairs: {xyz} {NEEDS_CAMERA}")
             sources.append(partial(read_sample, rgb, xyz, name=name, units=units))
-        super().__init__(sources, names)
+        super().__init__(sources, names, [(rgb, xyz) for rgb, xyz, _ in pairs])
 
 
 def _kind(path: Path) -> str:
