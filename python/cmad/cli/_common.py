@@ -17,6 +17,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from cmad import notices
+from cmad.cli._words import in_options, learn, speak_as
 from cmad.datasets.names import shown
 from cmad.paths import user_path
 
@@ -64,6 +65,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
                     stream.reconfigure(errors="backslashreplace")
             try:
                 expanded = {name: _expanded(value) for name, value in arguments.items()}
+                speak_as(function.__name__)
                 with notices.run():
                     function(**expanded)
             except EXPECTED as error:
@@ -72,6 +74,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
                 complain(said(error))
                 raise typer.Exit(1) from error
 
+    learn(function)
     signature = inspect.signature(function)
     option = inspect.Parameter(
         "traceback", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Traceback
@@ -89,8 +92,12 @@ def _expanded(value: object) -> object:
 
 
 def said(error: BaseException) -> str:
-    """Return an error's message on one line."""
-    return " ".join(shown(str(error)).split()) or type(error).__name__
+    """Return an error's message on one line, in the words of the command line."""
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        why = error.strerror[:1].lower() + error.strerror[1:]
+        text = f"{error.filename}: {why.replace('file or directory', 'file or folder')}"
+    return in_options(" ".join(shown(text).split())) or type(error).__name__
 
 
 def complain(message: str, kind: str = "error") -> None:
@@ -132,4 +139,4 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    complain(" ".join(str(message).split()), "warning")
+    complain(in_options(" ".join(str(message).split())), "warning")

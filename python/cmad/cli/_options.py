@@ -9,6 +9,7 @@ import typer
 from cmad.cli._method import default_of
 from cmad.datasets import LazySamples
 from cmad.datasets.names import plain
+from cmad.spelling import meant
 from cmad.units import Units, pinhole
 
 Variant = Annotated[
@@ -26,7 +27,11 @@ RgbExtractorName = Annotated[
 ]
 XyzExtractorName = Annotated[
     str,
-    typer.Option("--xyz", help="3D extractor: point_mae, or fpfh (takes cmad-vision[fpfh])."),
+    typer.Option(
+        "--xyz",
+        help='3D extractor: point_mae, or fpfh (needs open3d: `pip install ".[fpfh]"` in '
+        "the folder of the source).",
+    ),
 ]
 ImageSize = Annotated[
     int, typer.Option(help="Pixels along each side that images and points are brought to.")
@@ -208,4 +213,5 @@ def expect_named(
             known = ", ".join(sorted(there)) or "none"
             raise ValueError(
                 f"--good must be the name of a folder of parts ({known}), got {name!r}"
+                + meant(name, there)
             )

@@ -8,6 +8,7 @@ import typer
 from cmad import demo as demonstration
 from cmad.cli._common import command, describe, table
 from cmad.cli._method import DEFAULT, Method
+from cmad.cli._parts import expect_writable
 from cmad.detectors import method_named
 
 
@@ -30,6 +31,7 @@ def demo(
         f"threshold from {counts[1]} other good ones, score {demonstration.GOOD} good and "
         f"{demonstration.DEFECTIVE} defective ones"
     )
+    expect_writable("--out", out)
     result = demonstration.run(out, seed, method.lower())
     describe(result.extractors)
     typer.echo(f"seed of parts and training: {result.seed}")

@@ -42,13 +42,15 @@ from cmad.cli._options import (
     expect_named,
     units_of,
 )
+from cmad.cli._parts import expect_writable
 from cmad.datasets import DataSet
 from cmad.datasets import open as open_data
 from cmad.datasets.names import plain
 from cmad.detectors import Detector, method_named
-from cmad.evaluate import Plan, fingerprint, writable
+from cmad.evaluate import Plan, fingerprint
 from cmad.evaluate import evaluate as run_evaluation
 from cmad.report.subject import subject_of
+from cmad.spelling import meant
 from cmad.version import __version__
 
 
@@ -173,8 +175,9 @@ def evaluate(
         "skip_bad": skip_bad,
     }
     first = make(seed)  # also finds wrong options and missing weights before anything is written
+    expect_writable("--out", out)
     if maps is not None:
-        writable(maps)
+        expect_writable("--maps", maps)
     prints = {name: fingerprint(found, name) for name in categories}
     runs = [
         SeedRun(one, out, first if one == seed else make(one), fixed, prints, one == seed)
@@ -210,7 +213,9 @@ def _chosen(data: DataSet, asked: Sequence[str] | None) -> list[str]:
     for name in asked:
         if name not in data.categories:
             known = ", ".join(data.categories)
-            raise ValueError(f"--category must be one of {known}, got {name!r}")
+            raise ValueError(
+                f"--category must be one of {known}, got {name!r}{meant(name, data.categories)}"
+            )
     return list(dict.fromkeys(asked or data.categories))
 
 

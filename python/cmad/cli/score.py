@@ -19,8 +19,10 @@ from cmad.cli._options import (
     expect_named,
     units_of,
 )
+from cmad.cli._parts import expect_order, expect_writable
 from cmad.cli._results import Result, Results
 from cmad.cli._truth import show
+from cmad.cli._words import in_options
 from cmad.datasets import Folder, Pairs
 from cmad.datasets.files import LazySamples
 from cmad.datasets.names import plain
@@ -87,6 +89,7 @@ def score(
     Where the truth is known (folders named good/, by --good or after the defect, masks in gt/) a
     table says how well the model did.
     """
+    expect_order(model, paths)
     detector = load(model)
     units = units_of(unit, intrinsics, depth_unit, depth_scale, detector.units)
     sources = _sources(paths, units, good or ())
@@ -94,6 +97,7 @@ def score(
     expect_named(good, folders, [samples for _, samples in sources])
     total = sum(len(samples) for _, samples in sources)
     tally = Tally(detector)
+    expect_writable("--out", out)
     failed = hidden = 0
     with Results(out, maps=maps, overlays=overlays) as results, bar("scoring", total) as step:
         for name, sample in _read(sources):
@@ -113,7 +117,10 @@ def score(
                 complain(f"{result.name}: {result.error}")
             else:
                 result.score, result.rejected = full.score, full.rejected
-                result.verdict, result.warnings = full.verdict, list(full.warnings)
+                result.verdict, result.warnings = (
+                    full.verdict,
+                    [in_options(w) for w in full.warnings],
+                )
                 hidden += full.verdict == "not inspected"
                 result.p_value = full.p_value
                 if full.pixel_threshold is not None:

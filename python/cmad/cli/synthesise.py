@@ -26,10 +26,12 @@ from cmad.datasets import Folder, LazySamples
 from cmad.datasets.files import IMAGE_SUFFIXES, read_rgb
 from cmad.datasets.names import passed_over, plain, walk
 from cmad.datasets.writing import write_part
+from cmad.paths import expect_folder
 from cmad.preprocess import Preprocessing
 from cmad.presets import PRESETS
 from cmad.progress import bar
 from cmad.report import Pasted, anomaly_sheet
+from cmad.spelling import meant
 from cmad.synthesis import KINDS, Synthesis, SyntheticSamples, synthesise_samples
 from cmad.types import Sample
 from cmad.units import Units
@@ -115,7 +117,9 @@ def synthesise(
     says how well such anomalies are detected, not real ones.
     """
     if preset not in PRESETS:
-        raise ValueError(f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+        raise ValueError(
+            f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}{meant(preset, PRESETS)}"
+        )
     how = _settings(kinds, regions, displacement)
     preprocessing = Preprocessing(
         choices=PRESETS[preset].preparation, seed=seed, background=background_of(background)
@@ -168,7 +172,10 @@ def _say(
 def _settings(kinds: str, regions: str, displacement: str) -> Synthesis:
     chosen = tuple(word.strip() for word in kinds.split(","))
     if not set(chosen) <= set(KINDS):
-        raise ValueError(f"--kinds must be some of {','.join(KINDS)}, got {kinds!r}")
+        near = next(
+            (hint for word in chosen if word not in KINDS and (hint := meant(word, KINDS))), ""
+        )
+        raise ValueError(f"--kinds must be some of {','.join(KINDS)}, got {kinds!r}{near}")
     how = replace(DEFAULTS, kinds=chosen)
     try:
         fewest, most = (int(word) for word in regions.split(","))
@@ -234,8 +241,10 @@ def _sources(folder: Path, units: Units) -> LazySamples:
 
 
 def _folders(folder: Path) -> Sequence[Path]:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"--from: there is no folder {folder}")
+    try:
+        expect_folder(folder)
+    except OSError as error:
+        raise type(error)(f"--from: {error}") from error
     return list(walk(folder))
 
 

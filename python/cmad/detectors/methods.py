@@ -3,6 +3,7 @@
 from cmad.detectors.cfm import CFM
 from cmad.detectors.detector import Detector
 from cmad.detectors.patchcore import PatchCore
+from cmad.spelling import meant
 
 METHODS: dict[str, type[Detector]] = {"cfm": CFM, "patchcore": PatchCore}
 """By the name that the command line takes; the first is its default."""
@@ -13,4 +14,6 @@ def method_named(name: str) -> type[Detector]:
     try:
         return METHODS[name.lower()]
     except KeyError:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}") from None
+        raise ValueError(
+            f"method must be one of {', '.join(METHODS)}, got {name!r}{meant(name, METHODS)}"
+        ) from None
