@@ -181,7 +181,7 @@ def test_a_model_that_loads_keeps_none_waiting_but_those_who_ask_for_it(
 
 
 def test_use_finds_a_missing_file_at_once(loads, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such model file"):
+    with pytest.raises(FileNotFoundError, match="no such file or folder"):
         cmad.use(tmp_path / "none")
 
 

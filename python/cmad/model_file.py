@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from cmad.paths import user_path
+from cmad.paths import expect_there, user_path
 from cmad.version import installed
 
 FORMAT = 3
@@ -71,8 +71,7 @@ def read(path: str | Path) -> tuple[dict[str, object], dict[str, Tensor]]:
 
     """
     path = user_path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file or folder; cmad fit writes models")
+    expect_there(path, "; cmad fit writes models")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, not a model")
     if not os.access(path, os.R_OK):

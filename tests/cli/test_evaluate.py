@@ -212,7 +212,7 @@ def test_an_unreadable_part_is_named_and_with_skip_bad_left_out(run, candies, tm
         (["--variant", "huge"], "variant must be one of"),
         (["--seeds", "0"], "--seeds must be at least 1, got 0"),
         (["--xyz", "fpfh", "--xyz-weights", "random"], "xyz_weights is for .*; fpfh has none"),
-        (["--maps", "/proc/maps"], "/proc/maps: cannot be written to"),
+        (["--maps", "/proc/maps"], "--maps: /proc/maps is a file, not a folder"),
     ],
 )
 def test_wrong_options_are_told_before_any_work(run, candies, tmp_path, options, message):
@@ -227,7 +227,7 @@ def test_a_file_in_the_place_of_a_folder_is_named(run, candies, tmp_path):
     (tmp_path / "file").touch()
     result = run("evaluate", candies, "--out", tmp_path / "file", *QUICK)
     assert result.code == 1
-    assert f"{tmp_path / 'file' / 'categories'}: cannot be written to" in result.err
+    assert f"--out: {tmp_path / 'file'} is a file, not a folder" in result.err
 
 
 def test_results_of_other_data_do_not_count(run, tmp_path):

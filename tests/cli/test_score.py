@@ -225,8 +225,8 @@ def test_a_model_without_threshold_gives_scores_without_verdict(run, detector, d
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere"], "error: Pairs: paths must be pairs"),
-        (["nowhere.png", "nowhere.tiff"], "error: Pairs: paths must be files, got nowhere.png"),
+        (["nowhere"], "error: nowhere: no such file or folder"),
+        (["nowhere.png", "nowhere.tiff"], "error: nowhere.png: no such file or folder"),
         (["--unit", "inch", "."], "error: unit must be 'm' or 'mm', got 'inch'"),
     ],
 )

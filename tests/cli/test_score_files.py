@@ -64,7 +64,7 @@ def test_a_part_that_cannot_be_read_is_named_as_if_it_could(run, model, data, tm
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "depth.png is a depth image, which needs intrinsics"),
+        ([], "depth.png is a depth image, which needs --intrinsics"),
         (["--intrinsics", "1,2,3"], "--intrinsics must be FX,FY,CX,CY, .* got '1,2,3'"),
         (["--intrinsics", "a,b,c,d"], "--intrinsics must be FX,FY,CX,CY, .* got 'a,b,c,d'"),
         (["--intrinsics", "0,1,2,3"], "focal lengths above 0, got '0,1,2,3'"),

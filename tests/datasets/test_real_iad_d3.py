@@ -283,7 +283,7 @@ def test_archives_that_are_not_unpacked_are_told(own_list):
 
 
 def test_what_is_missing_is_named(folders):
-    with pytest.raises(FileNotFoundError, match="root must be a folder"):
+    with pytest.raises(FileNotFoundError, match="no such file or folder$"):
         RealIADD3(folders / "nowhere", NAME, "train")
     with pytest.raises(FileNotFoundError, match=r"no folder .*relay$"):
         RealIADD3(folders, "relay", "train")

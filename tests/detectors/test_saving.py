@@ -221,7 +221,7 @@ def test_numbers_of_numpys_types_are_saved_as_numbers(make, parts, tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.cmad: no such model file"):
+    with pytest.raises(FileNotFoundError, match=r"none\.cmad: no such file or folder"):
         cmad.load(tmp_path / "none.cmad")
 
 

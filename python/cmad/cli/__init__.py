@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cmad.cli._common import Group
+from cmad.cli._common import EXIT_CODES, Command, Group
 from cmad.cli.demo import demo
 from cmad.cli.evaluate import evaluate
 from cmad.cli.fit import fit
@@ -24,7 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (demo, show, synthesise, fit, score, evaluate, info):
-    app.command()(command)
+    app.command(cls=Command, epilog=EXIT_CODES)(command)
 
 
 def _version(asked: bool) -> None:
@@ -33,7 +33,7 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=EXIT_CODES)
 def cmad(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -48,7 +48,7 @@ def cmad(
 
     Images are PNG, JPEG, BMP or TIFF with 8 bits per channel. Points are TIFF, PLY, PCD or NPZ
     files of the same height and width, x, y, z in metres or as `--unit` says; a pixel
-    without a point is 0 or NaN. Work ends with exit code 0, or 1 and a line `error: ...`.
+    without a point is 0 or NaN.
     """
 
 

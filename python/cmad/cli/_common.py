@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 import shlex
 import sys
 import warnings
@@ -14,7 +15,7 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from cmad import notices
 from cmad.cli._words import in_options, learn, speak_as
@@ -29,6 +30,11 @@ EXPECTED = (ValueError, TypeError, RuntimeError, OSError)
 
 
 WORDS = "cmad.words"
+EXIT_CODES = (
+    "Exit codes: 0, all went well; 1, an error, which a line `error: ...` says; 2, the command "
+    "line is wrong and nothing was done."
+)
+_CODE_OR_BRACKET = re.compile(r"(?P<code>`[^`]*`)|<")
 
 
 class Group(TyperGroup):
@@ -38,6 +44,18 @@ class Group(TyperGroup):
         """Keep the words, then read them."""
         ctx.meta[WORDS] = list(args)
         return list(super().parse_args(ctx, args))
+
+
+class Command(TyperCommand):
+    """A command whose help keeps names such as <defect>, which Markdown takes for HTML."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        """Mark them once, in the command's own help and in that of its options."""
+        super().__init__(*arguments, **settings)
+        for helped in (self, *self.params):
+            text = getattr(helped, "help", None)
+            if isinstance(text, str):
+                vars(helped)["help"] = _CODE_OR_BRACKET.sub(lambda m: m["code"] or r"\<", text)
 
 
 def command_line(context: typer.Context) -> str:

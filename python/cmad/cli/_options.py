@@ -76,7 +76,7 @@ PixelsPerImage = Annotated[
     int | None,
     typer.Option(
         help="Train on this many pixels of each part per epoch, drawn afresh; 1000 is several "
-        "times as fast as all of them. Of cfm.",
+        "times as fast as all of them. For cfm.",
         show_default="all",
     ),
 ]
@@ -88,7 +88,7 @@ BatchSize = Annotated[
     ),
 ]
 Precision = Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")]
-Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
+Seed = Annotated[int, typer.Option(help="Of all that is drawn at random.")]
 Cache = Annotated[
     Path | None,
     typer.Option(
@@ -120,7 +120,7 @@ Unit = Annotated[
         "--unit",
         metavar="m|mm",
         help="Of the points, and of depth images without --depth-unit.",
-        show_default="m; in score what the model was fitted with",
+        show_default="m; with a model, its own",
     ),
 ]
 Intrinsics = Annotated[
@@ -130,7 +130,7 @@ Intrinsics = Annotated[
         metavar="FX,FY,CX,CY",
         help="Of the depth camera, in pixels; files of points may then be depth images, PNG or "
         "TIFF with one channel of 16 bits or more.",
-        show_default="none; in score what the model was fitted with",
+        show_default="none; with a model, its own",
     ),
 ]
 DepthUnit = Annotated[
@@ -139,7 +139,7 @@ DepthUnit = Annotated[
         "--depth-unit",
         metavar="m|mm",
         help="Of depth images, times --depth-scale.",
-        show_default="--unit where given, else mm; in score what the model was fitted with",
+        show_default="--unit where given, else mm; with a model, its own",
     ),
 ]
 DepthScale = Annotated[
@@ -147,7 +147,7 @@ DepthScale = Annotated[
     typer.Option(
         "--depth-scale",
         help="Units per step of depth images: 0.1 with mm for tenths of a millimetre.",
-        show_default="1; in score what the model was fitted with",
+        show_default="1; with a model, its own",
     ),
 ]
 Shots = Annotated[

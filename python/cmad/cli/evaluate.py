@@ -62,7 +62,7 @@ def evaluate(
         typer.Argument(
             metavar="DATA",
             help="A data set as it is downloaded (MVTec 3D-AD, 3D-ADAM, Real-IAD D3, Eyecandies), "
-            "or one arranged like them, or in plain folders good/ and DEFECT/; or one category.",
+            "or one arranged like them, or in plain folders good/ and <defect>/; or one category.",
             show_default=False,
         ),
     ],
@@ -87,8 +87,8 @@ def evaluate(
         typer.Option(
             metavar="DIR",
             help="Write the anomaly maps of the test parts there, float32 TIFF at original size, "
-            "CATEGORY/test/DEFECT/NUMBER.tiff, as the MVTec 3D-AD evaluation script takes them; of "
-            "the first of --seeds.",
+            "<category>/test/<defect>/<number>.tiff, as the MVTec 3D-AD evaluation script takes "
+            "them; of the first of --seeds.",
         ),
     ] = None,
     good: Good = None,

@@ -42,7 +42,7 @@ def score(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATH",
             help="The parts: image and points files in turn (a.png a.tiff b.png b.ply), folders "
             "with the pairs rgb/NAME.png and xyz/NAME.tiff at any depth, or both. Points are TIFF, "
             "PLY, PCD or NPZ; with --intrinsics also depth images, PNG or TIFF.",

@@ -48,7 +48,7 @@ def show(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="PNG", help="The picture to write.")
     ] = Path("show.png"),
-    category: Annotated[str | None, typer.Option(help="Of a data set.")] = None,
+    category: Annotated[str | None, typer.Option(help="Of the data set that DATA is.")] = None,
     split: Annotated[
         str, typer.Option(help="Of the category: train, validation or test.")
     ] = "train",
@@ -62,7 +62,7 @@ def show(
     limit: Annotated[
         int, typer.Option(min=1, help="Draw this many parts at most, evenly chosen.")
     ] = 24,
-    seed: Annotated[int, typer.Option(help="Of the background plane.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the search for the background plane.")] = 0,
 ) -> None:
     """Draw what of each part will be looked at: a contact sheet, made in seconds, without a model.
 
@@ -92,8 +92,8 @@ def show(
             try:
                 part = _look(chosen[i], how)
             except EXPECTED as error:
-                typer.echo(f"{name}: cannot be used: {said(error)}")
-                refused = refused or f"{name}: {said(error)}"
+                typer.echo(f"{name}: cannot be used: {said(error).removeprefix(f'{name}: ')}")
+                refused = refused or said(error)
                 told += 1
             else:
                 cells.append(looked_at(part))

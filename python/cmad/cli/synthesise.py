@@ -59,7 +59,7 @@ def synthesise(
         Path,
         typer.Argument(metavar="OUT", help="Folder to write; new or empty.", show_default=False),
     ],
-    category: Annotated[str | None, typer.Option(help="Of a data set.")] = None,
+    category: Annotated[str | None, typer.Option(help="Of the data set that DATA is.")] = None,
     good: Good = None,
     unit: Unit = None,
     intrinsics: Intrinsics = None,
@@ -105,13 +105,13 @@ def synthesise(
     ] = False,
     preset: Preset = "paper",
     background: BackgroundGiven = "plane",
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn at random.")] = 0,
 ) -> None:
     """Paste anomalies on good parts, in colour and points, as G²SF does for its training.
 
     OUT/synthetic.png shows some of them: before, after, mask, and what becomes of the points. Look
     at it to see what a method trains on. OUT/NAME/ holds all of them as files in the layout of
-    MVTec 3D-AD, NAME being the category or the folder of the parts: the anomalies in test/KIND.
+    MVTec 3D-AD, NAME being the category or the folder of the parts: anomalies in test/<kind>/.
     A third of the good parts, which the anomalies are made from, is written as test/good, the
     others as train/good, so that `cmad evaluate OUT` works, without any real defect; what it finds
     says how well such anomalies are detected, not real ones.

@@ -73,7 +73,9 @@ def _alone(folder: Path, stems: Collection[str], files: Mapping[str, Path], lack
     if not stems:
         return ""
     names = [files[stem].name for stem in sorted(stems)]
-    said = ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+    said = ", ".join(names[:2]) + f" and {len(names) - 2} more"
+    if len(names) <= 2:
+        said = " and ".join(names)
     verb = "has" if len(names) == 1 else "have"
     return (
         f"; in {folder.name}/ {said} {verb} no {lack}: files belong together by their names, "
