@@ -39,7 +39,7 @@ def loads(monkeypatch, tmp_path):
     def load(path):
         seen.append(path.name)
         if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such model file")
+            raise FileNotFoundError(f"{path}: no such file or folder")
         return Fake(path)
 
     monkeypatch.setattr(api, "load", load)

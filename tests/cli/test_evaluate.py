@@ -204,14 +204,14 @@ def test_an_unreadable_part_is_named_and_with_skip_bad_left_out(run, candies, tm
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--method", "magic"], "method must be one of cfm, patchcore, got 'magic'"),
+        (["--method", "magic"], "--method must be one of cfm, patchcore, got 'magic'"),
         (["--category", "tire"], "--category must be one of CandyCane, Lollipop, got 'tire'"),
         (["--shots", "9"], r"--shots must be in \[1, 2\] for CandyCane, got 9"),
         (["-r", "0.01"], "CandyCane: .* needs at least 99 good parts, got 2"),
         (["-r", "2"], r"--false-reject-rate must be in \(0, 1\), got 2"),
-        (["--variant", "huge"], "variant must be one of"),
+        (["--variant", "huge"], "--variant must be one of"),
         (["--seeds", "0"], "--seeds must be at least 1, got 0"),
-        (["--xyz", "fpfh", "--xyz-weights", "random"], "xyz_weights is for .*; fpfh has none"),
+        (["--xyz", "fpfh", "--xyz-weights", "random"], "--xyz-weights is for .*; fpfh has none"),
         (["--maps", "/proc/maps"], "--maps: /proc/maps is a file, not a folder"),
     ],
 )

@@ -100,7 +100,7 @@ def test_without_a_rate_there_is_no_threshold(run, data, tmp_path):
         (["{good}", "-o", "{tmp}/m", "--calibrate", "{good}", "-r", "2"], r"in \(0, 1\), got 2"),
         (["{good}", "-o", "{tmp}"], r"--out must name a file, .* is a folder"),
         (["{good}", "-o", "{tmp}/none/m"], r"--out: there is no folder .*/none"),
-        (["{good}", "-o", "{tmp}/m", "--variant", "huge"], r"variant must be one of 'full', "),
+        (["{good}", "-o", "{tmp}/m", "--variant", "huge"], r"--variant must be one of full, "),
         (["{good}", "-o", "{tmp}/m", "--weights", "none"], r"--weights must be random, got 'none'"),
         (
             ["{good}", "-o", "{tmp}/m", "--weights", "random", "--rgb", "nothing"],
@@ -227,7 +227,10 @@ def test_traceback_shows_where_an_error_came_from(run, tmp_path):
         run("info", tmp_path / "gone.cmad", "--traceback")
     result = run("info", tmp_path / "gone.cmad")
     assert result.code == 1
-    assert result.err == f"error: {tmp_path / 'gone.cmad'}: no such file or folder; cmad fit writes models\n"
+    assert (
+        result.err
+        == f"error: {tmp_path / 'gone.cmad'}: no such file or folder; cmad fit writes models\n"
+    )
 
 
 def test_version_and_help_name_every_command(run):
