@@ -212,7 +212,7 @@ def test_an_unreadable_part_is_named_and_with_skip_bad_left_out(run, candies, tm
         (["--variant", "huge"], "--variant must be one of"),
         (["--seeds", "0"], "--seeds must be at least 1, got 0"),
         (["--xyz", "fpfh", "--xyz-weights", "random"], "--xyz-weights is for .*; fpfh has none"),
-        (["--maps", "/proc/maps"], "--maps: /proc/maps is a file, not a folder"),
+        (["--maps", "/proc/maps"], "--maps: /proc/maps: cannot be written to"),
     ],
 )
 def test_wrong_options_are_told_before_any_work(run, candies, tmp_path, options, message):

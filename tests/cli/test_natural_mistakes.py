@@ -94,7 +94,7 @@ def test_what_python_says_of_a_detector_that_was_not_fitted_is_on_the_page(data)
 
 def test_what_python_says_of_swapped_arrays_is_on_the_page(data, model):
     part = cmad.datasets.MVTec3D(data, "cover", "test")[0]
-    with pytest.raises(ValueError) as refused:
+    with pytest.raises(ValueError, match="swapped") as refused:
         cmad.score(part.xyz, part.rgb, model)
     assert f"`{refused.value}`" in " ".join(SECTION.split())
     assert in_options(str(refused.value)) == str(refused.value)

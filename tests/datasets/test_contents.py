@@ -83,9 +83,9 @@ def test_folders_as_they_should_be_are_read(make, tmp_path):
 
 
 def test_an_image_read_as_points_and_points_read_as_an_image_are_told(make):
-    with pytest.raises(ValueError, match="got .* float32; it holds points$"):
+    with pytest.raises(ValueError, match=r"got .* float32; it holds points$"):
         read_rgb(make("p.tiff", POINTS))
-    with pytest.raises(ValueError, match="got .* uint8; it is an image$"):
+    with pytest.raises(ValueError, match=r"got .* uint8; it is an image$"):
         read_xyz(make("a.tiff", IMAGE))
 
 

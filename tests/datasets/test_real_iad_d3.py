@@ -285,7 +285,7 @@ def test_archives_that_are_not_unpacked_are_told(own_list):
 
 
 def test_what_is_missing_is_named(folders):
-    with pytest.raises(FileNotFoundError, match="no such file or folder$"):
+    with pytest.raises(FileNotFoundError, match=r"no such file or folder$"):
         RealIADD3(folders / "nowhere", NAME, "train")
     with pytest.raises(FileNotFoundError, match=r"relay: no such file or folder$"):
         RealIADD3(folders, "relay", "train")

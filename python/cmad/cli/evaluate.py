@@ -175,9 +175,9 @@ def evaluate(
         "skip_bad": skip_bad,
     }
     first = make(seed)  # also finds wrong options and missing weights before anything is written
-    expect_writable("--out", out)
     if maps is not None:
         expect_writable("--maps", maps)
+    expect_writable("--out", out)
     prints = {name: fingerprint(found, name) for name in categories}
     runs = [
         SeedRun(one, out, first if one == seed else make(one), fixed, prints, one == seed)
