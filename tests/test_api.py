@@ -39,7 +39,7 @@ def loads(monkeypatch, tmp_path):
     def load(path):
         seen.append(path.name)
         if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such model file")
+            raise FileNotFoundError(f"{path}: no such file or folder")
         return Fake(path)
 
     monkeypatch.setattr(api, "load", load)
@@ -181,7 +181,7 @@ def test_a_model_that_loads_keeps_none_waiting_but_those_who_ask_for_it(
 
 
 def test_use_finds_a_missing_file_at_once(loads, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such model file"):
+    with pytest.raises(FileNotFoundError, match="no such file or folder"):
         cmad.use(tmp_path / "none")
 
 

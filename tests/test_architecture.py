@@ -36,6 +36,7 @@ BESIDE = {
     "reprs": set(),
     "notices": set(),
     "paths": set(),
+    "spelling": set(),
     "version": set(),
     "environment": {"version"},
     "seeding": set(),
@@ -43,10 +44,12 @@ BESIDE = {
     "units": {"types"},
     "metrics": {"ops", "types"},
     "registration": {"checks", "notices", "types", "units"},
-    "datasets": {"types", "preprocess", "units", "paths", "notices", "registration"},
+    "datasets": {*("types", "preprocess", "units", "paths", "spelling", "notices"), "registration"},
     "testing": {"ops", "types", "synthesis"},
 }
-FOR_ALL = {"types", "progress", "reprs", "notices", "paths", "version", "seeding", "units"}
+FOR_ALL = {
+    *("types", "progress", "reprs", "notices", "paths", "spelling", "version", "seeding", "units"),
+}
 # Used by the rows above detectors.
 FOR_THE_TOP = {"metrics", "datasets", "registration", "environment", "forking"}
 UNITS = set.union(*LAYERS, BESIDE)

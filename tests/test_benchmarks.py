@@ -27,7 +27,7 @@ def run(script, *arguments, **environment):
     ("arguments", "said"),
     [
         ([], "real.py: error: needs --data or CMAD_MVTEC3D"),
-        (["--data", "nowhere"], "error: MVTec3D: root must be a folder, got nowhere"),
+        (["--data", "nowhere"], "error: nowhere: no such file or folder"),
         (["--data", "{data}", "--category", "nut"], "category must be one of cover, got 'nut'"),
         (["--data", "{data}", "--category", "cover"], "'vit_small_patch14_dinov2': no weights"),
     ],

@@ -216,7 +216,9 @@ def test_an_image_may_leave_its_range_by_rounding():
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int32", "uint64", "bool"])
 def test_integer_points_are_refused_with_what_they_must_be(dtype):
     for xyz in (np.ones((8, 8, 3), dtype), torch.ones((8, 8, 3), dtype=getattr(torch, dtype))):
-        with pytest.raises(TypeError, match=f"^xyz must be float, in metres, got {dtype}$"):
+        with pytest.raises(
+            TypeError, match=f"^xyz must be float, in metres, got {dtype}(; images are uint8, .*)?$"
+        ):
             checked(Sample(None, xyz))
 
 
@@ -247,11 +249,11 @@ def cloud(reach, size=(80, 90), seed=0):
     ("reach", "error", "warning"),
     [
         (10.8, "its points reach over 1[01]\\.", None),
-        (9.2, None, 'part: xyz reaches over 2 m, as no part .* pass unit="mm" .--unit mm.'),
+        (9.2, None, 'part: xyz reaches over 2 m, as no part .* pass unit="mm";'),
         (2.1, None, "part: xyz reaches over 2 m"),
         (1.9, None, None),
         (0.0055, None, None),
-        (0.0045, None, 'part: xyz reaches over less than 5 mm.* pass unit="m" .--unit m.'),
+        (0.0045, None, 'part: xyz reaches over less than 5 mm.* pass unit="m";'),
         (0.0011, None, "part: xyz reaches over less than 5 mm"),
         (0.0009, "its points reach over 0\\.[89].* mm, a thousand times too little", None),
     ],
@@ -329,3 +331,22 @@ def test_of_a_large_cloud_points_from_everywhere_are_judged(width):
         np.testing.assert_allclose(counts, JUDGED / 8, rtol=0.25)
     xyz[:-1] = 0  # only the last row is seen
     assert len(np.unique(_some_of(xyz.reshape(-1, 3))[:, 0])) == width
+
+
+def test_swapped_arrays_are_named():
+    rows, columns = np.indices((60, 80)).astype(np.float32)
+    xyz = np.stack([columns / 1000 - 0.04, rows / 1000 - 0.03, np.full_like(rows, 0.5)], -1)
+    rgb = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    for points in (xyz, 1000 * xyz, np.where(rows[..., None] < 9, np.nan, xyz)):
+        for image in (rgb, rgb.astype(np.float32) / 255):
+            with pytest.raises(ValueError, match=r"^a: rgb and xyz are swapped: rgb \(float32\)"):
+                checked(Sample(points, image, name="a"))
+    checked(Sample(rgb, xyz))
+
+
+def test_an_image_from_0_to_255_beside_points_above_0_is_not_called_swapped():
+    xyz = np.random.default_rng(0).uniform(0.1, 0.4, (60, 80, 3)).astype(np.float32)
+    rgb = np.random.default_rng(1).uniform(0, 255, (60, 80, 3)).astype(np.float32)
+    with pytest.raises(ValueError, match=r"^float rgb must be in \[0, 1\], got"):
+        checked(Sample(rgb, xyz))
+    checked(Sample(rgb / 255, xyz))

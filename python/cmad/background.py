@@ -146,7 +146,7 @@ def _polygon(corners: npt.NDArray[np.float64]) -> Background:
     if len(np.unique(corners, axis=0)) < 3 or area == 0:
         raise ValueError(
             "background must be a polygon of at least three corners that are not on a line, got "
-            f"{corners.tolist()}"
+            + " ".join(f"{column:g},{row:g}" for column, row in corners)
         )
     return Background("polygon", polygon=tuple((float(u), float(v)) for u, v in corners))
 

@@ -30,6 +30,8 @@ JUDGED = 1 << 14
 """Points, at most, that the unit is judged by."""
 FEW = 100
 """Points of which nothing can be said."""
+LIGHT = 255
+"""The largest number of an image."""
 ROUNDING = 1e-3
 """By which an image of floats may leave [0, 1]."""
 
@@ -47,13 +49,16 @@ def checked(sample: Sample) -> tuple[Tensor | None, Tensor | None]:
 
     Raises:
         TypeError: not an array, or a dtype that is neither of these.
-        ValueError: another shape, rgb and xyz of different size, rgb out of range or masked, or
-            coordinates that look like those of another unit, see `expect_metres`.
+        ValueError: another shape, rgb and xyz of different size, rgb out of range or masked,
+            the two swapped, or coordinates that look like those of another unit, see
+            `expect_metres`.
 
     """
     rgb, xyz = _tensor(sample, "rgb"), _tensor(sample, "xyz")
     if rgb is None and xyz is None:
         raise ValueError(at(sample, "needs rgb, xyz or both, got neither"))
+    if rgb is not None and xyz is not None:
+        _expect_unswapped(sample, rgb, xyz)
     if rgb is not None and xyz is not None and rgb.shape != xyz.shape:
         raise ValueError(
             at(
@@ -126,6 +131,27 @@ def at(sample: Sample, message: str) -> str:
     return f"{sample.name}: {message}" if sample.name else message
 
 
+def _expect_unswapped(sample: Sample, rgb: Tensor, xyz: Tensor) -> None:
+    """Raise where an image was passed for the points, and points for the image."""
+    if not rgb.is_floating_point() or _within(rgb, LIGHT):  # also one of 0 to 255
+        return
+    if xyz.dtype == torch.uint8 or _within(xyz, 1):
+        raise ValueError(
+            at(
+                sample,
+                f"rgb and xyz are swapped: rgb ({_dtype(sample.rgb)}) holds numbers that no image "
+                f"has, and xyz ({_dtype(sample.xyz)}) those of one; rgb comes first",
+            )
+        )
+
+
+def _within(array: Tensor, most: float) -> bool:
+    """Tell whether all are finite, from 0 to a largest number, and not all 0."""
+    if not array.isfinite().all():
+        return False
+    return float(array.min()) >= -ROUNDING and 0 < float(array.max()) <= most + ROUNDING
+
+
 def _checked_rgb(sample: Sample, rgb: Tensor | None) -> Tensor | None:
     if rgb is None or rgb.dtype == torch.uint8:
         return rgb
@@ -145,7 +171,9 @@ def _checked_xyz(sample: Sample, xyz: Tensor | None) -> Tensor | None:
     if xyz is None:
         return None
     if not xyz.is_floating_point():
-        raise TypeError(at(sample, f"xyz must be float, in metres, got {_dtype(sample.xyz)}"))
+        kind = _dtype(sample.xyz)
+        hint = "; images are uint8, and rgb comes first" * (kind == "uint8")
+        raise TypeError(at(sample, f"xyz must be float, in metres, got {kind}{hint}"))
     xyz = with_zeros(xyz)
     expect_metres(sample, xyz)
     return xyz
@@ -194,8 +222,8 @@ def expect_metres(sample: Sample, xyz: Tensor) -> None:
 
 
 _DEPTHS = "of depth images look at depth_unit and depth_scale too"
-_MILLIMETRES = f'for millimetres pass unit="mm" (--unit mm); {_DEPTHS}'
-_NO_MILLIMETRES = f'if they were in metres already, pass unit="m" (--unit m); {_DEPTHS}'
+_MILLIMETRES = f'for millimetres pass unit="mm"; {_DEPTHS}'
+_NO_MILLIMETRES = f'if they were in metres already, pass unit="m"; {_DEPTHS}'
 
 
 def _some_of(points: Tensor) -> npt.NDArray[np.float32]:

@@ -15,7 +15,7 @@ from PIL import Image
 from cmad.datasets import Synthetic
 from cmad.datasets.writing import write_part
 from cmad.detectors import METHODS, Detector
-from cmad.evaluate import Tally
+from cmad.evaluate import Tally, writable
 from cmad.extractors import PointMAE, ViT
 from cmad.progress import bar
 from cmad.report import depth, outline, sheet, verdict
@@ -73,7 +73,7 @@ def run(out: Path, seed: int = 0, method: str | None = None) -> DemoResult:
         OSError: the files cannot be written.
 
     """
-    out.mkdir(parents=True, exist_ok=True)
+    writable(out)  # now, not after the training
     clock = _Clock()
     train = _made("making parts to fit", Synthetic("train", good=TRAIN, seed=seed))
     held_out = _made(

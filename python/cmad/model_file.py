@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from cmad.paths import user_path
+from cmad.paths import expect_there, user_path
 from cmad.version import installed
 
 FORMAT = 3
@@ -66,13 +66,14 @@ def read(path: str | Path) -> tuple[dict[str, object], dict[str, Tensor]]:
         The header and the tensors by name.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError, IsADirectoryError: no such file, or a folder.
         ValueError: not a model file, truncated, or written by a version with another format.
 
     """
     path = user_path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such model file")
+    expect_there(path, "; cmad fit writes models")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, not a model")
     if not os.access(path, os.R_OK):
         raise PermissionError(f"{path}: may not be read")
     try:
@@ -84,7 +85,8 @@ def read(path: str | Path) -> tuple[dict[str, object], dict[str, Tensor]]:
         meta = cast(dict[str, str], json.loads(data[8 : 8 + length]).get("__metadata__", {}))
     except (SafetensorError, OSError, RuntimeError) as error:
         raise ValueError(
-            f"{path}: not a complete .cmad file, truncated or of another kind ({error})"
+            f"{path}: not a complete .cmad file, truncated or of another kind ({error}); take one "
+            "that cmad fit wrote"
         ) from error
     try:
         header = cast(dict[str, object], json.loads(meta["cmad"]))

@@ -54,7 +54,9 @@ class Units:
             raise ValueError(f"depth_scale must be above 0, got {scale}")
         object.__setattr__(self, "depth_scale", float(scale))
         if self.intrinsics is None and scale != 1:
-            raise ValueError("depth_scale is for depth images, which need intrinsics")
+            raise ValueError(
+                "depth_scale is for depth images, which need intrinsics=(fx, fy, cx, cy)"
+            )
 
     def given(
         self,
@@ -85,7 +87,7 @@ class Units:
     def of_depth(self, depth: Array) -> npt.NDArray[np.float32]:
         """Make points, in metres, of a depth image (H, W); see `xyz_from_depth`."""
         if self.intrinsics is None:
-            raise ValueError("a depth image needs intrinsics")
+            raise ValueError("a depth image needs intrinsics=(fx, fy, cx, cy)")
         return xyz_from_depth(
             depth_steps(depth) * self.depth_scale, self.intrinsics, unit=self.depth_unit
         )
@@ -126,7 +128,8 @@ def to_metres(xyz: Array, unit: str) -> Array:
             xyz = xyz.filled(np.nan)
         return np.asarray(xyz * np.asarray(scale, xyz.dtype))
     kind = getattr(xyz, "dtype", type(xyz).__name__)
-    raise TypeError(f"xyz must be an array of floats in {unit}, got {kind}")
+    hint = "; images are uint8, and rgb comes first" * str(kind).endswith("uint8")
+    raise TypeError(f"xyz must be an array of floats in {unit}, got {kind}{hint}")
 
 
 def xyz_from_depth(

@@ -204,15 +204,15 @@ def test_an_unreadable_part_is_named_and_with_skip_bad_left_out(run, candies, tm
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--method", "magic"], "method must be one of cfm, patchcore, g2sf, got 'magic'"),
+        (["--method", "magic"], "--method must be one of cfm, patchcore, g2sf, got 'magic'"),
         (["--category", "tire"], "--category must be one of CandyCane, Lollipop, got 'tire'"),
         (["--shots", "9"], r"--shots must be in \[1, 2\] for CandyCane, got 9"),
         (["-r", "0.01"], "CandyCane: .* needs at least 99 good parts, got 2"),
         (["-r", "2"], r"--false-reject-rate must be in \(0, 1\), got 2"),
-        (["--variant", "huge"], "variant must be one of"),
+        (["--variant", "huge"], "--variant must be one of"),
         (["--seeds", "0"], "--seeds must be at least 1, got 0"),
-        (["--xyz", "fpfh", "--xyz-weights", "random"], "xyz_weights is for .*; fpfh has none"),
-        (["--maps", "/proc/maps"], "/proc/maps: cannot be written to"),
+        (["--xyz", "fpfh", "--xyz-weights", "random"], "--xyz-weights is for .*; fpfh has none"),
+        (["--maps", "/proc/maps"], "--maps: /proc/maps: cannot be written to"),
     ],
 )
 def test_wrong_options_are_told_before_any_work(run, candies, tmp_path, options, message):
@@ -227,7 +227,7 @@ def test_a_file_in_the_place_of_a_folder_is_named(run, candies, tmp_path):
     (tmp_path / "file").touch()
     result = run("evaluate", candies, "--out", tmp_path / "file", *QUICK)
     assert result.code == 1
-    assert f"{tmp_path / 'file' / 'categories'}: cannot be written to" in result.err
+    assert f"--out: {tmp_path / 'file'} is a file, not a folder" in result.err
 
 
 def test_results_of_other_data_do_not_count(run, tmp_path):

@@ -94,14 +94,14 @@ def test_without_a_rate_there_is_no_threshold(run, data, tmp_path):
         (["{data}/cover", "-o", "{tmp}/m"], r"pass .*/cover/train, or its parent folder"),
         (["{tmp}", "-o", "{tmp}/m"], r"holds no pairs"),
         (["{data}", "--category", "cap", "-o", "{tmp}/m"], r"category must be one of cover"),
-        (["{tmp}/none", "-o", "{tmp}/m"], r"must be a folder, got .*/none"),
+        (["{tmp}/none", "-o", "{tmp}/m"], r"/none: no such file or folder$"),
         (["{good}", "-o", "{tmp}/m", "-r", "0.1"], r"name their folder with --calibrate"),
         (["{good}", "-o", "{tmp}/m", "--calibrate", "{good}"], r"needs --false-reject-rate"),
         (["{good}", "-o", "{tmp}/m", "--calibrate", "{good}", "-r", "2"], r"in \(0, 1\), got 2"),
         (["{good}", "-o", "{tmp}"], r"--out must name a file, .* is a folder"),
         (["{good}", "-o", "{tmp}/none/m"], r"--out: there is no folder .*/none"),
-        (["{good}", "-o", "{tmp}/m", "--variant", "huge"], r"variant must be one of 'full', "),
-        (["{good}", "-o", "{tmp}/m", "--weights", "none"], r"weights must be one of None, "),
+        (["{good}", "-o", "{tmp}/m", "--variant", "huge"], r"--variant must be one of full, "),
+        (["{good}", "-o", "{tmp}/m", "--weights", "none"], r"--weights must be random, got 'none'"),
         (
             ["{good}", "-o", "{tmp}/m", "--weights", "random", "--rgb", "nothing"],
             r"must be the name of a timm model, got 'nothing'",
@@ -215,11 +215,14 @@ def test_a_command_warns_once_of_each_kind(run, data, tmp_path):
 
 
 def test_traceback_shows_where_an_error_came_from(run, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such model file"):
+    with pytest.raises(FileNotFoundError, match="no such file or folder; cmad fit"):
         run("info", tmp_path / "gone.cmad", "--traceback")
     result = run("info", tmp_path / "gone.cmad")
     assert result.code == 1
-    assert result.err == f"error: {tmp_path / 'gone.cmad'}: no such model file\n"
+    assert (
+        result.err
+        == f"error: {tmp_path / 'gone.cmad'}: no such file or folder; cmad fit writes models\n"
+    )
 
 
 def test_version_and_help_name_every_command(run):

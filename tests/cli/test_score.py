@@ -197,7 +197,7 @@ def test_points_in_millimetres_are_refused_by_name_and_accepted_with_the_unit(
     refused = run("score", model, *files, "--out", tmp_path / "metres")
     assert refused.code == 1
     assert "a: xyz must be in metres" in refused.err
-    assert 'unit="mm"' in refused.err
+    assert "pass --unit mm" in refused.err
     accepted = run("score", model, *files, "--out", tmp_path / "mm", "--unit", "mm")
     assert accepted.code == 0, accepted.err
     want = detector.predict(sample.rgb, sample.xyz * np.float32(1000), unit="mm").score
@@ -225,9 +225,9 @@ def test_a_model_without_threshold_gives_scores_without_verdict(run, detector, d
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere"], "error: Pairs: paths must be pairs"),
-        (["nowhere.png", "nowhere.tiff"], "error: Pairs: paths must be files, got nowhere.png"),
-        (["--unit", "inch", "."], "error: unit must be 'm' or 'mm', got 'inch'"),
+        (["nowhere"], "error: nowhere: no such file or folder"),
+        (["nowhere.png", "nowhere.tiff"], "error: nowhere.png: no such file or folder"),
+        (["--unit", "inch", "."], "error: --unit must be m or mm, got 'inch'"),
     ],
 )
 def test_arguments_that_do_not_fit_stop_at_once_with_one_line(

@@ -64,14 +64,17 @@ def test_a_part_that_cannot_be_read_is_named_as_if_it_could(run, model, data, tm
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "depth.png is a depth image, which needs intrinsics"),
+        ([], "depth.png is a depth image, which needs --intrinsics"),
         (["--intrinsics", "1,2,3"], "--intrinsics must be FX,FY,CX,CY, .* got '1,2,3'"),
         (["--intrinsics", "a,b,c,d"], "--intrinsics must be FX,FY,CX,CY, .* got 'a,b,c,d'"),
         (["--intrinsics", "0,1,2,3"], "focal lengths above 0, got '0,1,2,3'"),
         (["--intrinsics", "1,1,2,nan"], "--intrinsics must be FX,FY,CX,CY"),
-        (["--intrinsics", "1,1,2,3", "--depth-scale", "0"], "depth_scale must be above 0, got 0"),
-        (["--depth-scale", "0.1"], "depth_scale is for depth images, which need intrinsics"),
-        (["--intrinsics", "1,1,2,3", "--depth-unit", "inch"], "must be 'm' or 'mm', got 'inch'"),
+        (["--intrinsics", "1,1,2,3", "--depth-scale", "0"], "--depth-scale must be above 0, got 0"),
+        (["--depth-scale", "0.1"], "--depth-scale is for depth images, which need --intrinsics"),
+        (
+            ["--intrinsics", "1,1,2,3", "--depth-unit", "inch"],
+            "--depth-unit must be m or mm, got 'inch'",
+        ),
     ],
 )
 def test_options_that_do_not_fit_stop_at_once(run, model, tmp_path, options, message):

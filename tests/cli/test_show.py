@@ -68,7 +68,7 @@ def test_a_part_that_cannot_be_used_is_named_and_the_others_are_drawn(run, washe
     result = run("show", washers, "--out", tmp_path / "a.png", "--background", "none")
     assert result.code == 0
     assert "1: cannot be used:" in result.out
-    assert "2: cannot be used: 2: xyz has no valid point" in result.out
+    assert "2: cannot be used: xyz has no valid point" in result.out
     assert "100% to 100%" in result.out
     assert "2 notes" in result.out
 
@@ -130,9 +130,12 @@ def test_each_kind_of_background_can_be_said(tmp_path):
     assert background_of("0,0,-1,500mm") == Background.of((0, 0, -1, 0.5))
     assert background_of("10,20 300,20 300,240.5").polygon == ((10, 20), (300, 20), (300, 240.5))
     assert background_of(str(tmp_path / "roi.png")) == Background.of(mask)
-    for wrong in ("", "2 mm", "1,2,3", "1,2 3,4", "a,b,c,d", "-0.1", "x.png"):
+    for wrong in ("", "2 mm", "1,2,3", "1,2 3,4", "a,b,c,d", "-0.1"):
         with pytest.raises(ValueError, match=r"--background must be .*, got"):
             background_of(wrong)
+    for missing in ("x.png", "masks/x"):
+        with pytest.raises(FileNotFoundError, match=f"--background: {missing}: no such file"):
+            background_of(missing)
 
 
 def test_what_fit_is_told_of_the_background_is_in_the_model_and_used_by_score(

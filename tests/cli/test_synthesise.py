@@ -116,7 +116,7 @@ def test_a_part_that_shows_nothing_is_named_and_not_used(run, good, tmp_path):
         (["--displacement", "2mm"], "--displacement must be two lengths such as 0.2mm,2mm"),
         (["--displacement", "2mm,far"], "--displacement must be two lengths"),
         (["--preset", "mine"], "--preset must be one of"),
-        (["--from", "{tmp}/no"], "--from: there is no folder"),
+        (["--from", "{tmp}/no"], "/no: no such file or folder"),
         (["--from", "{tmp}"], "holds neither pairs rgb/ and xyz/ nor images"),
         (["--good", "fine"], "--good must be the name of a folder of parts"),
     ],

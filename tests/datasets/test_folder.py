@@ -60,7 +60,7 @@ def test_linked_folders_are_searched_and_hidden_ones_are_not(tmp_path, write_par
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"path must be a folder, got .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere: no such file or folder$"):
         Folder(tmp_path / "nowhere")
 
 
@@ -119,7 +119,7 @@ def test_of_two_tiff_files_the_one_with_floats_is_the_points(pair):
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_files_that_make_no_pairs_are_counted(pair, count):
     paths = [*pair("a"), *pair("b")][:count]
-    with pytest.raises(ValueError, match=rf"paths must be pairs .* got {count} files"):
+    with pytest.raises(ValueError, match=rf"paths must be pairs .* got {count} files?"):
         Pairs(paths)
 
 
@@ -133,7 +133,7 @@ def test_two_files_of_one_kind_are_named(pair):
 
 def test_a_missing_or_unknown_or_broken_file_is_named(pair, tmp_path):
     rgb, xyz = pair("a")
-    with pytest.raises(FileNotFoundError, match=r"paths must be files, got .*none\.png"):
+    with pytest.raises(FileNotFoundError, match=r"none\.png: no such file or folder"):
         Pairs([tmp_path / "none.png", xyz])
     (tmp_path / "a.obj").touch()
     with pytest.raises(ValueError, match=r"a\.obj must be one of \.png, .*\.tiff, \.ply"):

@@ -83,7 +83,7 @@ def test_a_depth_image_that_cannot_be_used_is_named(tmp_path, rgb, depth):
         ({"depth_scale": 0, "intrinsics": CAMERA}, "depth_scale must be above 0, got 0"),
         ({"depth_scale": 0.1}, "depth_scale is for depth images, which need intrinsics"),
         ({"unit": "inch", "intrinsics": CAMERA}, "unit must be 'm' or 'mm', got 'inch'"),
-        ({}, r"depth\.png is a depth image, which needs intrinsics \(--intrinsics FX,"),
+        ({}, r"depth\.png is a depth image, which needs intrinsics=\(fx, "),
     ],
 )
 def test_options_that_do_not_fit_are_refused(rgb, depth, options, message):

@@ -92,7 +92,7 @@ def test_every_layout_yields_metres(tmp_path, layout, kind):
 def test_a_depth_image_without_intrinsics_is_said_to_be_one(tmp_path, layout, kind):
     write, read = READ[layout]
     write(tmp_path / "part", kind)
-    message = r"\.(png|tiff) is a depth image, which needs intrinsics \(--intrinsics FX,FY,CX,CY\)"
+    message = r"\.(png|tiff) is a depth image, which needs intrinsics=\(fx, fy, cx, cy\)"
     with pytest.raises(ValueError, match=message):
         list(read(tmp_path / "part", {}))
 

@@ -80,9 +80,7 @@ def test_mistakes_are_named(open3d, cloud):
 
 def test_without_open3d_the_error_says_what_to_install(monkeypatch, cloud):
     monkeypatch.setitem(sys.modules, "open3d", None)
-    with pytest.raises(
-        RuntimeError, match=r'pip install "cmad-vision\[fpfh\]".*libusb-1.0-0 libgl1'
-    ):
+    with pytest.raises(RuntimeError, match=r'pip install "\.\[fpfh\]".*libusb-1.0-0 libgl1'):
         FPFH().histograms(cloud())
 
 

@@ -221,7 +221,9 @@ def test_an_extractor_is_built_again_from_its_configuration(small_point_mae, clo
 def test_given_weights_must_be_given_again(small_point_mae):
     extractor = small_point_mae(weights=small_point_mae().state_dict())
     assert extractor.config()["weights"] == "given"
-    with pytest.raises(RuntimeError, match=r"passed in: .* xyz=, or save with include_extractors"):
+    with pytest.raises(
+        RuntimeError, match=r"passed in: save .*include_extractors=True, .* as xyz$"
+    ):
         from_config(extractor.config())
     again = from_config(extractor.config(), extractor.state_dict())
     assert again.fingerprint() == extractor.fingerprint()

@@ -176,7 +176,9 @@ def test_a_random_extractor_is_built_again_from_its_configuration():
 def test_a_module_is_built_again_from_its_configuration_and_weights(small_vit, images, arguments):
     vit = ViT(small_vit(**arguments), block=3, image_size=48)
     config = json.loads(json.dumps(vit.config()))
-    with pytest.raises(RuntimeError, match=r"passed in: pass the extractor again as rgb="):
+    with pytest.raises(
+        RuntimeError, match=r"passed in: save .*include_extractors=True, .* as rgb$"
+    ):
         from_config(config)
     again = from_config(config, vit.state_dict())
     larger = torch.nn.functional.interpolate(images.float(), 48).to(torch.uint8)
@@ -196,7 +198,7 @@ def test_a_mapping_of_weights_is_recorded_as_given():
     state = ViT(TINY, weights="random", block=1, image_size=32).state_dict()
     vit = ViT(TINY, weights=state, block=1, image_size=32)
     assert vit.config()["weights"] == "given"
-    with pytest.raises(RuntimeError, match="save with include_extractors=True"):
+    with pytest.raises(RuntimeError, match="save the model with include_extractors=True"):
         from_config(vit.config())
     assert from_config(vit.config(), vit.state_dict()).fingerprint() == vit.fingerprint()
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cmad.cli._common import Group
+from cmad.cli._common import EXIT_CODES, Command, Group
 from cmad.cli.calibrate import calibrate
 from cmad.cli.demo import demo
 from cmad.cli.evaluate import evaluate
@@ -26,7 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (demo, show, synthesise, fit, calibrate, score, evaluate, reproduce, info):
-    app.command()(command)
+    app.command(cls=Command, epilog=EXIT_CODES)(command)
 
 
 def _version(asked: bool) -> None:
@@ -35,7 +35,7 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=EXIT_CODES)
 def cmad(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -51,8 +51,7 @@ def cmad(
 
     Images are PNG, JPEG, BMP or TIFF with 8 bits per channel. Points are TIFF, PLY, PCD or NPZ
     files of the same height and width, x, y, z in metres or as `--unit` says; a pixel
-    without a point is 0 or NaN. Work ends with exit code 0, or 1 and a line `error: ...`;
-    after Ctrl-C with 130 and a line that says what is left.
+    without a point is 0 or NaN.
     """
 
 

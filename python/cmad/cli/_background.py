@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from cmad.background import Background
-from cmad.datasets.files import read_mask
+from cmad.datasets.files import IMAGE_SUFFIXES, read_mask
 from cmad.paths import user_path
+from cmad.spelling import meant
 
 Given = Annotated[
     str,
@@ -45,8 +46,12 @@ def background_of(text: str) -> Background:
             return Background.of(pairs)
         return Background.of(pairs[0] if len(pairs[0]) > 1 else pairs[0][0])
     except (ValueError, TypeError, IndexError) as error:
-        said = str(error) if str(error).startswith("background must") else ""
-        raise ValueError(f"{WANTED}, got {text!r}" + (f" ({said})" if said else "")) from None
+        if Path(text).suffix.lower() in IMAGE_SUFFIXES or len(Path(text).parts) > 1:
+            raise FileNotFoundError(f"--background: {text}: no such file or folder") from None
+        said = str(error) if str(error).startswith("background must be a ") else ""
+        raise ValueError(
+            f"{WANTED}, got {text!r}" + (f" ({said})" if said else meant(text, ("plane", "none")))
+        ) from None
 
 
 def metres(word: str) -> float:

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 import shlex
 import sys
 import warnings
@@ -14,10 +15,11 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from cmad import notices
 from cmad.cli._interrupt import EXIT_CODE, if_interrupted, interrupted
+from cmad.cli._words import in_options, learn, speak_as
 from cmad.datasets.names import shown
 from cmad.paths import user_path
 
@@ -29,6 +31,11 @@ EXPECTED = (ValueError, TypeError, RuntimeError, OSError)
 
 
 WORDS = "cmad.words"
+EXIT_CODES = (
+    "Exit codes: 0, all went well; 1, an error, which a line `error: ...` says; 2, the command "
+    "line is wrong and nothing was done; 130, stopped by Ctrl-C, and a line says what is left."
+)
+_CODE_OR_BRACKET = re.compile(r"(?P<code>`[^`]*`)|<")
 
 
 class Group(TyperGroup):
@@ -38,6 +45,18 @@ class Group(TyperGroup):
         """Keep the words, then read them."""
         ctx.meta[WORDS] = list(args)
         return list(super().parse_args(ctx, args))
+
+
+class Command(TyperCommand):
+    """A command whose help keeps names such as <defect>, which Markdown takes for HTML."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        """Mark them once, in the command's own help and in that of its options."""
+        super().__init__(*arguments, **settings)
+        for helped in (self, *self.params):
+            text = getattr(helped, "help", None)
+            if isinstance(text, str):
+                vars(helped)["help"] = _CODE_OR_BRACKET.sub(lambda m: m["code"] or r"\<", text)
 
 
 def command_line(context: typer.Context) -> str:
@@ -67,6 +86,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             if_interrupted(None)
             try:
                 expanded = {name: _expanded(value) for name, value in arguments.items()}
+                speak_as(function.__name__)
                 with notices.run():
                     function(**expanded)
             except EXPECTED as error:
@@ -78,6 +98,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
                 complain(interrupted(), "interrupted")
                 raise typer.Exit(EXIT_CODE) from error
 
+    learn(function)
     signature = inspect.signature(function)
     option = inspect.Parameter(
         "traceback", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Traceback
@@ -95,8 +116,12 @@ def _expanded(value: object) -> object:
 
 
 def said(error: BaseException) -> str:
-    """Return an error's message on one line."""
-    return " ".join(shown(str(error)).split()) or type(error).__name__
+    """Return an error's message on one line, in the words of the command line."""
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        why = error.strerror[:1].lower() + error.strerror[1:]
+        text = f"{error.filename}: {why.replace('file or directory', 'file or folder')}"
+    return in_options(" ".join(shown(text).split())) or type(error).__name__
 
 
 def complain(message: str, kind: str = "error") -> None:
@@ -138,4 +163,4 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    complain(" ".join(str(message).split()), "warning")
+    complain(in_options(" ".join(str(message).split())), "warning")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from cmad.detectors import METHODS, Detector
+from cmad.spelling import meant
 
 DEFAULT = next(iter(METHODS))
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", NoneType: "none"}
@@ -62,7 +63,7 @@ def own_options(method: type[Detector], given: Sequence[str] | None) -> dict[str
         if not equals or name not in hints:
             raise ValueError(
                 f"--set must be NAME=VALUE with an option of {method.__name__} "
-                f"({', '.join(hints)}), got {pair!r}"
+                f"({', '.join(hints)}), got {pair!r}{meant(name, hints)}"
             )
         found[name] = _read(name, text, hints[name])
     return found

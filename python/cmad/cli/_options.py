@@ -9,6 +9,7 @@ import typer
 from cmad.cli._method import default_of
 from cmad.datasets import LazySamples
 from cmad.datasets.names import plain
+from cmad.spelling import meant
 from cmad.units import Units, pinhole
 
 Variant = Annotated[
@@ -26,7 +27,11 @@ RgbExtractorName = Annotated[
 ]
 XyzExtractorName = Annotated[
     str,
-    typer.Option("--xyz", help="3D extractor: point_mae, or fpfh (takes cmad-vision[fpfh])."),
+    typer.Option(
+        "--xyz",
+        help='3D extractor: point_mae, or fpfh (needs open3d: `pip install ".[fpfh]"` in '
+        "the folder of the source).",
+    ),
 ]
 ImageSize = Annotated[
     int, typer.Option(help="Pixels along each side that images and points are brought to.")
@@ -71,7 +76,7 @@ PixelsPerImage = Annotated[
     int | None,
     typer.Option(
         help="Train on this many pixels of each part per epoch, drawn afresh; 1000 is several "
-        "times as fast as all of them. Of cfm.",
+        "times as fast as all of them. For cfm.",
         show_default="all",
     ),
 ]
@@ -97,7 +102,7 @@ BatchSize = Annotated[
     ),
 ]
 Precision = Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")]
-Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
+Seed = Annotated[int, typer.Option(help="Of all that is drawn at random.")]
 Cache = Annotated[
     Path | None,
     typer.Option(
@@ -129,7 +134,7 @@ Unit = Annotated[
         "--unit",
         metavar="m|mm",
         help="Of the points, and of depth images without --depth-unit.",
-        show_default="m; in score and calibrate what the model was fitted with",
+        show_default="m; with a model, its own",
     ),
 ]
 Intrinsics = Annotated[
@@ -139,7 +144,7 @@ Intrinsics = Annotated[
         metavar="FX,FY,CX,CY",
         help="Of the depth camera, in pixels; files of points may then be depth images, PNG or "
         "TIFF with one channel of 16 bits or more.",
-        show_default="none; in score and calibrate what the model was fitted with",
+        show_default="none; with a model, its own",
     ),
 ]
 DepthUnit = Annotated[
@@ -148,8 +153,7 @@ DepthUnit = Annotated[
         "--depth-unit",
         metavar="m|mm",
         help="Of depth images, times --depth-scale.",
-        show_default="--unit where given, else mm; in score and calibrate what the model was "
-        "fitted with",
+        show_default="--unit where given, else mm; with a model, its own",
     ),
 ]
 DepthScale = Annotated[
@@ -157,7 +161,7 @@ DepthScale = Annotated[
     typer.Option(
         "--depth-scale",
         help="Units per step of depth images: 0.1 with mm for tenths of a millimetre.",
-        show_default="1; in score and calibrate what the model was fitted with",
+        show_default="1; with a model, its own",
     ),
 ]
 Shots = Annotated[
@@ -234,4 +238,5 @@ def expect_named(
             known = ", ".join(sorted(there)) or "none"
             raise ValueError(
                 f"--good must be the name of a folder of parts ({known}), got {name!r}"
+                + meant(name, there)
             )

@@ -1,4 +1,4 @@
-"""Which good parts a command is given."""
+"""Which parts a command is given, and where it writes: what is wrong with the paths."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,27 @@ from pathlib import Path
 from cmad.datasets import Folder, LazySamples
 from cmad.datasets import open as open_data
 from cmad.datasets.names import folders_in, plain
+from cmad.evaluate import writable
+from cmad.paths import what_is
 from cmad.units import Units
+
+
+def expect_order(model: Path, paths: Sequence[Path]) -> None:
+    """Raise ValueError where a model and a folder of parts stand in each other's place."""
+    models = [path for path in paths if what_is(path) == "a model" and path.is_file()]
+    if model.is_dir() and models:
+        raise ValueError(
+            f"{model} is a folder, not a model; the model comes first: cmad score {models[0]} "
+            f"{model}"
+        )
+
+
+def expect_writable(option: str, folder: Path) -> None:
+    """Make the folder that an option names; raise an OSError now where it cannot be written to."""
+    try:
+        writable(folder)
+    except OSError as error:
+        raise type(error)(f"{option}: {error}; name another folder") from error
 
 
 def good_parts(
@@ -29,5 +49,7 @@ def good_parts(
     if data.is_dir() and (
         known := [plain(f.name) for f in folders_in(data) if (f / "train").is_dir()]
     ):
-        raise ValueError(f"{data} holds several categories; add --category with one of {known}")
+        raise ValueError(
+            f"{data} holds several categories; add --category with one of {', '.join(known)}"
+        )
     return Folder(data, good or (), **vars(units))

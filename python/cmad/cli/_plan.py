@@ -11,6 +11,7 @@ from cmad.cli._options import expect_named
 from cmad.datasets import DataSet
 from cmad.datasets.names import plain
 from cmad.detectors import Detector
+from cmad.spelling import meant
 from cmad.version import __version__
 
 Values = Mapping[str, object]
@@ -58,7 +59,9 @@ def categories_of(data: DataSet, asked: Sequence[str] | None) -> list[str]:
     for name in asked:
         if name not in data.categories:
             known = ", ".join(data.categories)
-            raise ValueError(f"--category must be one of {known}, got {name!r}")
+            raise ValueError(
+                f"--category must be one of {known}, got {name!r}{meant(name, data.categories)}"
+            )
     return list(dict.fromkeys(asked or data.categories))
 
 

@@ -9,6 +9,7 @@ from cmad import demo as demonstration
 from cmad.cli._common import command, describe, table
 from cmad.cli._interrupt import Watched, if_interrupted
 from cmad.cli._method import DEFAULT, Method
+from cmad.cli._parts import expect_writable
 from cmad.detectors import method_named
 
 
@@ -31,6 +32,7 @@ def demo(
         f"threshold from {counts[1]} other good ones, score {demonstration.GOOD} good and "
         f"{demonstration.DEFECTIVE} defective ones"
     )
+    expect_writable("--out", out)
     watched = Watched(out / "demo.cmad")
     if_interrupted(lambda: f"{watched}; the same command starts again")
     result = demonstration.run(out, seed, method.lower())

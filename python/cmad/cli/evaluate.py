@@ -40,11 +40,12 @@ from cmad.cli._options import (
     XyzWeights,
     units_of,
 )
+from cmad.cli._parts import expect_writable
 from cmad.cli._plan import categories_of, check_splits, configuration
 from cmad.datasets import open as open_data
 from cmad.datasets.names import plain
 from cmad.detectors import Detector, method_named
-from cmad.evaluate import Plan, fingerprint, writable
+from cmad.evaluate import Plan, fingerprint
 from cmad.evaluate import evaluate as run_evaluation
 from cmad.report.subject import subject_of
 
@@ -57,7 +58,7 @@ def evaluate(
         typer.Argument(
             metavar="DATA",
             help="A data set as it is downloaded (MVTec 3D-AD, 3D-ADAM, Real-IAD D3, Eyecandies), "
-            "or one arranged like them, or in plain folders good/ and DEFECT/; or one category.",
+            "or one arranged like them, or in plain folders good/ and <defect>/; or one category.",
             show_default=False,
         ),
     ],
@@ -82,8 +83,8 @@ def evaluate(
         typer.Option(
             metavar="DIR",
             help="Write the anomaly maps of the test parts there, float32 TIFF at original size, "
-            "CATEGORY/test/DEFECT/NUMBER.tiff, as the MVTec 3D-AD evaluation script takes them; of "
-            "the first of --seeds.",
+            "<category>/test/<defect>/<number>.tiff, as the MVTec 3D-AD evaluation script takes "
+            "them; of the first of --seeds.",
         ),
     ] = None,
     good: Good = None,
@@ -172,7 +173,8 @@ def evaluate(
     }
     first = make(seed)  # also finds wrong options and missing weights before anything is written
     if maps is not None:
-        writable(maps)
+        expect_writable("--maps", maps)
+    expect_writable("--out", out)
     prints = {name: fingerprint(found, name) for name in categories}
     runs = [
         SeedRun(one, out, first if one == seed else make(one), fixed, prints, one == seed)

@@ -33,6 +33,7 @@ from cmad.cli._options import (
     XyzExtractorName,
     XyzWeights,
 )
+from cmad.cli._parts import expect_writable
 from cmad.cli._plan import categories_of, check_splits, configuration
 from cmad.datasets import open as open_data
 from cmad.datasets.names import plain
@@ -151,6 +152,7 @@ def reproduce(
     prints = {name: fingerprint(found, name) for name in categories}
     several = range(seed, seed + seeds)
     detectors = {one: make(one) for one in several}
+    expect_writable("--out", out)
     first = detectors[seed]
     runs = {
         setting: [

@@ -21,9 +21,11 @@ from cmad.cli._options import (
     expect_named,
     units_of,
 )
+from cmad.cli._parts import expect_order, expect_writable
 from cmad.cli._results import Result, Results
 from cmad.cli._truth import show
 from cmad.cli._verdicts import Verdicts
+from cmad.cli._words import in_options
 from cmad.datasets import Folder, Pairs
 from cmad.datasets.files import LazySamples
 from cmad.datasets.names import plain, shown
@@ -43,7 +45,7 @@ def score(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATH",
             help="The parts: image and points files in turn (a.png a.tiff b.png b.ply), folders "
             "with the pairs rgb/NAME.png and xyz/NAME.tiff at any depth, or both. Points are TIFF, "
             "PLY, PCD or NPZ; with --intrinsics also depth images, PNG or TIFF.",
@@ -100,12 +102,14 @@ def score(
     table says how well the model did.
     """
     if_interrupted(lambda: f"results in {out} are as they were")
+    expect_order(model, paths)
     detector = load(model)
     units = units_of(unit, intrinsics, depth_unit, depth_scale, detector.units)
     sources = _sources(paths, units, good or ())
     folders = [path for path in paths if path.is_dir()]
     expect_named(good, folders, [samples for _, samples in sources])
     total = sum(len(samples) for _, samples in sources)
+    expect_writable("--out", out)
     tally, verdicts = Tally(detector), Verdicts()
     failed = hidden = 0
     if_interrupted(lambda: f"nothing new in {out}; maps of an earlier run may be removed")
@@ -129,7 +133,10 @@ def score(
                 results.add(result)
             else:
                 result.score, result.rejected = full.score, full.rejected
-                result.verdict, result.warnings = full.verdict, list(full.warnings)
+                result.verdict, result.warnings = (
+                    full.verdict,
+                    [in_options(w) for w in full.warnings],
+                )
                 hidden += full.verdict == "not inspected"
                 result.p_value = full.p_value
                 if full.pixel_threshold is not None:

@@ -21,6 +21,7 @@ from cmad.cli._options import (
     expect_named,
     units_of,
 )
+from cmad.cli._words import in_options
 from cmad.datasets import Folder, LazySamples
 from cmad.datasets import open as open_data
 from cmad.datasets.layouts import SPLITS
@@ -28,6 +29,7 @@ from cmad.preprocess import Preprocessing, look, nothing
 from cmad.presets import PRESETS
 from cmad.progress import bar
 from cmad.report import Looked, contact_sheet, looked_at
+from cmad.spelling import meant
 from cmad.types import Sample
 from cmad.units import Units
 
@@ -46,7 +48,7 @@ def show(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="PNG", help="The picture to write.")
     ] = Path("show.png"),
-    category: Annotated[str | None, typer.Option(help="Of a data set.")] = None,
+    category: Annotated[str | None, typer.Option(help="Of the data set that DATA is.")] = None,
     split: Annotated[
         str, typer.Option(help="Of the category: train, validation or test.")
     ] = "train",
@@ -60,7 +62,7 @@ def show(
     limit: Annotated[
         int, typer.Option(min=1, help="Draw this many parts at most, evenly chosen.")
     ] = 24,
-    seed: Annotated[int, typer.Option(help="Of the background plane.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the search for the background plane.")] = 0,
 ) -> None:
     """Draw what of each part will be looked at: a contact sheet, made in seconds, without a model.
 
@@ -70,7 +72,9 @@ def show(
     the part is dark, or the table is bright, try `--background`, and pass the same to `cmad fit`.
     """
     if preset not in PRESETS:
-        raise ValueError(f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+        raise ValueError(
+            f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}{meant(preset, PRESETS)}"
+        )
     if out.suffix.lower() != ".png" or out.is_dir():
         raise ValueError(f"--out must name a PNG file, got {out}")
     if not out.absolute().parent.is_dir():
@@ -82,23 +86,24 @@ def show(
     )
     count = min(limit, len(parts))
     chosen = parts.take(round(i * (len(parts) - 1) / max(count - 1, 1)) for i in range(count))
-    cells, shares, told = [], [], 0
+    cells, shares, told, refused = [], [], 0, ""
     with bar("looking", count) as step:
         for i, name in enumerate(chosen.names):
             try:
                 part = _look(chosen[i], how)
             except EXPECTED as error:
-                typer.echo(f"{name}: cannot be used: {said(error)}")
+                typer.echo(f"{name}: cannot be used: {said(error).removeprefix(f'{name}: ')}")
+                refused = refused or said(error)
                 told += 1
             else:
                 cells.append(looked_at(part))
                 shares.append(part.keep.mean())
                 for note in part.notes:
-                    typer.echo(f"{name}: {note}")
+                    typer.echo(f"{name}: {in_options(note)}")
                 told += len(part.notes)
             step(name)
     if not cells:
-        raise ValueError(f"none of {count} parts can be drawn")
+        raise ValueError(f"none of {count} parts can be drawn, the first: {refused}")
     title = f"{len(cells)} of {len(parts)} parts; background: {how.background.describe()}"
     contact_sheet(cells, title).save(out)
     typer.echo(
@@ -115,7 +120,9 @@ def _parts(
         expect_named(good, [data], [parts])
         return parts
     if split not in SPLITS:
-        raise ValueError(f"--split must be one of {', '.join(SPLITS)}, got {split!r}")
+        raise ValueError(
+            f"--split must be one of {', '.join(SPLITS)}, got {split!r}{meant(split, SPLITS)}"
+        )
     found = open_data(data, good=good or (), **vars(units))
     parts = found.split(category, split)
     expect_named(good, [], (found.split(category, name) for name in SPLITS if good))

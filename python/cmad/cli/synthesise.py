@@ -26,10 +26,12 @@ from cmad.datasets import Folder, LazySamples
 from cmad.datasets.files import IMAGE_SUFFIXES, read_rgb
 from cmad.datasets.names import passed_over, plain, walk
 from cmad.datasets.writing import write_part
+from cmad.paths import expect_folder
 from cmad.preprocess import Preprocessing
 from cmad.presets import PRESETS
 from cmad.progress import bar
 from cmad.report import Pasted, anomaly_sheet
+from cmad.spelling import meant
 from cmad.synthesis import KINDS, Synthesis, SyntheticSamples, synthesise_samples
 from cmad.types import Sample
 from cmad.units import Units
@@ -57,7 +59,7 @@ def synthesise(
         Path,
         typer.Argument(metavar="OUT", help="Folder to write; new or empty.", show_default=False),
     ],
-    category: Annotated[str | None, typer.Option(help="Of a data set.")] = None,
+    category: Annotated[str | None, typer.Option(help="Of the data set that DATA is.")] = None,
     good: Good = None,
     unit: Unit = None,
     intrinsics: Intrinsics = None,
@@ -103,19 +105,21 @@ def synthesise(
     ] = False,
     preset: Preset = "paper",
     background: BackgroundGiven = "plane",
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn at random.")] = 0,
 ) -> None:
     """Paste anomalies on good parts, in colour and points, as G²SF does for its training.
 
     OUT/synthetic.png shows some of them: before, after, mask, and what becomes of the points. Look
     at it to see what a method trains on. OUT/NAME/ holds all of them as files in the layout of
-    MVTec 3D-AD, NAME being the category or the folder of the parts: the anomalies in test/KIND.
+    MVTec 3D-AD, NAME being the category or the folder of the parts: anomalies in test/<kind>/.
     A third of the good parts, which the anomalies are made from, is written as test/good, the
     others as train/good, so that `cmad evaluate OUT` works, without any real defect; what it finds
     says how well such anomalies are detected, not real ones.
     """
     if preset not in PRESETS:
-        raise ValueError(f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+        raise ValueError(
+            f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}{meant(preset, PRESETS)}"
+        )
     how = _settings(kinds, regions, displacement)
     preprocessing = Preprocessing(
         choices=PRESETS[preset].preparation, seed=seed, background=background_of(background)
@@ -168,7 +172,10 @@ def _say(
 def _settings(kinds: str, regions: str, displacement: str) -> Synthesis:
     chosen = tuple(word.strip() for word in kinds.split(","))
     if not set(chosen) <= set(KINDS):
-        raise ValueError(f"--kinds must be some of {','.join(KINDS)}, got {kinds!r}")
+        near = next(
+            (hint for word in chosen if word not in KINDS and (hint := meant(word, KINDS))), ""
+        )
+        raise ValueError(f"--kinds must be some of {','.join(KINDS)}, got {kinds!r}{near}")
     how = replace(DEFAULTS, kinds=chosen)
     try:
         fewest, most = (int(word) for word in regions.split(","))
@@ -234,8 +241,10 @@ def _sources(folder: Path, units: Units) -> LazySamples:
 
 
 def _folders(folder: Path) -> Sequence[Path]:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"--from: there is no folder {folder}")
+    try:
+        expect_folder(folder)
+    except OSError as error:
+        raise type(error)(f"--from: {error}") from error
     return list(walk(folder))
 
 

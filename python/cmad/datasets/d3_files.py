@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cmad.datasets.contents import expect_unswapped
 from cmad.datasets.files import IMAGE_SUFFIXES, POINTS_SUFFIXES
 from cmad.datasets.names import child, folders_in, passed_over, plain
 
@@ -107,6 +108,7 @@ def files_of_folders(folder: Path, splits: Sequence[str]) -> dict[str, list[D3Fi
 
 def _of_kind(split: str, kind: Path) -> list[D3Files]:
     defect = "good" if plain(kind.name).casefold() in GOOD else plain(kind.name)
+    expect_unswapped(kind)
     rgb = _files(kind / "rgb", IMAGE_SUFFIXES)
     deeper = [f for below in _folders(kind / "rgb") for f in _files(below, IMAGE_SUFFIXES)]
     if not rgb:

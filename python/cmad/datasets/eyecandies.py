@@ -17,7 +17,7 @@ from cmad.datasets.files import (
     read_truth,
 )
 from cmad.datasets.names import child
-from cmad.paths import user_path
+from cmad.paths import expect_folder, user_path
 from cmad.types import Sample
 
 SPLITS = {"train": "train", "validation": "val", "test": "test_public"}
@@ -78,8 +78,7 @@ class Eyecandies(LazySamples):
         if split not in SPLITS:
             raise ValueError(f"Eyecandies: split must be one of {', '.join(SPLITS)}, got {split!r}")
         folder = child(user_path(root), category) / SPLITS[split] / "data"
-        if not folder.is_dir():
-            raise FileNotFoundError(f"Eyecandies: there is no folder {folder}")
+        expect_folder(folder)
         files = {path.name for path in folder.iterdir()}
         needed = ["image_4.png", "depth.png", "info_depth.yaml", "pose.txt"]
         needed += ["mask.png"] if split == "test" else []

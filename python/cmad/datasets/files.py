@@ -23,7 +23,7 @@ from cmad.types import Sample
 from cmad.units import Units
 
 POINTS_SUFFIXES = (*TIFF_SUFFIXES, *READERS)
-NEEDS_CAMERA = "is a depth image, which needs intrinsics (--intrinsics FX,FY,CX,CY)"
+NEEDS_CAMERA = "is a depth image, which needs intrinsics=(fx, fy, cx, cy)"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", *TIFF_SUFFIXES)
 
 
@@ -135,6 +135,7 @@ def read_rgb(path: str | Path) -> npt.NDArray[np.uint8]:
         raise ValueError(
             f"{path}: rgb must be an 8-bit RGB image, (H, W, 3) uint8, got {picture}"
             + (", save it as RGB" if picture.space else "")
+            + ("; it holds points" if image.shape[2:] == (3,) and image.dtype.kind == "f" else "")
         )
     return image.astype(np.uint8, copy=False)
 
@@ -235,6 +236,7 @@ def _organised(path: Path, points: npt.NDArray[np.generic]) -> npt.NDArray[np.fl
         raise ValueError(
             f"{path}: xyz must be organised points, (H, W, 3) float32, "
             f"got {points.shape} {points.dtype.name}"
+            + ("; it is an image" if points.shape[2:] == (3,) and kind == np.uint8 else "")
         )
     with naming(path):
         expect_row_order(points)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy.typing as npt
 
+from cmad.datasets.contents import KNOWN, holding
 from cmad.datasets.files import LazySamples, read_sample
 from cmad.datasets.kinds import kind_of
-from cmad.datasets.names import plain, walk
+from cmad.datasets.names import passed_over, plain, walk
 from cmad.datasets.parts import find_parts
-from cmad.paths import user_path
+from cmad.paths import expect_folder, user_path
 from cmad.types import Sample
 from cmad.units import Units
 
@@ -59,15 +60,14 @@ class Folder(LazySamples):
             depth_scale: units per step of the depth images; 0.1 for tenths.
 
         Raises:
-            FileNotFoundError: the folder is not there.
+            FileNotFoundError, NotADirectoryError: the folder is not there, or is a file.
             ValueError: no pair is found, a file or folder lacks its partner, ``gt/`` lacks the
                 mask of a defective part, or see `cmad.units.Units`.
 
         """
         root = user_path(path)
         units = Units().given(unit, intrinsics, depth_unit, depth_scale)
-        if not root.is_dir():
-            raise FileNotFoundError(f"Folder: path must be a folder, got {root}")
+        expect_folder(root)
         found, seen = list[Path](), set[tuple[str, str]]()
         # What is there by itself before links to it.
         for folder in sorted(walk(root), key=lambda folder: (folder / "rgb").is_symlink()):
@@ -82,7 +82,9 @@ class Folder(LazySamples):
         found.sort(key=lambda folder: folder.relative_to(root).parts)
         sources = [source for folder in found for source in _sources(root, folder, good, units)]
         if not sources:
-            raise ValueError(f"Folder: {root} holds no pairs (rgb/NAME.png with xyz/NAME.tiff)")
+            raise ValueError(
+                f"Folder: {root} holds no pairs (rgb/NAME.png with xyz/NAME.tiff){_instead(root)}"
+            )
         super().__init__(
             sources, [s.args[-1] for s in sources], [(s.args[0], s.args[1]) for s in sources]
         )
@@ -100,6 +102,18 @@ def _sources(root: Path, folder: Path, good: Sequence[str], units: Units) -> lis
         name = (Path(plain(str(below))) / stem).as_posix()
         sources.append(partial(read, rgb, xyz, mask, defect, name, units=units))
     return sources
+
+
+def _instead(root: Path) -> str:
+    """Say what a folder without pairs holds, and where that belongs."""
+    if root.name in ("rgb", "xyz"):
+        return f"; pass the folder that holds rgb/ and xyz/, {root.parent}"
+    files = [f for f in sorted(root.iterdir()) if f.is_file() and not passed_over(f.name)]
+    there = [f for f in files if f.suffix.lower() in KNOWN]
+    if not there:
+        return "" if any(root.iterdir()) else "; it is empty"
+    held = holding(there[:20]) or "images and points side by side"
+    return f"; it holds {held}: images belong in rgb/, points of the same names in xyz/"
 
 
 def _read_by_mask(

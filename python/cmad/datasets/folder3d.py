@@ -8,7 +8,7 @@ import numpy.typing as npt
 from cmad.datasets.files import IMAGE_SUFFIXES, LazySamples, read_sample
 from cmad.datasets.names import child, plain
 from cmad.datasets.parts import by_stem, divide, expect_pairs, points_by_stem
-from cmad.paths import user_path
+from cmad.paths import expect_folder, user_path
 from cmad.types import Sample
 from cmad.units import Units
 
@@ -81,8 +81,7 @@ class Folder3D(LazySamples):
             raise ValueError(f"Folder3D: split must be one of {', '.join(SPLITS)}, got {split!r}")
         base = user_path(root)
         units = Units().given(unit, intrinsics, depth_unit, depth_scale)
-        if not child(base, normal_dir).is_dir():
-            raise FileNotFoundError(f"Folder3D: there is no folder {base / normal_dir}")
+        expect_folder(child(base, normal_dir))
         if mask_dir is None:
             mask_dir = next((name for name in MASKS if (base / name).is_dir()), None)
         normal = _parts(base, normal_dir, normal_depth_dir, None, "good", units)

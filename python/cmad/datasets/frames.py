@@ -6,18 +6,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy.typing as npt
-import tifffile
 
-from cmad.datasets.files import (
-    IMAGE_SUFFIXES,
-    NEEDS_CAMERA,
-    POINTS_SUFFIXES,
-    LazySamples,
-    read_sample,
-)
-from cmad.datasets.images import TIFF_SUFFIXES, is_depth, naming, png_bits
+from cmad.datasets.contents import DEPTH, IMAGE, content_of
+from cmad.datasets.files import NEEDS_CAMERA, LazySamples, read_sample
 from cmad.datasets.names import plain
-from cmad.paths import user_path
+from cmad.paths import expect_there, user_path, what_is
 from cmad.types import Sample
 from cmad.units import Units
 
@@ -56,9 +49,6 @@ def read_frame(
     """
     units = Units().given(unit, intrinsics, depth_unit, depth_scale)
     return read_sample(user_path(rgb), user_path(xyz), name=name, units=units)
-
-
-KINDS = {"rgb": "an image", "xyz": "points", "depth": "a depth image"}
 
 
 class Pairs(LazySamples):
@@ -101,23 +91,23 @@ class Pairs(LazySamples):
         """
         units = Units().given(unit, intrinsics, depth_unit, depth_scale)
         files = [user_path(path) for path in paths]
+        for path in files:
+            _expect_file(path)
         if not files or len(files) % 2:
-            raise ValueError(
-                f"Pairs: paths must be pairs of an image and its points, got {len(files)} files"
-            )
+            got = f"1 file ({files[0]})" if len(files) == 1 else f"{len(files)} files"
+            raise ValueError(f"Pairs: paths must be pairs of an image and its points, got {got}")
         pairs = []
         for first, second in zip(files[::2], files[1::2], strict=True):
-            kinds = _kind(first), _kind(second)
-            if (kinds[0] == "rgb") == (kinds[1] == "rgb"):
+            kinds = content_of(first), content_of(second)
+            if (kinds[0] == IMAGE) == (kinds[1] == IMAGE):
                 got = " and ".join(
-                    f"{KINDS[kind]} ({path})"
-                    for kind, path in zip(kinds, (first, second), strict=True)
+                    f"{kind} ({path})" for kind, path in zip(kinds, (first, second), strict=True)
                 )
                 raise ValueError(
                     f"Pairs: a pair must be an image and its points or depth image, got {got}"
                 )
-            other = kinds[kinds[0] == "rgb"]
-            pairs.append((first, second, other) if kinds[0] == "rgb" else (second, first, other))
+            other = kinds[kinds[0] == IMAGE]
+            pairs.append((first, second, other) if kinds[0] == IMAGE else (second, first, other))
         images = [Path(os.path.abspath(rgb)) for rgb, _, _ in pairs]
         shared = os.path.commonpath([image.parent for image in images])
         names = [plain(image.relative_to(shared).with_suffix("").as_posix()) for image in images]
@@ -129,27 +119,13 @@ class Pairs(LazySamples):
                     f"Pairs: images must have names of their own, got {taken[name]} and {rgb}"
                 )
             taken[name] = rgb
-            if kind == "depth" and units.intrinsics is None:
+            if kind == DEPTH and units.intrinsics is None:
                 raise ValueError(f"Pairs: {xyz} {NEEDS_CAMERA}")
             sources.append(partial(read_sample, rgb, xyz, name=name, units=units))
         super().__init__(sources, names, [(rgb, xyz) for rgb, xyz, _ in pairs])
 
 
-def _kind(path: Path) -> str:
-    """Tell ``"rgb"``, ``"xyz"`` and ``"depth"``."""
-    if not path.is_file():
-        raise FileNotFoundError(f"Pairs: paths must be files, got {path}")
-    suffix = path.suffix.lower()
-    if suffix not in (*IMAGE_SUFFIXES, *POINTS_SUFFIXES):
-        known = dict.fromkeys((*IMAGE_SUFFIXES, *POINTS_SUFFIXES))
-        raise ValueError(f"Pairs: {path} must be one of {', '.join(known)}")
-    if suffix not in TIFF_SUFFIXES:
-        if suffix in POINTS_SUFFIXES:
-            return "xyz"
-        with path.open("rb") as file:
-            return "depth" if png_bits(file.read(26)) == (16, True) else "rgb"
-    with naming(path), tifffile.TiffFile(path) as tiff:
-        stored = tiff.series[0]
-        if is_depth(stored.shape, stored.dtype):
-            return "depth"
-        return "xyz" if stored.dtype.kind == "f" else "rgb"
+def _expect_file(path: Path) -> None:
+    expect_there(path)
+    if path.is_dir() or what_is(path) == "a model":
+        raise ValueError(f"Pairs: {path} is {what_is(path)}, not an image or points")

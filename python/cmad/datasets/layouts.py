@@ -20,7 +20,8 @@ from cmad.datasets.mvtec3d import MVTec3D
 from cmad.datasets.names import child, folders_in, plain
 from cmad.datasets.parts import divide
 from cmad.datasets.real_iad_d3 import RealIADD3, files_of, inside
-from cmad.paths import user_path
+from cmad.paths import expect_folder, user_path
+from cmad.spelling import meant
 from cmad.units import Units
 
 SPLITS = ("train", "validation", "test")
@@ -78,9 +79,12 @@ class DataSet:
         if category not in self.categories:
             raise ValueError(
                 f"category must be one of {', '.join(self.categories)}, got {category!r}"
+                + meant(category, self.categories)
             )
         if split not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+            raise ValueError(
+                f"split must be one of {', '.join(SPLITS)}, got {split!r}{meant(split, SPLITS)}"
+            )
         how: dict[str, object] = dict(vars(self.units)) if self.kind in _UNITS_SAID else {}
         if self.kind == "folder":
             how["good"] = self.good
@@ -112,15 +116,14 @@ def open(
         The data set, with all its categories, or with the one that ``path`` is.
 
     Raises:
-        FileNotFoundError: there is no such folder.
+        FileNotFoundError, NotADirectoryError: there is no such folder, or it is a file.
         ValueError: no layout fits, or several do, and the message says what was looked for; or
             something is said that the layout knows itself.
 
     """
     units, good = Units().given(unit, intrinsics, depth_unit, depth_scale), tuple(good)
     folder = user_path(path)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"open: path must be a folder, got {folder}")
+    expect_folder(folder)
     if kind := _kind(folder, good):
         whole = Path(os.path.abspath(folder))  # without .. and .
         return DataSet(kind, whole.parent, (plain(whole.name),), units, good)
@@ -138,7 +141,19 @@ def open(
     wanted = "; ".join(f"{kind}: {sign}" for kind, (sign, _) in _LAYOUTS.items())
     raise ValueError(
         f"open: no data set is recognised in {folder}; looked there and in each of its folders for "
-        f"{wanted}" + ("; there are archives, unpack them" if any(folder.glob("*.zip")) else "")
+        f"{wanted}"
+        + ("; there are archives, unpack them" if any(folder.glob("*.zip")) else "")
+        + _parts_only(folder)
+    )
+
+
+def _parts_only(folder: Path) -> str:
+    """Say what a folder of parts lacks to be a data set; nothing of other folders."""
+    if not ((folder / "rgb").is_dir() and (folder / "xyz").is_dir()):
+        return ""
+    return (
+        "; it holds parts, rgb/ and xyz/, but not which are for training and which for the test: "
+        "good ones belong in good/, defective ones in folders of their own beside it"
     )
 
 

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from cmad.datasets.files import LazySamples, read_sample
 from cmad.datasets.names import child, folders_in, plain
 from cmad.datasets.parts import parts_in
-from cmad.paths import user_path
+from cmad.paths import expect_folder, user_path
+from cmad.spelling import meant
 from cmad.units import Units
 
 SPLITS = ("train", "validation", "test")
@@ -49,7 +50,7 @@ class MVTec3D(LazySamples):
             depth_scale: units per step of the depth images; 0.1 for tenths.
 
         Raises:
-            FileNotFoundError: root or the split's folder is not there.
+            FileNotFoundError, NotADirectoryError: root or the split's folder is not there.
             ValueError: unknown category or split, an image without points or points without image,
                 a defect without mask, no samples at all, or see `cmad.units.Units`.
 
@@ -76,22 +77,24 @@ def split_folder(what: str, root: str | Path, category: str, split: str) -> Path
         split: one of ``SPLITS``.
 
     Raises:
-        FileNotFoundError: root or the split's folder is not there.
+        FileNotFoundError, NotADirectoryError: root or the split's folder is not there.
         ValueError: unknown category or split.
 
     """
     root = user_path(root)
     if split not in SPLITS:
         raise ValueError(f"{what}: split must be one of {', '.join(SPLITS)}, got {split!r}")
-    if not root.is_dir():
-        raise FileNotFoundError(f"{what}: root must be a folder, got {root}")
+    expect_folder(root)
     folders = folders_in(root)
     known = [plain(f.name) for f in folders if any((f / split).is_dir() for split in SPLITS)]
     if not known:
         hint = "; it is a category itself" if any(f.name in SPLITS for f in folders) else ""
         raise ValueError(f"{what}: root must hold folders of categories, got {root}{hint}")
     if plain(category) not in known:
-        raise ValueError(f"{what}: category must be one of {', '.join(known)}, got {category!r}")
+        raise ValueError(
+            f"{what}: category must be one of {', '.join(known)}, got {category!r}"
+            + meant(category, known)
+        )
     folder = child(root, category) / split
     if not folder.is_dir():
         raise FileNotFoundError(f"{what}: {root / category} has no folder {split}/")

@@ -1,8 +1,9 @@
 """Which files make a part, by name, and which parts make a split where no folder says so."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from cmad.datasets.contents import expect_unswapped
 from cmad.datasets.files import IMAGE_SUFFIXES, NEEDS_CAMERA, POINTS_SUFFIXES, drawn
 from cmad.datasets.images import DEPTH_SUFFIXES
 from cmad.datasets.names import folders_in, passed_over, plain
@@ -25,9 +26,11 @@ def find_parts(
         Name, rgb, xyz and mask file (None where there is none) of each part, sorted by name.
 
     Raises:
-        ValueError: an image without points, points without image, or two files for one thing.
+        ValueError: an image without points, points without image, two files for one thing, or
+            images and points in each other's folder.
 
     """
+    expect_unswapped(folder)
     rgb = by_stem(folder / "rgb", IMAGE_SUFFIXES)
     xyz = points_by_stem(folder / "xyz", depth=depth)
     masks = by_stem(folder / truth, IMAGE_SUFFIXES)
@@ -52,11 +55,32 @@ def expect_pairs(
     """Raise ValueError where an image in a folder lacks its points in another, or the reverse."""
     for stem in sorted(rgb.keys() ^ xyz.keys()):
         if stem in xyz:
-            raise ValueError(f"{xyz[stem]}: has no image, {images / stem}.png is missing")
+            raise ValueError(
+                f"{xyz[stem]}: has no image, {images / stem}.png is missing"
+                + _alone(images, rgb.keys() - xyz.keys(), rgb, "points")
+            )
         depth = by_stem(points, DEPTH_SUFFIXES, endings).get(stem)
         if depth is not None:
             raise ValueError(f"{depth} {NEEDS_CAMERA}")
-        raise ValueError(f"{rgb[stem]}: has no points, {points / stem}.tiff is missing")
+        raise ValueError(
+            f"{rgb[stem]}: has no points, {points / stem}.tiff is missing"
+            + _alone(points, xyz.keys() - rgb.keys(), xyz, "image")
+        )
+
+
+def _alone(folder: Path, stems: Collection[str], files: Mapping[str, Path], lack: str) -> str:
+    """Say which files of the other folder lack a partner too: then the names do not fit."""
+    if not stems:
+        return ""
+    names = [files[stem].name for stem in sorted(stems)]
+    said = ", ".join(names[:2]) + f" and {len(names) - 2} more"
+    if len(names) <= 2:
+        said = " and ".join(names)
+    verb = "has" if len(names) == 1 else "have"
+    return (
+        f"; in {folder.name}/ {said} {verb} no {lack}: files belong together by their names, "
+        "give both the same"
+    )
 
 
 def parts_in(

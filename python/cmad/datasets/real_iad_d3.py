@@ -15,7 +15,7 @@ from cmad.datasets.mvtec3d import SPLITS
 from cmad.datasets.names import child
 from cmad.datasets.relief import expect_scale, read_points
 from cmad.datasets.warps import expect_homography, image_onto, mask_onto
-from cmad.paths import user_path
+from cmad.paths import expect_folder, user_path
 from cmad.types import Sample
 
 RAW = "realiad_d3_raw"
@@ -86,13 +86,12 @@ def inside(folder: Path) -> Path:
 def files_of(root: str | Path, category: str) -> Mapping[str, list[D3Files]]:
     """List the files of a category by split, sorted by name; see `RealIADD3`."""
     folder = user_path(root)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"RealIADD3: root must be a folder, got {folder}")
+    expect_folder(folder)
     below = child(inside(folder), category)
     if not below.is_dir():
         packed = below.with_name(f"{below.name}.zip")
         hint = f", unpack {packed}" if packed.is_file() else ""
-        raise FileNotFoundError(f"RealIADD3: no folder {below}{hint}")
+        raise FileNotFoundError(f"RealIADD3: {below}: no such file or folder{hint}")
     listed = list_of(below)
     return files_of_folders(below, SPLITS) if listed is None else files_of_list(below, listed)
 

@@ -11,6 +11,7 @@ import torch
 from cmad.checks import at
 from cmad.extractors import FPFH, Extractor, PointMAE, RgbExtractor, ViT, XyzExtractor
 from cmad.presets import Grouping
+from cmad.spelling import meant
 from cmad.types import Array, Sample
 from cmad.units import to_metres
 
@@ -74,7 +75,7 @@ def good_only(samples: Iterable[Sample], verb: str) -> Iterator[Sample]:
         if sample.label == 1:
             raise ValueError(
                 f"{verb}: only good parts may be used, {sample.name or 'a sample'} is "
-                f"labelled {sample.defect!r}"
+                f"labelled {sample.defect!r}; leave it out, or pass the folder of the good ones"
             )
         yield sample
 
@@ -91,11 +92,13 @@ def in_metres(samples: Iterable[Sample], unit: str) -> Iterator[Sample]:
             raise TypeError(at(sample, str(error))) from None
 
 
-def one_of(who: str, name: str, value: object, allowed: Iterable[object]) -> None:
-    """Raise where an option is not one of those allowed."""
+def one_of(who: str, name: str, value: object, allowed: Iterable[object], hint: str = "") -> None:
+    """Raise where an option is not one of those allowed; the hint says what else there is."""
     if value not in (options := list(allowed)):
         said = ", ".join(repr(o) for o in options)
-        raise ValueError(f"{who}: {name} must be one of {said}, got {value!r}")
+        raise ValueError(
+            f"{who}: {name} must be one of {said}, got {value!r}" + (meant(value, options) or hint)
+        )
 
 
 def whole(who: str, name: str, value: object, least: int) -> int:
@@ -209,5 +212,8 @@ def options_of(who: str, kind: type[T], given: Mapping[str, object], what: str) 
     for name in given:
         if name not in known:
             said = ", ".join(known) or "none"
-            raise TypeError(f"{who}: no {what} {name!r}; it has {said} beside those of all methods")
+            raise TypeError(
+                f"{who}: no {what} {name!r}; it has {said} beside those of all methods"
+                + meant(name, known)
+            )
     return kind(**given)

@@ -96,7 +96,8 @@ def _restored(
         except (RuntimeError, ValueError) as error:
             raise RuntimeError(
                 f"the {name} extractor that the model was trained with is not available: {error}. "
-                f"Pass it to cmad.load as {name}=, or save with include_extractors=True"
+                f"Save the model with include_extractors=True, or in Python pass the extractor to "
+                f"cmad.load as {name}"
             ) from error
     elif getattr(given, "takes_statistics", False):
         given = copy.deepcopy(given)  # its statistics are about to be replaced

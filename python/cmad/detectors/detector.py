@@ -127,7 +127,7 @@ class Detector(Method):
         one_of(who, "precision", precision, ("auto", *PRECISIONS))
         of_both, own = {"weights": weights}, {"rgb": rgb_weights, "xyz": xyz_weights}
         for name, choice in (of_both | {f"{n}_weights": w for n, w in own.items()}).items():
-            one_of(who, name, choice, (None, "random"))
+            one_of(who, name, choice, (None, "random"), "; CMAD_WEIGHTS names a folder of weights")
         seed = whole(who, "seed", seed, 0)
         image_size = whole(who, "image_size", image_size, 1)
         rgb_size = image_size if rgb_size is None else whole(who, "rgb_size", rgb_size, 1)

@@ -30,7 +30,7 @@ def load(
         The detector, as it was saved.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError, IsADirectoryError: no such file, or a folder.
         ValueError: not a model file, truncated, of an older format, or an extractor whose weights
             differ from those it was trained with.
         RuntimeError: an extractor it was trained with is not available; says which and what to do.
@@ -40,7 +40,9 @@ def load(
     name = header.get("method")
     method = METHODS.get(str(name).lower())
     if method is None:
-        raise ValueError(f"{path}: made by method {name!r}, which this version does not have")
+        raise ValueError(
+            f"{path}: made by method {name!r}, which this version does not have; update cmad"
+        )
     extractors = {"rgb": rgb, "xyz": xyz}
     try:
         return method.restore(header, tensors, extractors=extractors, device=device, cache=cache)

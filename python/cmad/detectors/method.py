@@ -135,7 +135,7 @@ def check_modalities(method: Method, sample: Sample) -> None:
         return
     named = f"{sample.name}: " if sample.name else ""
     needed = " and ".join(WORDS[m] for m in method.modalities)
-    got = ", ".join(f"{WORDS[m]}=None" for m in lacking)
+    got = " and ".join(f"no {WORDS[m]}" for m in lacking)
     if method.fallbacks:
         others = ", or ".join(" and ".join(WORDS[m] for m in way) for way in method.fallbacks)
         raise ValueError(f"{named}{method.who} needs {needed}, or {others}; got {got}")
@@ -148,7 +148,7 @@ def complete(method: Method, samples: Iterable[Sample]) -> Iterator[Sample]:
         if lacking := _lacking(method, sample):
             raise ValueError(
                 f"{sample.name or 'a sample'}: good parts must have all that {method.who} looks "
-                f"at, got {', '.join(f'{WORDS[m]}=None' for m in lacking)}"
+                f"at, got {' and '.join(f'no {WORDS[m]}' for m in lacking)}"
             )
         yield sample
 

@@ -4,6 +4,7 @@ from cmad.detectors.cfm import CFM
 from cmad.detectors.detector import Detector
 from cmad.detectors.g2sf import G2SF
 from cmad.detectors.patchcore import PatchCore
+from cmad.spelling import meant
 
 METHODS: dict[str, type[Detector]] = {"cfm": CFM, "patchcore": PatchCore, "g2sf": G2SF}
 """By the name that the command line takes; the first is its default."""
@@ -14,4 +15,6 @@ def method_named(name: str) -> type[Detector]:
     try:
         return METHODS[name.lower()]
     except KeyError:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}") from None
+        raise ValueError(
+            f"method must be one of {', '.join(METHODS)}, got {name!r}{meant(name, METHODS)}"
+        ) from None

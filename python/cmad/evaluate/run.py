@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from cmad.environment import environment
 from cmad.evaluate.category import Evaluation
-from cmad.paths import user_path
+from cmad.paths import user_path, what_is
 
 Values = dict[str, object]
 
@@ -94,12 +94,16 @@ class Run:
 def writable(folder: Path) -> None:
     """Make a folder, and raise an OSError that names it where nothing can be written to it."""
     probe = folder / f".{uuid4().hex}"
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise NotADirectoryError(f"{place} is {what_is(place)}, not a folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise type(error)(f"{folder}: cannot be written to ({error.strerror or error})") from error
+        why = (error.strerror or str(error)).lower()
+        raise type(error)(f"{folder}: cannot be written to ({why})") from error
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -20,7 +20,7 @@ _CHANNELS = 33
 class FPFH:
     """A histogram of the angles between normals around every point.
 
-    Computed by open3d, an extra: ``pip install "cmad-vision[fpfh]"``. There is one feature per
+    Computed by open3d, an extra: ``pip install ".[fpfh]"`` in its folder. There is one feature per
     point. It is standardised per channel unless asked otherwise, with the mean and deviation of
     training clouds (``fit``).
 
@@ -197,6 +197,6 @@ def _open3d() -> ModuleType:
         return import_module("open3d")
     except (ImportError, OSError) as error:
         raise RuntimeError(
-            f'FPFH: open3d cannot be imported ({error}): pip install "cmad-vision[fpfh]"; on a '
-            "bare Debian also apt-get install libusb-1.0-0 libgl1"
+            f'FPFH: open3d cannot be imported ({error}): pip install ".[fpfh]" in the '
+            "folder of the source; on a bare Debian also apt-get install libusb-1.0-0 libgl1"
         ) from error

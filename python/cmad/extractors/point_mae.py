@@ -236,8 +236,9 @@ class PointMAE:
         """
         if state is None and config["weights"] == "given":
             raise RuntimeError(
-                "PointMAE: the model was trained with extractor weights that were passed in: pass "
-                "the extractor again as xyz=, or save with include_extractors=True"
+                "PointMAE: the model was trained with extractor weights that were passed in: "
+                "save the model with include_extractors=True, or in Python pass the extractor "
+                "again as xyz"
             )
         arguments = cast("dict[str, Any]", {k: v for k, v in config.items() if k != "kind"})
         if state is not None:

@@ -12,6 +12,7 @@ from cmad.extractors import weights as stored
 from cmad.extractors._timm import timm
 from cmad.ops._call import expect
 from cmad.seeding import seeded
+from cmad.spelling import meant
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
@@ -163,12 +164,13 @@ class ViT:
         if arguments["model"] is None:
             raise RuntimeError(
                 "ViT: the model was trained with a module that was passed in and cannot be built "
-                "from its description: pass it again as rgb="
+                "from its description: in Python pass it again as rgb"
             )
         if state is None and config["weights"] == "given":
             raise RuntimeError(
-                "ViT: the model was trained with extractor weights that were passed in: pass the "
-                "extractor again as rgb=, or save with include_extractors=True"
+                "ViT: the model was trained with extractor weights that were passed in: "
+                "save the model with include_extractors=True, or in Python pass the extractor "
+                "again as rgb"
             )
         if state is not None:
             arguments["weights"] = state
@@ -227,7 +229,12 @@ def _transformer() -> type[nn.Module]:
 
 def _check_name(name: str) -> None:
     if not timm().is_model(name):
-        raise ValueError(f"ViT: model must be the name of a timm model, got {name!r}")
+        raise ValueError(_no_model(name))
+
+
+def _no_model(name: str) -> str:
+    known = [*timm().list_models(pretrained=True), *timm().list_models()]
+    return f"ViT: model must be the name of a timm model, got {name!r}{meant(name, known)}"
 
 
 def _create(name: str, image_size: int, seed: int, *, bare: bool) -> nn.Module:
@@ -239,6 +246,10 @@ def _create(name: str, image_size: int, seed: int, *, bare: bool) -> nn.Module:
                 return cast("nn.Module", timm().create_model(name, num_classes=0, **size))
             except TypeError:  # this kind of model does not take the argument
                 continue
+            except RuntimeError as error:  # of a name whose end, the weights, is not known
+                if "pretrained tag" not in str(error):
+                    raise
+                raise ValueError(_no_model(name)) from error
     raise TypeError(f"ViT: model must be a vision transformer of timm, got {name}")
 
 
