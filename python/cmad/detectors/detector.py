@@ -16,6 +16,7 @@ from cmad import model_file, notices, rasters
 from cmad.background import Background
 from cmad.cache import Cache
 from cmad.calibrate import Calibration, Parts, check_parts, from_file, to_file
+from cmad.checkpoint import Checkpoint
 from cmad.checks import checked
 from cmad.detectors._extraction import content, extract
 from cmad.detectors._inputs import (
@@ -31,7 +32,7 @@ from cmad.detectors._inputs import (
     whole,
 )
 from cmad.detectors._outputs import on_input, peaks
-from cmad.detectors._saving import extractors_from_file, pipeline_to_file
+from cmad.detectors._saving import decisive, extractors_from_file, pipeline_to_file
 from cmad.detectors._unlike import compared
 from cmad.detectors.method import Method, check_modalities, complete
 from cmad.extractors import Extractor, RgbExtractor, XyzExtractor
@@ -214,6 +215,7 @@ class Detector(Method):
         unit: str = "m",
         progress: bool = True,
         memory_limit: int = 4 << 30,
+        checkpoint: str | Path | Checkpoint | None = None,
         **training: object,
     ) -> Self:
         """Learn from good parts. Where it fails the detector stays as it was.
@@ -227,35 +229,47 @@ class Detector(Method):
                 sets of `cmad.datasets` yield metres, whatever their files are in.
             progress: show how far it is, see `cmad.progress.bar`.
             memory_limit: bytes of features kept in memory; the rest goes to a temporary folder.
+            checkpoint: file that a training by epochs (CFM's) keeps its state in; where it is
+                stopped, the same call goes on with the epoch that it was in, to the same detector
+                (docs/training.md). The file is deleted at the end, unless it is passed as a
+                `cmad.checkpoint.Checkpoint`. None keeps nothing.
             training: the method's own arguments, see its class.
 
         Returns:
             The detector itself; a calibration is forgotten.
 
         Raises:
-            ValueError: no samples, a defective one, or one that cannot be prepared (named).
+            ValueError: no samples, a defective one, or one that cannot be prepared (named); the
+                checkpoint is damaged, or of other parts, options or versions (says which).
             TypeError: the method has no such argument.
+            OSError: the checkpoint cannot be read, or its folder not be written to.
 
         """
         units = Units(unit)
         asked: Any = options_of(f"{self.who}.fit", self.Training, training, "argument")
         dtype = torch.float32 if self.precision == "fp32" else torch.float16
-        with FeatureStore(dtype, memory_limit) as store:
+        own = not isinstance(checkpoint, Checkpoint)
+        kept = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+        kept.open(decisive(self, asked))  # before the work
+        with FeatureStore(dtype, memory_limit) as store, kept:
             good = complete(self, in_metres(good_only(samples, "fit"), unit))
-            seen = set[str]()
+            seen: list[str] = []
             count = parts_of(samples)
             pipeline, ranges = extract(self.pipeline, good, store, count, progress, seen)
             if len(store) == 0:
                 raise ValueError("fit: the training set is empty; at least one good part is needed")
+            kept.of_parts(seen)
             # Also where the caller has switched gradients off.
             with torch.inference_mode(False), torch.enable_grad():
-                learnt = self.learn(store, asked, progress)
-        before, self.pipeline = self.pipeline, pipeline
-        try:
-            self._accept(learnt.tensors, seen, ranges)
-        except BaseException:  # Ctrl-C too: other statistics would spoil what was learnt before
-            self.pipeline = before
-            raise
+                learnt = self.learn(store, asked, progress, kept)
+            before, self.pipeline = self.pipeline, pipeline
+            try:
+                self._accept(learnt.tensors, seen, ranges)
+            except BaseException:  # Ctrl-C too: other statistics would spoil what was learnt before
+                self.pipeline = before
+                raise
+        if own:
+            kept.remove()
         self.losses, self.units = list(learnt.losses), units
         return self
 

@@ -15,6 +15,7 @@ import tifffile
 import torch
 
 from cmad import notices
+from cmad.checkpoint import Checkpoint
 from cmad.datasets import DataSet, Loader
 from cmad.datasets.d3_files import list_of
 from cmad.datasets.names import child, shown
@@ -42,6 +43,9 @@ class Plan:
     maps: Path | None = None
     """Folder for the anomaly maps, as TIFF: ``CATEGORY/test/DEFECT/NUMBER.tiff``, where the number
     is what a part's name has beside that."""
+    checkpoints: Path | None = None
+    """Folder that an interrupted training goes on from, ``CATEGORY.checkpoint``; None keeps none.
+    The file is deleted once the category's result has been taken, by asking for the next."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +106,16 @@ def evaluate(
             without good or without defective parts, or whose truth is not known.
 
     """
+    plan = plan or Plan()
     for category in categories:
+        folder = plan.checkpoints
+        checkpoint = Checkpoint(None if folder is None else folder / f"{category}.checkpoint")
         try:
-            result = _category(data, category, make(), plan or Plan())
+            result = _category(data, category, make(), plan, checkpoint)
         except ValueError as error:
             raise ValueError(f"{category}: {error}") from error
         yield result
+        checkpoint.remove()
 
 
 def fingerprint(data: DataSet, category: str) -> str:
@@ -121,7 +129,9 @@ def fingerprint(data: DataSet, category: str) -> str:
 
 
 @notices.run()
-def _category(data: DataSet, category: str, detector: Detector, plan: Plan) -> Evaluation:
+def _category(
+    data: DataSet, category: str, detector: Detector, plan: Plan, checkpoint: Checkpoint
+) -> Evaluation:
     forget_peak()
     seconds = {}
     train, test_parts = data.split(category, "train"), data.split(category, "test")
@@ -133,7 +143,7 @@ def _category(data: DataSet, category: str, detector: Detector, plan: Plan) -> E
     bad: list[tuple[str, str]] = []
     begin = perf_counter()
     parts = _loader(train, detector, plan)
-    detector.fit(parts, **plan.fit)  # type: ignore[arg-type]
+    detector.fit(parts, checkpoint=checkpoint, **plan.fit)  # type: ignore[arg-type]
     bad += parts.bad
     seconds["fit"] = perf_counter() - begin
     if plan.false_reject_rate is not None:
