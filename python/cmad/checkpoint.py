@@ -86,8 +86,7 @@ class Checkpoint:
         self._known_parts: object = None
         self._found: _State | None = None
         self._copied: _State | None = None
-        self._begin = self._next_copy = 0.0
-        self._next_write = self._begin + every
+        self._written = self._next_copy = self._next_write = 0.0
 
     def open(self, decisive: Mapping[str, object]) -> None:
         """Read the file, where there is one, and check that it is of the same training.
@@ -160,8 +159,8 @@ class Checkpoint:
             parts: by name, all else that changes from step to step: networks, optimisers.
 
         """
-        self._begin = monotonic()
-        self._next_write = self._begin + self._every
+        self._written = monotonic()
+        self._next_write = self._written + self._every
         done = 0
         if self._found is not None:
             done = self._found.epoch
@@ -212,7 +211,7 @@ class Checkpoint:
             return
         now = monotonic()
         # What took long is kept at its end, too: the model is yet to be calibrated and saved.
-        due = now >= self._next_write or (epoch == count and now - self._begin >= self._every)
+        due = now >= (self._written + self._every if epoch == count else self._next_write)
         if not (due or now >= self._next_copy):
             return
         self._copied = _State(epoch, count, _state(generator, losses, parts))
@@ -220,8 +219,8 @@ class Checkpoint:
         self._next_copy = copied + (copied - now) / SHARE
         if due:
             self._write(self._copied)
-            written = monotonic()
-            self._next_write = written + max(self._every, (written - copied) / SHARE)
+            self._written = monotonic()
+            self._next_write = self._written + max(self._every, (self._written - copied) / SHARE)
 
     def _write(self, state: _State) -> None:
         assert self.path is not None

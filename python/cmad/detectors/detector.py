@@ -1,6 +1,7 @@
 """The shell: everything of a detector that is not its method."""
 
 import inspect
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, overload
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from typing_extensions import Self
@@ -32,6 +34,7 @@ from cmad.detectors._inputs import (
     whole,
 )
 from cmad.detectors._outputs import on_input, peaks
+from cmad.detectors._parameters import changed, parameters
 from cmad.detectors._saving import decisive, extractors_from_file, pipeline_to_file
 from cmad.detectors._unlike import compared
 from cmad.detectors.method import Method, check_modalities, complete
@@ -121,6 +124,7 @@ class Detector(Method):
         **options: object,
     ) -> None:
         """Make an untrained detector; the arguments are described with the class."""
+        given = {name: value for name, value in locals().items() if name not in ("self", "options")}
         who = self.who
         one_of(who, "variant", variant, VARIANTS)
         one_of(who, "preset", preset, PRESETS)
@@ -136,6 +140,7 @@ class Detector(Method):
         """Of the preset, stage by stage."""
         self.options: Any = options_of(who, self.Options, options, "option")
         """The method's own."""
+        self._given = parameters({**given, **options}, self.Options)
         self.device = device_of(who, device)
         beside = Background.of(background)
         extractors = named_extractors(
@@ -182,6 +187,38 @@ class Detector(Method):
         calibrated = "" if rate is None else f"calibrated at {rate:g}"
         words = self.variant, f"preset {self.preset}", *self.pipeline.brief(), fitted, calibrated
         return short(self, "", *words)
+
+    def get_params(self, deep: bool = True) -> dict[str, object]:
+        """Return what the detector was made with, by name, as scikit-learn's estimators do.
+
+        ``type(detector)(**detector.get_params())`` and ``sklearn.base.clone(detector)`` make an
+        untrained one like it. A loaded detector names the extractors that it has as objects.
+
+        Args:
+            deep: makes no difference: no parameter has parameters of its own.
+
+        """
+        return dict(self._given)
+
+    def set_params(self, **params: object) -> Self:
+        """Change what the detector is made with; what it has learnt is forgotten.
+
+        Args:
+            params: see the class; those that are not named stay as they are.
+
+        Returns:
+            The detector itself, untrained, or as it was where nothing is named.
+
+        Raises:
+            ValueError: no such parameter (says which there are), or a value out of range; the
+                detector stays as it was.
+            TypeError, RuntimeError: see the class; likewise.
+
+        """
+        if params:
+            fresh = type(self)(**changed(self.who, self._given, params))  # type: ignore[arg-type]
+            self.__dict__ = fresh.__dict__
+        return self
 
     @property
     def calibration(self) -> Calibration | None:
@@ -423,6 +460,44 @@ class Detector(Method):
             frames = [compared(self.pipeline, self.ranges, sample, strict) for sample in some]
             found += [self._grid(features) for features in self.pipeline.features(frames)]
         return found
+
+    @notices.run()
+    def score_samples(
+        self,
+        samples: Iterable[Sample],
+        *,
+        unit: str = "m",
+        progress: bool = False,
+        strict: bool = False,
+    ) -> npt.NDArray[np.float64]:
+        """Score parts: larger is more anomalous, as everywhere here.
+
+        They are the scores of `predict` and compare with ``threshold``. **scikit-learn's methods of
+        this name give the opposite sign**, larger for more normal: negate them for code that is
+        made for these. ``sklearn.metrics.roc_auc_score(defective, scores)`` takes them as they are.
+
+        Args:
+            samples: iterated once, a few in memory at a time; labels are not looked at.
+            unit: of their ``xyz``, ``"m"`` or ``"mm"``, as in `fit`.
+            progress: show how far it is, see `cmad.progress.bar`.
+            strict: see `predict`.
+
+        Returns:
+            (N,) float64, in the order of the samples.
+
+        Raises:
+            RuntimeError, ValueError, TypeError: see `predict`.
+
+        """
+        self._trained()
+        scores: list[float] = []
+        parts = iter(in_metres(samples, Units(unit).unit))
+        with bar("scoring", parts_of(samples), show=progress) as step:
+            while some := list(itertools.islice(parts, BATCH)):
+                for grid in self.grids(some, strict=strict):
+                    scores.append(grid.score)
+                    step()
+        return np.array(scores, np.float64)
 
     def decide(self, grid: GridMaps, xyz: Array | None) -> Prediction:
         """Bring a part's grid maps to its own pixels, decide, and find the regions.
