@@ -21,7 +21,7 @@ LAYERS = [
     {"detectors"},
     {
         *("nn", "bank", "pipeline", "presets", "store", "calibrate", "regions", "model_file"),
-        *("synthesis", "checkpoint"),
+        *("synthesis", "checkpoint", "card"),
     },
     {"ranges"},
     {"maps", "rasters", "preprocess", "extractors", "cache"},
@@ -46,9 +46,12 @@ BESIDE = {
     "datasets": {"types", "preprocess", "units", "paths", "notices", "registration"},
     "testing": {"ops", "types", "synthesis"},
 }
-FOR_ALL = {"types", "progress", "reprs", "notices", "paths", "version", "seeding", "units"}
+FOR_ALL = {
+    *("types", "progress", "reprs", "notices", "paths", "version", "seeding", "units"),
+    "environment",
+}
 # Used by the rows above detectors.
-FOR_THE_TOP = {"metrics", "datasets", "registration", "environment", "forking"}
+FOR_THE_TOP = {"metrics", "datasets", "registration", "forking"}
 UNITS = set.union(*LAYERS, BESIDE)
 
 

@@ -32,6 +32,9 @@ class LazySamples(Sequence[Sample]):
 
     names: tuple[str, ...]
     """Of the samples, known without reading any."""
+    source: str = ""
+    """Data set or folder, category and split, as a model card names them; empty where there are
+    none."""
 
     def __init__(
         self, sources: Sequence[Callable[[], Sample]], names: Sequence[str] | None = None
@@ -70,7 +73,9 @@ class LazySamples(Sequence[Sample]):
     def take(self, indices: Iterable[int]) -> "LazySamples":
         """Select samples by their positions, in this order, without reading them."""
         chosen = list(indices)
-        return LazySamples([self._sources[i] for i in chosen], [self.names[i] for i in chosen])
+        taken = LazySamples([self._sources[i] for i in chosen], [self.names[i] for i in chosen])
+        taken.source = self.source
+        return taken
 
     def few_shot(self, count: int, seed: int = 0) -> "LazySamples":
         """Draw samples without replacement, without reading them; the papers use 5, 10 and 50.

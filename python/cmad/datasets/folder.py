@@ -85,6 +85,7 @@ class Folder(LazySamples):
             raise ValueError(f"Folder: {root} holds no pairs (rgb/NAME.png with xyz/NAME.tiff)")
         super().__init__(sources, [source.args[-1] for source in sources])
         self.kinds = tuple(source.args[-2] for source in sources)
+        self.source = f"folder {plain(root.absolute().name)}"
 
 
 def _sources(root: Path, folder: Path, good: Sequence[str], units: Units) -> list[partial[Sample]]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from cmad import extractors, model_file
 from cmad.cache import digest, versions
 from cmad.extractors import Extractor, XyzExtractor
+from cmad.extractors.licences import licence_of
 from cmad.foreground import CONSTANTS
 from cmad.pipeline import Pipeline
 
@@ -40,6 +41,11 @@ def pipeline_to_file(pipeline: Pipeline, include_extractors: bool) -> tuple[Head
         "versions": model_file.versions(),
     }
     return header, tensors
+
+
+def licences(pipeline: Pipeline) -> dict[str, str]:
+    """Return the licences of the extractors' weights, by name."""
+    return {n: licence_of(extractor.config()) for n, extractor in pipeline.extractors.items()}
 
 
 def extractors_from_file(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Literal, cast, overload
 
 import numpy as np
@@ -18,6 +19,7 @@ from cmad import model_file, notices, rasters
 from cmad.background import Background
 from cmad.cache import Cache
 from cmad.calibrate import Calibration, Parts, check_parts, from_file, to_file
+from cmad.card import Card, Seen, Timing
 from cmad.checkpoint import Checkpoint
 from cmad.checks import checked
 from cmad.detectors._extraction import content, extract
@@ -35,7 +37,12 @@ from cmad.detectors._inputs import (
 )
 from cmad.detectors._outputs import on_input, peaks
 from cmad.detectors._parameters import changed, parameters
-from cmad.detectors._saving import decisive, extractors_from_file, pipeline_to_file
+from cmad.detectors._saving import (
+    decisive,
+    extractors_from_file,
+    licences,
+    pipeline_to_file,
+)
 from cmad.detectors._unlike import compared
 from cmad.detectors.method import Method, check_modalities, complete
 from cmad.extractors import Extractor, RgbExtractor, XyzExtractor
@@ -179,6 +186,8 @@ class Detector(Method):
         it where they are told nothing else; saved with the model."""
         self.ranges: Ranges | None = None
         """What these looked like, which other parts are compared with; None where not known."""
+        self.card = Card()
+        """What it was trained and calibrated on, how long a part takes; saved with the model."""
 
     def __repr__(self) -> str:
         """What it is made of and whether it is trained and calibrated, in one line."""
@@ -229,6 +238,7 @@ class Detector(Method):
     def calibration(self, calibration: Calibration | None) -> None:
         """Take another one; those for parts with a modality missing are forgotten."""
         self.calibrations = {} if calibration is None else {_way(self.modalities): calibration}
+        self.card = replace(self.card, calibrated=None)
 
     @property
     def threshold(self) -> float | None:
@@ -308,6 +318,7 @@ class Detector(Method):
         if own:
             kept.remove()
         self.losses, self.units = list(learnt.losses), units
+        self.card = Card(Seen.now(len(seen), samples), asdict(asked))
         return self
 
     @notices.run()
@@ -352,12 +363,16 @@ class Detector(Method):
         ways = (self.modalities, *self.fallbacks)
         seen: dict[str, list[tuple[float, float, dict[str, float]]]] = {_way(w): [] for w in ways}
         parts = Parts(self.trained_on)
+        seconds: list[float] = []
         with bar("calibrating", count, show=progress) as step:
             for sample in complete(self, in_metres(good_only(samples, "calibrate"), unit)):
+                begin = perf_counter()
                 try:
                     frame = compared(self.pipeline, self.ranges, sample, strict=False)
                     features = self.pipeline.features([frame])[0]
-                    grids = [self._grid(rasters.only(features, way)) for way in ways]
+                    grids = [self._grid(rasters.only(features, ways[0]))]
+                    seconds.append(perf_counter() - begin)
+                    grids += [self._grid(rasters.only(features, way)) for way in ways[1:]]
                 except ValueError as error:
                     if bad is None:
                         raise
@@ -375,6 +390,9 @@ class Detector(Method):
             way: Calibration.of(false_reject_rate, *zip(*of_parts, strict=True))
             for way, of_parts in seen.items()
         }
+        timing = Timing.of(seconds) if self.pipeline.cache is None else None
+        calibrated = Seen.now(len(seen[_way(self.modalities)]), samples)
+        self.card = replace(self.card, calibrated=calibrated, timing=timing)
         return self.calibrations[_way(self.modalities)].threshold
 
     @overload
@@ -551,6 +569,7 @@ class Detector(Method):
             "trained_on": sorted(self.trained_on),
             "units": asdict(self.units),
             "ranges": None if self.ranges is None else self.ranges.to_file(),
+            "card": replace(self.card, licences=licences(self.pipeline)).to_file(),
             **calibrated,
         }
         model_file.write(path, header, {**tensors, **learnt, **scores})
@@ -586,6 +605,7 @@ class Detector(Method):
         self.calibrations = from_file(header, tensors)
         # Files of before there were others are in metres.
         self.units = Units(**cast("dict[str, Any]", header.get("units", {})))
+        self.card = Card.from_file(header.get("card"))
         return self
 
     def _accept(
@@ -597,6 +617,7 @@ class Detector(Method):
         """Take over what was learnt; a calibration of something else is forgotten."""
         self.take(tensors)
         self.calibrations, self.trained_on, self.ranges = {}, frozenset(trained_on), ranges
+        self.card = Card()
 
     def _grid(self, features: Features) -> GridMaps:
         grid = self.maps(features)
