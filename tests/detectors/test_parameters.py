@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-from sklearn.base import clone
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import ParameterGrid
 
 import cmad
 from cmad.detectors import METHODS
+
+WHY = "extra 'test' is not installed"
+clone = pytest.importorskip("sklearn.base", reason=WHY).clone
+roc_auc_score = pytest.importorskip("sklearn.metrics", reason=WHY).roc_auc_score
+ParameterGrid = pytest.importorskip("sklearn.model_selection", reason=WHY).ParameterGrid
 
 OTHERS = {"cfm": {}, "patchcore": {"fraction": 0.3, "cells_2d": 12}}
 """Options of each method that are not the defaults."""
