@@ -21,7 +21,7 @@ LAYERS = [
     {"detectors"},
     {
         *("nn", "bank", "pipeline", "presets", "store", "calibrate", "regions", "model_file"),
-        "synthesis",
+        *("synthesis", "checkpoint", "card"),
     },
     {"ranges"},
     {"maps", "rasters", "preprocess", "extractors", "cache"},
@@ -49,9 +49,10 @@ BESIDE = {
 }
 FOR_ALL = {
     *("types", "progress", "reprs", "notices", "paths", "spelling", "version", "seeding", "units"),
+    "environment",
 }
 # Used by the rows above detectors.
-FOR_THE_TOP = {"metrics", "datasets", "registration", "environment", "forking"}
+FOR_THE_TOP = {"metrics", "datasets", "registration", "forking"}
 UNITS = set.union(*LAYERS, BESIDE)
 
 

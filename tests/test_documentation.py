@@ -182,6 +182,10 @@ assert result.category == data.categories[-1] and 0 <= result.grid["AUPRO@1%"] <
 assert aupro(maps, masks)[0] == pooled.aupro()[0] and (fpr[0], pro[-1]) == (0, 1)""",
     "docs/looked-at.md": """
 assert 0 < frame.valid.float().mean() < 1 and len(frame.plane) == 4 and both.distance == 0.001""",
+    "docs/training.md": """
+assert scores.shape == (5,) and scores[0] == detector.predict(train[0].rgb, train[0].xyz).score
+assert not other.tensors() and detector.tensors() and detector.card.trained.parts == 5
+assert not cmad.paths.user_path("bagel.checkpoint").exists()""",
     "docs/synthesis.md": """
 assert part.sample.mask.any() and (part.sample.xyz != part.good.xyz).any(-1).sum() > 0
 assert (part.sample.rgb == part.good.rgb).all()""",

@@ -42,6 +42,14 @@ def test_a_log_gets_a_line_every_30_s_with_count_rate_and_time_left(clock, capsy
     ]
 
 
+def test_what_was_done_before_has_no_part_in_the_rate(clock, capsys):
+    work(clock, 250, 40, steps=2, done=30)
+    assert capsys.readouterr().err.splitlines()[:2] == [
+        "training: 31 of 250, 40.0 s each, 2 h 26 min left, loss 0",
+        "training: 32 of 250, 40.0 s each, 2 h 25 min left, loss 1",
+    ]
+
+
 def test_short_work_leaves_a_log_clean(clock, capsys):
     work(clock, 299, 0.1)
     assert capsys.readouterr().err == ""

@@ -31,6 +31,13 @@ def environment() -> dict[str, object]:
     return about
 
 
+def machine() -> str:
+    """Say in a few words what a measured time depends on most."""
+    threads = torch.get_num_threads()
+    what = f"{threads} thread{'s' * (threads > 1)}, {torch.backends.cpu.get_cpu_capability()}"
+    return f"{_cpu() or 'an unknown processor'}, {what}"
+
+
 def forget_peak() -> None:
     """Let `peak_memory` count from now on, where the system can (Linux)."""
     with suppress(OSError):

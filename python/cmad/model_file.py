@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -12,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from cmad.paths import expect_there, user_path
+from cmad.paths import expect_there, replacing, user_path
 from cmad.version import installed
 
 FORMAT = 3
@@ -35,25 +34,13 @@ def write(path: str | Path, header: Mapping[str, object], tensors: Mapping[str, 
     # Copies, because safetensors refuses tensors that share memory.
     plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     meta = {"cmad": json.dumps({"format": FORMAT, **header}, allow_nan=False)}
-    temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".cmad-", dir=path.parent)
-        os.close(handle)
-        save_file(plain, temporary, meta)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's files are private
-        os.replace(temporary, path)
-        temporary = None
+        with replacing(path) as temporary:
+            save_file(plain, temporary, meta)
     except (OSError, SafetensorError) as error:
         raise OSError(
             f"{path}: could not be saved ({error}); an existing file is unchanged"
         ) from error
-    finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
 
 
 def read(path: str | Path) -> tuple[dict[str, object], dict[str, Tensor]]:

@@ -1,5 +1,9 @@
-"""Paths as people write them, and what is wrong with one that leads to nothing."""
+"""Paths as people write them, what is wrong with one that leads to nothing, and whole files."""
 
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -52,3 +56,33 @@ def what_is(path: Path) -> str:
     if path.is_dir():
         return "a folder"
     return "a model" if path.suffix.lower() == ".cmad" else "a file"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the body a file beside a path to write; renamed at its end, so no half file is left.
+
+    Args:
+        path: that the file takes, with the access that new files get; where the body raises, what
+            is there stays as it was.
+
+    Yields:
+        Path of an empty file in the same folder.
+
+    Raises:
+        OSError: the folder cannot be written to.
+
+    """
+    handle, name = tempfile.mkstemp(prefix=".cmad-", dir=path.parent)
+    temporary = Path(name)
+    try:
+        os.close(handle)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)  # mkstemp's files are private
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -32,7 +32,7 @@ class Step(Protocol):
 
 
 @contextmanager
-def bar(what: str, total: int | None, *, show: bool = True) -> Iterator[Step]:
+def bar(what: str, total: int | None, *, done: int = 0, show: bool = True) -> Iterator[Step]:
     """Show how far the body is while it runs.
 
     On a terminal and in a notebook as a bar. Elsewhere, as in a log or a pipe, as a line on the
@@ -42,6 +42,8 @@ def bar(what: str, total: int | None, *, show: bool = True) -> Iterator[Step]:
     Args:
         what: the work, such as "extracting features".
         total: steps; None where not known.
+        done: steps that were done before, such as by a training that was stopped; they have no part
+            in rate and remaining time.
         show: false for none.
 
     Yields:
@@ -52,17 +54,17 @@ def bar(what: str, total: int | None, *, show: bool = True) -> Iterator[Step]:
     if not show:
         yield lambda note="": None
     elif display is not None:
-        shown = _Notebook(_Count(what, total), display)
+        shown = _Notebook(_Count(what, total, done), display)
         try:
             yield shown
         finally:
             shown.draw()
     elif console.is_terminal:
         with _terminal(console) as progress:
-            task = progress.add_task(what, total=total, note="")
+            task = progress.add_task(what, total=total, completed=done, note="")
             yield lambda note="": progress.update(task, advance=1, note=note)
     else:
-        lines = _Lines(_Count(what, total))
+        lines = _Lines(_Count(what, total, done))
         yield lines
         lines.end()
 
@@ -70,11 +72,11 @@ def bar(what: str, total: int | None, *, show: bool = True) -> Iterator[Step]:
 class _Count:
     """How far some work is, in words."""
 
-    def __init__(self, what: str, total: int | None) -> None:
+    def __init__(self, what: str, total: int | None, done: int = 0) -> None:
         self.what, self.total = what, total
-        self.done, self.note = 0, ""
+        self.done, self.note = done, ""
         self.begin = monotonic()
-        self._mark = self.begin, 0
+        self._mark = self.begin, done
 
     def add(self, note: str) -> float:
         """Count a step; return the time."""

@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -64,6 +65,44 @@ def test_info_says_what_is_in_the_file(fitted, run):
     assert f"torch {header['versions']['torch']}" in said["made with"]
     assert f"{out.stat().st_size / 1e6:.1f} MB" in said["file"]
     assert said["note"].startswith("random weights")
+
+
+def test_info_is_a_model_card(fitted, run):
+    out, _ = fitted
+    said = dict(re.split(r":\s+", line, maxsplit=1) for line in run("info", out).out.splitlines())
+    card = cmad.load(out).card
+    assert (
+        said["training data"]
+        == f"1 good part of MVTec 3D-AD, cover, train, {card.trained.date} UTC"
+    )
+    assert said["training"] == "epochs 1, pixels_per_image 20, batch_size 4, shuffle True"
+    assert said["calibrated on"].startswith("2 good parts of MVTec 3D-AD, cover, validation, ")
+    assert re.fullmatch(r"[\d.e-]+ s \(median of 2\) on .+, 1 thread, \w+", said["time per part"])
+    assert said["extractor rgb"].endswith(", licence none needed")
+
+
+def test_info_gives_the_card_as_json_to_other_programs(fitted, run):
+    out, _ = fitted
+    told = json.loads(run("info", out, "--json").out)
+    header, tensors = model_file.read(out)
+    assert told["file"] == {
+        "path": str(out),
+        "bytes": out.stat().st_size,
+        "numbers": sum(t.numel() for t in tensors.values()),
+    }
+    assert told["method"] == "CFM"
+    assert told["seed"] == 3
+    assert told["versions"] == header["versions"]
+    threshold = header["calibration"]["2d+3d"]["threshold"]
+    assert told["thresholds"] == {
+        "2d+3d": {"threshold": threshold, "false_reject_rate": 0.4, "parts": 2}
+    }
+    assert told["extractors"]["rgb"]["sha256"] == header["extractors"]["rgb"]["sha256"]
+    assert told["extractors"]["rgb"]["licence"] == "none needed"
+    assert not told["extractors"]["rgb"]["stored"]
+    assert told["trained"]["source"] == "MVTec 3D-AD, cover, train"
+    assert told["training"]["epochs"] == 1
+    assert told["calibrated"]["parts"] == told["timing"]["parts"] == 2
 
 
 def test_own_folders_are_fitted_and_calibrated_and_extractors_stored(run, data, tmp_path):

@@ -168,7 +168,7 @@ def test_equal_content_is_found_under_any_name_and_in_any_array(untrained, parts
 def test_what_statistics_give_for_free_goes_to_its_own_frame(make, parts):
     plain = cmad.CFM(rgb=make["vit"](), xyz=Standardised(), image_size=48).pipeline
     with FeatureStore(torch.float32) as store:
-        pipeline, _ = extract(plain, parts[:3], store, 3, False, set())
+        pipeline, _ = extract(plain, parts[:3], store, 3, False, [])
         frames = [pipeline.frame(part) for part in parts[:3]]
         several = pipeline.features(frames, plain.with_statistics(frames)[1])
         for i, frame in enumerate(frames):

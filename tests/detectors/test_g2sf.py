@@ -8,6 +8,7 @@ import torch
 
 import cmad
 from cmad.bank import Bank
+from cmad.checkpoint import Checkpoint
 from cmad.detectors import _g2sf_learning as learning
 from cmad.detectors._g2sf_spaces import Prototypes, aggregated
 from cmad.maps import Scaling, enlarged, smoothed
@@ -59,7 +60,7 @@ def stored(good=3, defective=8, change=lambda features: features, **how):
 
 def learnt(detector, store=None, **how):
     asked = detector.Training(**{**QUICK, **how})
-    made = detector.learn(stored() if store is None else store, asked, False)
+    made = detector.learn(stored() if store is None else store, asked, False, Checkpoint())
     detector._accept(made.tensors)
     detector.losses = list(made.losses)
     return detector

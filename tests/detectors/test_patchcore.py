@@ -8,6 +8,7 @@ import torch
 
 import cmad
 from cmad.bank import Bank
+from cmad.checkpoint import Checkpoint
 from cmad.detectors._memory import Memory, deviation_of, reweighted, usual_distance
 from cmad.maps import enlarged
 from cmad.types import Features, Points, Window
@@ -89,7 +90,7 @@ def frame(seed, tokens=4, size=8):
 
 
 def learnt(detector, frames):
-    detector._accept(detector.learn(frames, detector.Training(), False).tensors)
+    detector._accept(detector.learn(frames, detector.Training(), False, Checkpoint()).tensors)
     return detector
 
 

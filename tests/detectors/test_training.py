@@ -71,7 +71,7 @@ def test_frames_beyond_those_for_the_statistics_are_trained_on_too(untrained, pa
     detector = untrained()
     with FeatureStore(torch.float32) as store:
         pipeline, ranges = _extraction.extract(
-            detector.pipeline, iter(parts[:5]), store, None, False, set()
+            detector.pipeline, iter(parts[:5]), store, None, False, []
         )
         assert [features.name for features in store] == [part.name for part in parts[:5]]
         assert ranges.parts == 5

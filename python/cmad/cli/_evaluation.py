@@ -53,6 +53,8 @@ class SeedRun:
             "sha256": [extractor.fingerprint() for extractor in extractors],
         }
         self._run = Run(out if first else out / "seeds" / str(seed), self.config)
+        self.checkpoints = self._run.checkpoints
+        """Folder that trainings are continued from."""
         self.kept: dict[str, tuple[Evaluation, Values]] = {**self._run.done(prints)}
 
     def keep_with_maps(self, maps: Path) -> None:

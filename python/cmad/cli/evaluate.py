@@ -128,7 +128,7 @@ def evaluate(
     AUPRO with every threshold and with the published grid of thresholds, the papers' numbers
     beside them and why they are not comparable where they are not, parts per second, memory, and
     what was run. The tables grow category by category; after an interruption the same command goes
-    on with the category that it was in.
+    on with the category, and the epoch of its training, that it was in.
 
     - `cmad evaluate mvtec_3d_anomaly_detection --category bagel --pixels-per-image 500`
     - `cmad evaluate Eyecandies --shots 10 --seeds 3 --out ten_shots`
@@ -201,7 +201,15 @@ def evaluate(
     subject = subject_of(first, found.kind, shots, how)
     pages = Pages(out, subject, categories, about, command_line(context))
     for run in runs:
-        plan = Plan(shots, run.seed, how, false_reject_rate, skip_bad, maps if run.first else None)
+        plan = Plan(
+            shots,
+            run.seed,
+            how,
+            false_reject_rate,
+            skip_bad,
+            maps if run.first else None,
+            run.checkpoints,
+        )
         todo = [name for name in categories if name not in run.kept]
         for result in run_evaluation(found, todo, partial(make, run.seed), plan):
             run.keep(result)

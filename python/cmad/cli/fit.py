@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cmad.calibrate import check_parts
+from cmad.checkpoint import Checkpoint
 from cmad.cli._background import Given as BackgroundGiven
 from cmad.cli._background import background_of
 from cmad.cli._calibration import calibrate_on
@@ -118,7 +119,9 @@ def fit(
     Only good parts are used; one that is labelled defective is an error. Unit and camera of the
     files are kept in the model. The model's threshold
     comes from held-out good parts, where --false-reject-rate asks for it; without, `cmad score`
-    gives scores but no verdict, until `cmad calibrate` sets a threshold.
+    gives scores but no verdict, until `cmad calibrate` sets a threshold. A training by epochs keeps
+    its state in MODEL.cmad.checkpoint until the model is saved: after an interruption the same
+    command goes on where it was.
 
     A file at --out is replaced when the model is complete, and only then: an error or Ctrl-C leaves
     it as it is. A calibrated model takes --overwrite.
@@ -167,10 +170,20 @@ def fit(
         **own_options(chosen, options),  # type: ignore[arg-type]
     )
     describe(detector.pipeline.describe())
+    checkpoint = Checkpoint(out.with_name(f"{out.name}.checkpoint"), say=typer.echo)
     begin = perf_counter()
     check = detector.pipeline.frame if skip_bad else None
     parts = Loader(train, skip_bad=skip_bad, check=check)
-    detector.fit(parts, **how)  # type: ignore[arg-type]
+    try:
+        detector.fit(parts, checkpoint=checkpoint, **how)  # type: ignore[arg-type]
+    except (*EXPECTED, KeyboardInterrupt):
+        if checkpoint.epoch:
+            complain(
+                f"{checkpoint.epoch} of {checkpoint.count} epochs are kept in {checkpoint.path}: "
+                "the same command goes on behind them",
+                "note",
+            )
+        raise
     detector.units = units  # of the files; the parts come in metres
     loss = f"; last loss {sum(detector.losses[-1]):.4f}" if detector.losses else ""
     typer.echo(
@@ -184,6 +197,7 @@ def fit(
             # The training is not lost; a model in use, with its threshold, stays as it was.
             kept = beside(out)
             detector.save(kept, include_extractors)
+            checkpoint.remove()
             again = f"the model without a threshold is {kept}, to go on: " + to_calibrate(
                 kept, false_reject_rate, out
             )
@@ -193,6 +207,7 @@ def fit(
                 complain(f"not calibrated: {again}", "note")
             raise
     detector.save(out, include_extractors)
+    checkpoint.remove()
     typer.echo(f"saved {out}, {out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -1,14 +1,17 @@
 """`cmad info`: what is in a model file."""
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
+from torch import Tensor
 
 from cmad import model_file
 from cmad.background import Background
 from cmad.calibrate import Calibration, from_file
+from cmad.card import Card
 from cmad.cli._common import command, note_random
 from cmad.ranges import Ranges
 from cmad.units import Units
@@ -17,13 +20,25 @@ from cmad.units import Units
 @command
 def info(
     model: Annotated[Path, typer.Argument(metavar="MODEL.cmad", show_default=False)],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print all of it as JSON, for other programs.")
+    ] = False,
 ) -> None:
-    """Say what is in a model file, without loading its extractors."""
+    """Say what is in a model file, without loading its extractors: its model card.
+
+    What it was trained and calibrated on, thresholds, extractors with source, hash and licence of
+    their weights, settings, versions, size, and how long a part took where it was calibrated.
+    """
     header, tensors = model_file.read(model)
     parameters = sum(t.numel() for t in tensors.values())
+    card = Card.from_file(header.get("card"))
+    if as_json:
+        size = {"path": str(model), "bytes": model.stat().st_size, "numbers": parameters}
+        typer.echo(json.dumps(_facts(header, tensors, card) | {"file": size}, indent=1))
+        return
     configs = header.get("extractors")
     extractors = {
-        str(name): _extractor(config, tensors, str(name))
+        str(name): _extractor(config, tensors, str(name), card.licences.get(str(name)))
         for name, config in (configs.items() if isinstance(configs, Mapping) else ())
     }
     options = _pairs(header.get("options"))
@@ -37,6 +52,7 @@ def info(
         "precision": str(header.get("precision")),
         "seed": str(header.get("seed")),
         **_thresholds(from_file(header, tensors)),
+        **_card(card),
         "trained on": _ranges(header.get("ranges")),
         "made with": _pairs(header.get("versions")),
         "file": f"{model}, {model.stat().st_size / 1e6:.1f} MB, {parameters:,} numbers, "
@@ -58,6 +74,47 @@ def _thresholds(calibrations: Mapping[str, Calibration]) -> dict[str, str]:
     }
 
 
+def _card(card: Card) -> dict[str, str]:
+    """Say what is known of data, training and time."""
+    unknown = "not known"
+    return {
+        "training data": str(card.trained or unknown),
+        "training": _pairs(card.training) or ("no settings" if card.trained else unknown),
+        "calibrated on": str(card.calibrated or unknown),
+        "time per part": str(card.timing or f"{unknown}: measured in calibration without a cache"),
+    }
+
+
+def _facts(
+    header: Mapping[str, object], tensors: Mapping[str, Tensor], card: Card
+) -> dict[str, object]:
+    """Return what is in a model file but for what is learnt, scores and looks of the parts."""
+    left_out = ("calibration", "trained_on", "ranges", "card", "extractors")
+    extractors = cast("Mapping[str, Mapping[str, object]]", header.get("extractors") or {})
+    stored = {name.split(".")[1] for name in tensors if name.startswith("extractors.")}
+    return {
+        **{name: value for name, value in header.items() if name not in left_out},
+        "extractors": {
+            name: {
+                **config,
+                "licence": card.licences.get(name),
+                "stored": name in stored,
+            }
+            for name, config in extractors.items()
+        },
+        "thresholds": {
+            way: {
+                "threshold": c.threshold,
+                "false_reject_rate": c.false_reject_rate,
+                "parts": len(c.scores),
+            }
+            for way, c in from_file(header, tensors).items()
+        },
+        "trained_on": _ranges(header.get("ranges")),
+        **{name: value for name, value in card.to_file().items() if name != "licences"},
+    }
+
+
 def _ranges(stored: object) -> str:
     """Say what training parts looked like."""
     if not isinstance(stored, Mapping):
@@ -65,7 +122,7 @@ def _ranges(stored: object) -> str:
     return Ranges.from_file(stored).describe()
 
 
-def _extractor(config: object, tensors: Iterable[str], name: str) -> str:
+def _extractor(config: object, tensors: Iterable[str], name: str, licence: str | None) -> str:
     """Describe an extractor by its configuration."""
     if not isinstance(config, Mapping):
         return "not named in the file"
@@ -79,6 +136,7 @@ def _extractor(config: object, tensors: Iterable[str], name: str) -> str:
     stored = any(t.startswith(f"extractors.{name}.") for t in tensors)
     parts = [str(config.get("kind")), _pairs(shown), weights.get(source, source)]
     parts += ["stored in the file" if stored else f"sha256 {str(config.get('sha256'))[:12]}"]
+    parts += [f"licence {licence or 'not known'}"]
     return ", ".join(part for part in parts if part)
 
 

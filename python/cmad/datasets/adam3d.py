@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cmad.datasets.files import LazySamples, expect_size, read_rgb, read_truth
 from cmad.datasets.mvtec3d import split_folder
+from cmad.datasets.names import plain
 from cmad.datasets.parts import parts_in
 from cmad.datasets.relief import expect_scale, read_points
 from cmad.types import Sample
@@ -61,6 +62,7 @@ class ADAM3D(LazySamples):
         if not sources:
             raise ValueError(f"ADAM3D: {folder} holds no samples (<defect>/rgb and <defect>/xyz)")
         super().__init__(sources, names)
+        self.source = f"3D-ADAM, {plain(category)}, {split}"
 
 
 def _read(

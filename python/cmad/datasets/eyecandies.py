@@ -16,7 +16,7 @@ from cmad.datasets.files import (
     read_rgb,
     read_truth,
 )
-from cmad.datasets.names import child
+from cmad.datasets.names import child, plain
 from cmad.paths import expect_folder, user_path
 from cmad.types import Sample
 
@@ -97,6 +97,7 @@ class Eyecandies(LazySamples):
         super().__init__(
             [partial(_read, stem, name) for stem, name in zip(stems, names, strict=True)], names
         )
+        self.source = f"Eyecandies, {plain(category)}, {split}"
 
 
 def points_of(

@@ -34,6 +34,9 @@ class LazySamples(Sequence[Sample]):
     """Of the samples, known without reading any."""
     files: tuple[tuple[Path, Path] | None, ...]
     """Image and points of each, likewise; None for samples that are not of two files."""
+    source: str = ""
+    """Data set or folder, category and split, as a model card names them; empty where there are
+    none."""
 
     def __init__(
         self,
@@ -77,10 +80,13 @@ class LazySamples(Sequence[Sample]):
     def take(self, indices: Iterable[int]) -> "LazySamples":
         """Select samples by their positions, in this order, without reading them."""
         chosen = list(indices)
-        sources = [self._sources[i] for i in chosen]
-        return LazySamples(
-            sources, [self.names[i] for i in chosen], [self.files[i] for i in chosen]
+        taken = LazySamples(
+            [self._sources[i] for i in chosen],
+            [self.names[i] for i in chosen],
+            [self.files[i] for i in chosen],
         )
+        taken.source = self.source
+        return taken
 
     def few_shot(self, count: int, seed: int = 0) -> "LazySamples":
         """Draw samples without replacement, without reading them; the papers use 5, 10 and 50.

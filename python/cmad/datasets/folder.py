@@ -89,6 +89,7 @@ class Folder(LazySamples):
             sources, [s.args[-1] for s in sources], [(s.args[0], s.args[1]) for s in sources]
         )
         self.kinds = tuple(source.args[-2] for source in sources)
+        self.source = f"folder {plain(root.absolute().name)}"
 
 
 def _sources(root: Path, folder: Path, good: Sequence[str], units: Units) -> list[partial[Sample]]:

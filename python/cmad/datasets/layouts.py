@@ -88,7 +88,11 @@ class DataSet:
         how: dict[str, object] = dict(vars(self.units)) if self.kind in _UNITS_SAID else {}
         if self.kind == "folder":
             how["good"] = self.good
-        return _READERS[self.kind](self.root, category, split, **how)
+        parts = _READERS[self.kind](self.root, category, split, **how)
+        named = f"folder {plain(self.root.absolute().name)}"
+        known = named if self.kind in ("folder", "Folder3D") else self.kind
+        parts.source = f"{known}, {category}, {split}"
+        return parts
 
 
 def open(

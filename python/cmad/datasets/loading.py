@@ -77,6 +77,11 @@ class Loader(Iterable[Sample]):
         """Return the number of samples, with those that may be left out."""
         return len(self._samples)
 
+    @property
+    def source(self) -> str:
+        """Where the samples are from, where they know; see `LazySamples.source`."""
+        return str(getattr(self._samples, "source", ""))
+
     def __iter__(self) -> Iterator[Sample]:
         """Yield the samples.
 

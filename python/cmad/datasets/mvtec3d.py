@@ -65,6 +65,7 @@ class MVTec3D(LazySamples):
         if not sources:
             raise ValueError(f"MVTec3D: {folder} holds no samples (<defect>/rgb and <defect>/xyz)")
         super().__init__(sources, names)
+        self.source = f"MVTec 3D-AD, {plain(category)}, {split}"
 
 
 def split_folder(what: str, root: str | Path, category: str, split: str) -> Path:

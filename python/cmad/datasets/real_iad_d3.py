@@ -12,7 +12,7 @@ from cmad import notices
 from cmad.datasets.d3_files import D3Files, files_of_folders, files_of_list, list_of
 from cmad.datasets.files import LazySamples, read_rgb, read_truth
 from cmad.datasets.mvtec3d import SPLITS
-from cmad.datasets.names import child
+from cmad.datasets.names import child, plain
 from cmad.datasets.relief import expect_scale, read_points
 from cmad.datasets.warps import expect_homography, image_onto, mask_onto
 from cmad.paths import expect_folder, user_path
@@ -75,6 +75,7 @@ class RealIADD3(LazySamples):
             raise ValueError(f"RealIADD3: {category} has no parts for {split}")
         how = _How(unit, pitch, relief, matrix)
         super().__init__([partial(_read, part, how) for part in files], [p.name for p in files])
+        self.source = f"Real-IAD D3, {plain(category)}, {split}"
 
 
 def inside(folder: Path) -> Path:

@@ -74,6 +74,7 @@ class Synthetic(LazySamples):
             for (i, kind, _), name in zip(kinds, names, strict=True)
         ]
         super().__init__(sources, names)
+        self.source = f"synthetic parts, {split}"
 
     @property
     def intrinsics(self) -> Floats:

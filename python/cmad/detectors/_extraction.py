@@ -23,7 +23,7 @@ def extract(
     store: FeatureStore,
     count: int | None,
     progress: bool,
-    seen: set[str],
+    seen: list[str],
     kept: list[Frame] | None = None,
 ) -> tuple[Pipeline, Ranges | None]:
     """Extract the features of the training frames into a store.
@@ -34,7 +34,7 @@ def extract(
         store: takes the features, in order.
         count: of the samples, where it is known.
         progress: show how far it is, see `cmad.progress.bar`.
-        seen: takes the `content` of each frame.
+        seen: takes the `content` of each frame, in order.
         kept: takes the frames themselves; None lets go of them.
 
     Raises:
@@ -57,7 +57,7 @@ def extract(
             pipeline, known = pipeline.with_statistics(first)
         for i, frame in enumerate(itertools.chain(first, frames)):
             own = {name: [points[i]] for name, points in known.items()} if i < len(first) else None
-            seen.add(content(frame))
+            seen.append(content(frame))
             looks.append(look(frame))
             if kept is not None:
                 kept.append(frame)

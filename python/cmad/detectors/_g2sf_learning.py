@@ -4,12 +4,14 @@ import copy
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
 from cmad.bank import Bank
+from cmad.checkpoint import Checkpoint
 from cmad.detectors._g2sf_spaces import Prototypes
 from cmad.nn.g2sf_training import TERMS, Objective, Weights, optimisers
 from cmad.nn.lspn import Local, distinct
@@ -166,6 +168,7 @@ def train(
     seed: int,
     step: Step,
     terms: Collection[str] = tuple(TERMS),
+    checkpoint: Checkpoint | None = None,
 ) -> list[tuple[float, ...]]:
     """Descend the overall loss by Adam, and keep the best epoch (G2SF, supplement B-C).
 
@@ -180,6 +183,7 @@ def train(
         seed: of the draws, permutations and noise.
         step: called after each epoch.
         terms: of the loss that count beside the separation.
+        checkpoint: keeps each epoch's end, and begins behind the last one that it holds.
 
     Returns:
         The weighted terms of each optimiser step, in the order of equation 10.
@@ -197,11 +201,18 @@ def train(
         batch_size = min(batch_size, int(SHARE * len(training)))
     batch_size = max(2, min(batch_size, draws))
     found: list[tuple[float, ...]] = []
-    best, kept = (
-        math.inf,
-        copy.deepcopy((objective.lspn.state_dict(), objective.scales.state_dict())),
-    )
-    for epoch in range(epochs):
+    best = _Best(objective)
+    keeper = checkpoint or Checkpoint()
+    for epoch in keeper.epochs(
+        epochs,
+        generator,
+        found,
+        lspn=objective.lspn,
+        scales=objective.scales,
+        dropout=_Drawn(objective.lspn.generator),
+        best=best,
+        **{f"adam_{i}": adam for i, adam in enumerate(adams)},
+    ):
         objective.lspn.train()
         for _ in range(-(-draws // batch_size)):
             at = draw(batch_size)
@@ -222,12 +233,9 @@ def train(
             found.append(tuple(term.item() for term in loss.values()))
         objective.lspn.eval()
         reached = validated(objective, banks, validation, weights)
-        if reached < best:
-            best = reached
-            kept = _state(objective)
-        step(f"loss {sum(found[-1]):.3f}, validation {reached:.4f}, best {best:.4f}")
-    objective.lspn.load_state_dict(kept[0])
-    objective.scales.load_state_dict(kept[1])
+        best.offer(reached)
+        step(f"loss {sum(found[-1]):.3f}, validation {reached:.4f}, best {best.value:.4f}")
+    best.restore()
     return found
 
 
@@ -244,8 +252,50 @@ def validated(
     return objective.validation(torch.cat(nearest), patches.anomalous, weights)
 
 
-def _state(objective: Objective) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    return copy.deepcopy((objective.lspn.state_dict(), objective.scales.state_dict()))
+class _Best:
+    """Network and scales of the epoch that reached least."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.value = math.inf
+        self._objective = objective
+        self._kept = self._now()
+
+    def offer(self, value: float) -> None:
+        """Keep the present state, if it is better."""
+        if value < self.value:
+            self.value, self._kept = value, self._now()
+
+    def restore(self) -> None:
+        """Bring the best state back."""
+        self._objective.lspn.load_state_dict(self._kept["lspn"])
+        self._objective.scales.load_state_dict(self._kept["scales"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return it for a checkpoint."""
+        return {"value": self.value, "kept": self._kept}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what a checkpoint holds."""
+        self.value, self._kept = state_dict["value"], state_dict["kept"]
+
+    def _now(self) -> dict[str, dict[str, Tensor]]:
+        lspn, scales = self._objective.lspn, self._objective.scales
+        return copy.deepcopy({"lspn": lspn.state_dict(), "scales": scales.state_dict()})
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A generator, for a checkpoint."""
+
+    generator: torch.Generator
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where it is."""
+        return {"state": self.generator.get_state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go there."""
+        self.generator.set_state(state_dict["state"])
 
 
 def _balanced(anomalous: Tensor, generator: torch.Generator) -> Callable[[int], Tensor]:

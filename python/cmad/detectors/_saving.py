@@ -2,12 +2,15 @@
 
 import copy
 from collections.abc import Mapping
-from typing import cast
+from dataclasses import asdict
+from typing import Any, cast
 
 from torch import Tensor
 
 from cmad import extractors, model_file
+from cmad.cache import digest, versions
 from cmad.extractors import Extractor, XyzExtractor
+from cmad.extractors.licences import licence_of
 from cmad.foreground import CONSTANTS
 from cmad.pipeline import Pipeline
 
@@ -38,6 +41,11 @@ def pipeline_to_file(pipeline: Pipeline, include_extractors: bool) -> tuple[Head
         "versions": model_file.versions(),
     }
     return header, tensors
+
+
+def licences(pipeline: Pipeline) -> dict[str, str]:
+    """Return the licences of the extractors' weights, by name."""
+    return {n: licence_of(extractor.config()) for n, extractor in pipeline.extractors.items()}
 
 
 def extractors_from_file(
@@ -108,3 +116,36 @@ def _restored(
             f"({given.describe()}): sha256 {trained[:12]}, found {found[:12]}"
         )
     return given
+
+
+def decisive(method: Any, training: Any) -> Header:
+    """Return all that decides what comes of a training but the parts, fit for JSON.
+
+    Args:
+        method: the detector, before it is fitted.
+        training: its record of the arguments of training.
+
+    """
+    pipeline: Pipeline = method.pipeline
+    preparation = asdict(pipeline.preprocessing)
+    return {
+        "method": method.who,
+        **{f"{name} extractor": said for name, said in _named(pipeline).items()},
+        "preset": method.preset,
+        **asdict(method.options),
+        **asdict(training),
+        "image_size": pipeline.preprocessing.image_size,
+        "precision": method.precision,
+        "device": str(method.device),
+        "seed": method.seed,
+        "preparation": digest(preparation, CONSTANTS)[:16],
+        "versions": versions(),
+    }
+
+
+def _named(pipeline: Pipeline) -> dict[str, str]:
+    """Tell each extractor and its weights from others."""
+    return {
+        name: f"{extractor.describe()}, {digest(extractor.config(), extractor.fingerprint())[:16]}"
+        for name, extractor in pipeline.extractors.items()
+    }

@@ -2,6 +2,7 @@
 
 import torch
 
+from cmad.checkpoint import Checkpoint
 from cmad.nn import Mappings, cosine_losses
 from cmad.pipeline import arithmetic
 from cmad.progress import Step
@@ -21,6 +22,7 @@ def train(
     seed: int,
     precision: torch.dtype = torch.float32,
     step: Step,
+    checkpoint: Checkpoint | None = None,
 ) -> list[tuple[float, ...]]:
     """Train both mappings together by Adam at 1e-3 on the cosine loss (CFM, section 3.2).
 
@@ -36,6 +38,7 @@ def train(
         precision: of the networks' arithmetic. float16 trains in float32: the gradients of a mean
             over real numbers of pixels are below its smallest number.
         step: called after each epoch.
+        checkpoint: keeps each epoch's end, and begins behind the last one that it holds.
 
     Returns:
         The 2D and 3D loss of each optimiser step.
@@ -47,7 +50,8 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     losses: list[tuple[float, ...]] = []
     mappings.train()
-    for epoch in range(epochs):
+    keeper = checkpoint or Checkpoint()
+    for epoch in keeper.epochs(epochs, generator, losses, mappings=mappings, adam=adam):
         order = torch.arange(len(store))
         if shuffle:
             order = torch.randperm(len(store), generator=generator)

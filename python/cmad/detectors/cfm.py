@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from cmad import maps, ops
+from cmad.checkpoint import Checkpoint
 from cmad.detectors._inputs import whole
 from cmad.detectors._training import train
 from cmad.detectors.detector import Detector
@@ -72,11 +73,13 @@ class CFM(Detector):
         """The pixels that are mapped."""
         return Raster(self.pipeline.preprocessing.image_size, self.choices.smoothing)
 
-    def learn(self, store: FeatureStore, training: object, progress: bool) -> Learnt:
+    def learn(
+        self, store: FeatureStore, training: object, progress: bool, checkpoint: Checkpoint
+    ) -> Learnt:
         """Train both mappings; see `cmad.detectors._training.train`."""
         how = cast(Training, training)
         mappings = self._untrained()
-        with bar("training", how.epochs, show=progress) as step:
+        with bar("training", how.epochs, done=checkpoint.epoch, show=progress) as step:
             losses = train(
                 mappings,
                 store,
@@ -88,6 +91,7 @@ class CFM(Detector):
                 seed=self.seed,
                 precision=self.pipeline.precision,
                 step=step,
+                checkpoint=checkpoint,
             )
         return Learnt(mappings.state_dict(), losses)
 

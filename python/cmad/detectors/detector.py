@@ -1,13 +1,16 @@
 """The shell: everything of a detector that is not its method."""
 
 import inspect
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Literal, cast, overload
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from typing_extensions import Self
@@ -16,6 +19,8 @@ from cmad import model_file, notices, rasters
 from cmad.background import Background
 from cmad.cache import Cache
 from cmad.calibrate import Calibration, Parts, check_parts, from_file, to_file
+from cmad.card import Card, Seen, Timing
+from cmad.checkpoint import Checkpoint
 from cmad.checks import checked
 from cmad.detectors._extraction import content, extract, extract_defective
 from cmad.detectors._inputs import (
@@ -31,7 +36,13 @@ from cmad.detectors._inputs import (
     whole,
 )
 from cmad.detectors._outputs import on_input, peaks
-from cmad.detectors._saving import extractors_from_file, pipeline_to_file
+from cmad.detectors._parameters import changed, parameters
+from cmad.detectors._saving import (
+    decisive,
+    extractors_from_file,
+    licences,
+    pipeline_to_file,
+)
 from cmad.detectors._unlike import compared
 from cmad.detectors.method import Method, check_modalities, complete
 from cmad.extractors import Extractor, RgbExtractor, XyzExtractor
@@ -121,6 +132,7 @@ class Detector(Method):
         **options: object,
     ) -> None:
         """Make an untrained detector; the arguments are described with the class."""
+        given = {name: value for name, value in locals().items() if name not in ("self", "options")}
         who = self.who
         one_of(who, "variant", variant, VARIANTS)
         one_of(who, "preset", preset, PRESETS)
@@ -136,6 +148,7 @@ class Detector(Method):
         """Of the preset, stage by stage."""
         self.options: Any = options_of(who, self.Options, options, "option")
         """The method's own."""
+        self._given = parameters({**given, **options}, self.Options)
         self.device = device_of(who, device)
         beside = Background.of(background)
         extractors = named_extractors(
@@ -177,6 +190,8 @@ class Detector(Method):
         it where they are told nothing else; saved with the model."""
         self.ranges: Ranges | None = None
         """What these looked like, which other parts are compared with; None where not known."""
+        self.card = Card()
+        """What it was trained and calibrated on, how long a part takes; saved with the model."""
 
     def __repr__(self) -> str:
         """What it is made of and whether it is trained and calibrated, in one line."""
@@ -185,6 +200,38 @@ class Detector(Method):
         calibrated = "" if rate is None else f"calibrated at {rate:g}"
         words = self.variant, f"preset {self.preset}", *self.pipeline.brief(), fitted, calibrated
         return short(self, "", *words)
+
+    def get_params(self, deep: bool = True) -> dict[str, object]:
+        """Return what the detector was made with, by name, as scikit-learn's estimators do.
+
+        ``type(detector)(**detector.get_params())`` and ``sklearn.base.clone(detector)`` make an
+        untrained one like it. A loaded detector names the extractors that it has as objects.
+
+        Args:
+            deep: makes no difference: no parameter has parameters of its own.
+
+        """
+        return dict(self._given)
+
+    def set_params(self, **params: object) -> Self:
+        """Change what the detector is made with; what it has learnt is forgotten.
+
+        Args:
+            params: see the class; those that are not named stay as they are.
+
+        Returns:
+            The detector itself, untrained, or as it was where nothing is named.
+
+        Raises:
+            ValueError: no such parameter (says which there are), or a value out of range; the
+                detector stays as it was.
+            TypeError, RuntimeError: see the class; likewise.
+
+        """
+        if params:
+            fresh = type(self)(**changed(self.who, self._given, params))  # type: ignore[arg-type]
+            self.__dict__ = fresh.__dict__
+        return self
 
     @property
     def scaling(self) -> Scaling:
@@ -205,6 +252,7 @@ class Detector(Method):
     def calibration(self, calibration: Calibration | None) -> None:
         """Take another one; those for parts with a modality missing are forgotten."""
         self.calibrations = {} if calibration is None else {_way(self.modalities): calibration}
+        self.card = replace(self.card, calibrated=None)
 
     @property
     def threshold(self) -> float | None:
@@ -228,6 +276,7 @@ class Detector(Method):
         unit: str = "m",
         progress: bool = True,
         memory_limit: int = 4 << 30,
+        checkpoint: str | Path | Checkpoint | None = None,
         **training: object,
     ) -> Self:
         """Learn from good parts. Where it fails the detector stays as it was.
@@ -241,39 +290,52 @@ class Detector(Method):
                 sets of `cmad.datasets` yield metres, whatever their files are in.
             progress: show how far it is, see `cmad.progress.bar`.
             memory_limit: bytes of features kept in memory; the rest goes to a temporary folder.
+            checkpoint: file that a training by epochs (CFM's) keeps its state in; where it is
+                stopped, the same call goes on with the epoch that it was in, to the same detector
+                (docs/training.md). The file is deleted at the end, unless it is passed as a
+                `cmad.checkpoint.Checkpoint`. None keeps nothing.
             training: the method's own arguments, see its class.
 
         Returns:
             The detector itself; a calibration is forgotten.
 
         Raises:
-            ValueError: no samples, a defective one, or one that cannot be prepared (named).
+            ValueError: no samples, a defective one, or one that cannot be prepared (named); the
+                checkpoint is damaged, or of other parts, options or versions (says which).
             TypeError: the method has no such argument.
+            OSError: the checkpoint cannot be read, or its folder not be written to.
 
         """
         units = Units(unit)
         asked: Any = options_of(f"{self.who}.fit", self.Training, training, "argument")
         dtype = torch.float32 if self.precision == "fp32" else torch.float16
-        with FeatureStore(dtype, memory_limit) as store:
+        own = not isinstance(checkpoint, Checkpoint)
+        kept = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+        kept.open(decisive(self, asked))  # before the work
+        with FeatureStore(dtype, memory_limit) as store, kept:
             good = complete(self, in_metres(good_only(samples, "fit"), unit))
-            seen = set[str]()
+            seen: list[str] = []
             frames: list[Frame] | None = [] if self.from_defects else None
             count = parts_of(samples)
             pipeline, ranges = extract(self.pipeline, good, store, count, progress, seen, frames)
             if len(store) == 0:
                 raise ValueError("fit: the training set is empty; at least one good part is needed")
+            kept.of_parts(seen)
             if frames:
                 extract_defective(pipeline, self.defective(frames, asked), store, progress)
             # Also where the caller has switched gradients off.
             with torch.inference_mode(False), torch.enable_grad():
-                learnt = self.learn(store, asked, progress)
-        before, self.pipeline = self.pipeline, pipeline
-        try:
-            self._accept(learnt.tensors, seen, ranges)
-        except BaseException:  # Ctrl-C too: other statistics would spoil what was learnt before
-            self.pipeline = before
-            raise
+                learnt = self.learn(store, asked, progress, kept)
+            before, self.pipeline = self.pipeline, pipeline
+            try:
+                self._accept(learnt.tensors, seen, ranges)
+            except BaseException:  # Ctrl-C too: other statistics would spoil what was learnt before
+                self.pipeline = before
+                raise
+        if own:
+            kept.remove()
         self.losses, self.units = list(learnt.losses), units
+        self.card = Card(Seen.now(len(seen), samples), asdict(asked))
         return self
 
     @notices.run()
@@ -318,12 +380,16 @@ class Detector(Method):
         ways = (self.modalities, *self.fallbacks)
         seen: dict[str, list[tuple[float, float, dict[str, float]]]] = {_way(w): [] for w in ways}
         parts = Parts(self.trained_on)
+        seconds: list[float] = []
         with bar("calibrating", count, show=progress) as step:
             for sample in complete(self, in_metres(good_only(samples, "calibrate"), unit)):
+                begin = perf_counter()
                 try:
                     frame = compared(self.pipeline, self.ranges, sample, strict=False)
                     features = self.pipeline.features([frame])[0]
-                    grids = [self.judge(rasters.only(features, way)) for way in ways]
+                    grids = [self.judge(rasters.only(features, ways[0]))]
+                    seconds.append(perf_counter() - begin)
+                    grids += [self.judge(rasters.only(features, way)) for way in ways[1:]]
                 except ValueError as error:
                     if bad is None:
                         raise
@@ -341,6 +407,9 @@ class Detector(Method):
             way: Calibration.of(false_reject_rate, *zip(*of_parts, strict=True))
             for way, of_parts in seen.items()
         }
+        timing = Timing.of(seconds) if self.pipeline.cache is None else None
+        calibrated = Seen.now(len(seen[_way(self.modalities)]), samples)
+        self.card = replace(self.card, calibrated=calibrated, timing=timing)
         return self.calibrations[_way(self.modalities)].threshold
 
     @overload
@@ -457,6 +526,44 @@ class Detector(Method):
             raise ValueError(f"{named}{self.who} gives no finite score: no verdict")
         return replace(grid, notes=features.notes)
 
+    @notices.run()
+    def score_samples(
+        self,
+        samples: Iterable[Sample],
+        *,
+        unit: str = "m",
+        progress: bool = False,
+        strict: bool = False,
+    ) -> npt.NDArray[np.float64]:
+        """Score parts: larger is more anomalous, as everywhere here.
+
+        They are the scores of `predict` and compare with ``threshold``. **scikit-learn's methods of
+        this name give the opposite sign**, larger for more normal: negate them for code that is
+        made for these. ``sklearn.metrics.roc_auc_score(defective, scores)`` takes them as they are.
+
+        Args:
+            samples: iterated once, a few in memory at a time; labels are not looked at.
+            unit: of their ``xyz``, ``"m"`` or ``"mm"``, as in `fit`.
+            progress: show how far it is, see `cmad.progress.bar`.
+            strict: see `predict`.
+
+        Returns:
+            (N,) float64, in the order of the samples.
+
+        Raises:
+            RuntimeError, ValueError, TypeError: see `predict`.
+
+        """
+        self._trained()
+        scores: list[float] = []
+        parts = iter(in_metres(samples, Units(unit).unit))
+        with bar("scoring", parts_of(samples), show=progress) as step:
+            while some := list(itertools.islice(parts, BATCH)):
+                for grid in self.grids(some, strict=strict):
+                    scores.append(grid.score)
+                    step()
+        return np.array(scores, np.float64)
+
     def decide(self, grid: GridMaps, xyz: Array | None) -> Prediction:
         """Bring a part's grid maps to its own pixels, decide, and find the regions.
 
@@ -509,6 +616,7 @@ class Detector(Method):
             "trained_on": sorted(self.trained_on),
             "units": asdict(self.units),
             "ranges": None if self.ranges is None else self.ranges.to_file(),
+            "card": replace(self.card, licences=licences(self.pipeline)).to_file(),
             **calibrated,
         }
         model_file.write(path, header, {**tensors, **learnt, **scores})
@@ -544,6 +652,7 @@ class Detector(Method):
         self.calibrations = from_file(header, tensors)
         # Files of before there were others are in metres.
         self.units = Units(**cast("dict[str, Any]", header.get("units", {})))
+        self.card = Card.from_file(header.get("card"))
         return self
 
     def _accept(
@@ -555,6 +664,7 @@ class Detector(Method):
         """Take over what was learnt; a calibration of something else is forgotten."""
         self.take(tensors)
         self.calibrations, self.trained_on, self.ranges = {}, frozenset(trained_on), ranges
+        self.card = Card()
 
     def _trained(self) -> None:
         if not self.tensors():

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cmad import maps
 from cmad.bank import Bank
+from cmad.checkpoint import Checkpoint
 from cmad.detectors import _g2sf_learning as learning
 from cmad.detectors._g2sf_options import ABLATIONS, Options, Training
 from cmad.detectors._g2sf_spaces import Metric, Prototypes, aggregated
@@ -131,7 +132,9 @@ class G2SF(Detector):
         count = cast(Training, training).synthetic_parts
         return _Defective(synthesise(frames, seed=self.seed, count=count))
 
-    def learn(self, store: FeatureStore, training: object, progress: bool) -> Learnt:
+    def learn(
+        self, store: FeatureStore, training: object, progress: bool, checkpoint: Checkpoint
+    ) -> Learnt:
         """Fill the banks from good parts, and learn the metric on those with synthetic defects."""
         how, published, k = cast(Training, training), self.published, self.options.neighbours
         with bar("choosing patches", None, show=progress) as step:
@@ -150,7 +153,7 @@ class G2SF(Detector):
         draws = len(halves[0])
         if how.patches_per_part is not None:
             draws = how.patches_per_part * len(made[0::2])
-        with bar("training", how.epochs, show=progress) as step:
+        with bar("training", how.epochs, done=checkpoint.epoch, show=progress) as step:
             losses = learning.train(
                 g2sf_training.Objective(lspn, scales, usual, bound, published),
                 [p.bank for p in prototypes.values()],
@@ -161,6 +164,7 @@ class G2SF(Detector):
                 seed=self.seed,
                 step=step,
                 terms=how.terms(),
+                checkpoint=checkpoint,
             )
         scaled = {
             m: replace(p, usual=float(u))

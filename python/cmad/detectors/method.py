@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from cmad.checkpoint import Checkpoint
 from cmad.store import FeatureStore
 from cmad.types import Features, Frame, GridMaps, Sample
 
@@ -97,13 +98,17 @@ class Method(ABC):
         return ()
 
     @abstractmethod
-    def learn(self, store: FeatureStore, training: object, progress: bool) -> Learnt:
+    def learn(
+        self, store: FeatureStore, training: object, progress: bool, checkpoint: Checkpoint
+    ) -> Learnt:
         """Learn from the features of good parts; the detector itself stays as it is.
 
         Args:
             store: one or more frames, good ones, then those that `defective` made.
             training: an instance of ``Training``.
             progress: show how far it is, see `cmad.progress.bar`.
+            checkpoint: gives a method that trains by epochs those that are left, and keeps what
+                each ends with, see `cmad.checkpoint.Checkpoint.epochs`; others leave it alone.
 
         """
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cmad import maps
 from cmad.bank import Bank
+from cmad.checkpoint import Checkpoint
 from cmad.detectors._inputs import one_of, whole
 from cmad.detectors._memory import NEIGHBOURS, Memory, deviation_of, usual_distance
 from cmad.detectors.detector import Detector
@@ -94,7 +95,9 @@ class PatchCore(Detector):
         """Either modality alone, where both are learnt."""
         return tuple((m,) for m in self.modalities) if len(self.modalities) > 1 else ()
 
-    def learn(self, store: FeatureStore, training: object, progress: bool) -> Learnt:
+    def learn(
+        self, store: FeatureStore, training: object, progress: bool, checkpoint: Checkpoint
+    ) -> Learnt:
         """Keep a coreset of the patches of each modality, and measure how far others are."""
         published, learnt = self.choices.published_banks, dict[str, Memory]()
         for modality in self.modalities:

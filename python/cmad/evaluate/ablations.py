@@ -10,7 +10,7 @@ import torch
 from cmad import maps, notices
 from cmad.datasets import DataSet
 from cmad.detectors import Ablation, Detector
-from cmad.evaluate.category import Evaluation, Judge, Plan, Trained, as_it_is
+from cmad.evaluate.category import Evaluation, Judge, Plan, Trained, as_it_is, checkpoint_of
 from cmad.types import Features, GridMaps
 
 Groups = Mapping[str, tuple[Mapping[str, object], Mapping[str, Ablation | None]]]
@@ -63,14 +63,17 @@ def ablate(
 
     """
     plan = replace(plan, fit={**plan.fit, **training})
+    checkpoint = checkpoint_of(plan, category)
     judges: dict[str, Judge] = {
         setting: as_it_is if one is None else partial(ablated, one)
         for setting, one in ablations.items()
     }
     try:
-        return Trained.on(data, category, make(), plan).tested(judges, plan)
+        found = Trained.on(data, category, make(), plan, checkpoint).tested(judges, plan)
     except ValueError as error:
         raise ValueError(f"{category}: {error}") from error
+    checkpoint.remove()
+    return found
 
 
 def ablated(ablation: Ablation, detector: Detector, features: Features) -> GridMaps:

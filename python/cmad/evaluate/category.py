@@ -14,6 +14,7 @@ import tifffile
 import torch
 
 from cmad import notices
+from cmad.checkpoint import Checkpoint
 from cmad.datasets import DataSet, Loader
 from cmad.datasets.d3_files import list_of
 from cmad.datasets.names import child, shown
@@ -41,6 +42,9 @@ class Plan:
     maps: Path | None = None
     """Folder for the anomaly maps, as TIFF: ``CATEGORY/test/DEFECT/NUMBER.tiff``, where the number
     is what a part's name has beside that."""
+    checkpoints: Path | None = None
+    """Folder that an interrupted training goes on from, ``CATEGORY.checkpoint``; None keeps none.
+    The file is deleted once the category's result has been taken, by asking for the next."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +105,21 @@ def evaluate(
             without good or without defective parts, or whose truth is not known.
 
     """
+    plan = plan or Plan()
     for category in categories:
+        checkpoint = checkpoint_of(plan, category)
         try:
-            result = _category(data, category, make(), plan or Plan())
+            result = _category(data, category, make(), plan, checkpoint)
         except ValueError as error:
             raise ValueError(f"{category}: {error}") from error
         yield result
+        checkpoint.remove()
+
+
+def checkpoint_of(plan: Plan, category: str) -> Checkpoint:
+    """Return where the training on a category is kept, if it is."""
+    folder = plan.checkpoints
+    return Checkpoint(None if folder is None else folder / f"{category}.checkpoint")
 
 
 def fingerprint(data: DataSet, category: str) -> str:
@@ -120,8 +133,10 @@ def fingerprint(data: DataSet, category: str) -> str:
 
 
 @notices.run()
-def _category(data: DataSet, category: str, detector: Detector, plan: Plan) -> Evaluation:
-    trained = Trained.on(data, category, detector, plan)
+def _category(
+    data: DataSet, category: str, detector: Detector, plan: Plan, checkpoint: Checkpoint
+) -> Evaluation:
+    trained = Trained.on(data, category, detector, plan, checkpoint)
     return trained.tested({"": as_it_is}, plan)[""]
 
 
@@ -149,7 +164,9 @@ class Trained:
     """Name and reason of each part left out."""
 
     @staticmethod
-    def on(data: DataSet, category: str, detector: Detector, plan: Plan) -> "Trained":
+    def on(
+        data: DataSet, category: str, detector: Detector, plan: Plan, checkpoint: Checkpoint
+    ) -> "Trained":
         """Train a detector on a category, after a look at the test parts; calibrate it."""
         forget_peak()
         seconds = {}
@@ -162,7 +179,7 @@ class Trained:
         bad: list[tuple[str, str]] = []
         begin = perf_counter()
         parts = _loader(train, detector, plan)
-        detector.fit(parts, **plan.fit)  # type: ignore[arg-type]
+        detector.fit(parts, checkpoint=checkpoint, **plan.fit)  # type: ignore[arg-type]
         bad += parts.bad
         seconds["fit"] = perf_counter() - begin
         if plan.false_reject_rate is not None:

@@ -19,8 +19,9 @@ Values = dict[str, object]
 class Run:
     """A folder that keeps the results of each category, so that an interrupted run goes on.
 
-    A category's file is written when the category is done, as a whole; one that was interrupted
-    starts over. A file says what it was computed with, and counts only for the same.
+    A category's file is written when the category is done, as a whole; of one that was interrupted
+    there may be a checkpoint of its training beside (`Plan.checkpoints`). A file says what it was
+    computed with, and counts only for the same.
     """
 
     def __init__(self, folder: str | Path, config: Mapping[str, object]) -> None:
@@ -37,6 +38,8 @@ class Run:
         """
         self.folder, self.config = user_path(folder), json.loads(json.dumps(config))
         self._parts = self.folder / "categories"
+        self.checkpoints = self._parts
+        """Folder for `Plan.checkpoints`."""
         writable(self._parts)
         for values in self._kept().values():
             kept = cast(Values, values["config"])
