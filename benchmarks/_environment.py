@@ -1,7 +1,8 @@
-"""What a measured number needs beside it: commit, load, and what `cmad.environment` tells."""
+"""What benchmarks share: what a number needs beside it, and a line where something is missing."""
 
 import os
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 from cmad.environment import environment as of_this_machine
@@ -18,3 +19,12 @@ def environment() -> dict[str, object]:
         **of_this_machine(),
         "load": os.getloadavg()[0],
     }
+
+
+@contextmanager
+def one_line():
+    """End with the message of an error alone: for the steps that open data and weights."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        raise SystemExit(f"error: {error}") from None

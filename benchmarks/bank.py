@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _environment import environment
+from _environment import environment, one_line
 from safetensors.torch import load_file
 
 from cmad import ops
@@ -147,6 +147,12 @@ def main():
     arguments = parser.parse_args()
     if wrong := set(arguments.only.split(",")) - {"knn", "coreset"}:
         parser.error(f"--only takes knn and coreset, got {', '.join(sorted(wrong))}")
+    tensors = {}
+    if arguments.features:
+        with one_line():
+            tensors = load_file(arguments.features)
+    if tensors and not {"query", "bank"} <= set(tensors):
+        parser.error(f"--features must hold query and bank, got {', '.join(tensors)}")
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision("medium")  # the fast path of torch's matmul on this kind
     rng = np.random.default_rng(0)
@@ -157,8 +163,7 @@ def main():
             both = torch.from_numpy(make(WIDTH)(rng, QUERIES + ROWS))
             pair = both[:QUERIES].clone(), both[QUERIES:].clone()
             results.append(knn_on(name, *pair, arguments.repeats, faiss))
-        if arguments.features:
-            tensors = load_file(arguments.features)
+        if tensors:
             pair = tensors["query"].float(), tensors["bank"].float()
             results.append(knn_on("features", *pair, arguments.repeats, faiss))
     if "coreset" in arguments.only:

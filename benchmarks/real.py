@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _environment import environment
+from _environment import environment, one_line
 from PIL import Image
 
 import cmad
@@ -88,13 +88,14 @@ def trained(name, args):
 
 
 def run(kind, name, args):
-    train = cmad.datasets.MVTec3D(args.data, args.category, "train")
-    test = cmad.datasets.MVTec3D(args.data, args.category, "test")
-    clock = Clock()
-    vit = cmad.extractors.ViT("vit_small_patch14_dinov2", block=8, image_size=392)
     method = METHODS[name]
-    xyz = extractor(kind, method, args.seed)
-    detector = method(rgb=vit, xyz=xyz, preset=args.preset, seed=args.seed)
+    with one_line():
+        train = cmad.datasets.MVTec3D(args.data, args.category, "train")
+        test = cmad.datasets.MVTec3D(args.data, args.category, "test")
+        vit = cmad.extractors.ViT("vit_small_patch14_dinov2", block=8, image_size=392)
+        xyz = extractor(kind, method, args.seed)
+        detector = method(rgb=vit, xyz=xyz, preset=args.preset, seed=args.seed)
+    clock = Clock()
     asked = trained(name, args)
     samples, predictions = list(test), []
     with ExitStack() as timed:

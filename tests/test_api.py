@@ -23,10 +23,11 @@ class Fake:
         self.text = path.read_text()
         self.made.append(weakref.ref(self))
 
-    def predict(self, rgb, xyz, unit):
+    def predict(self, rgb, xyz, unit, strict):
         if isinstance(rgb, list):
-            return [self.predict(r, x, unit) for r, x in zip(rgb, xyz, strict=True)]
-        return cmad.Prediction(score=float(len(self.path.name)), map=rgb, name=unit)
+            return [self.predict(r, x, unit, strict) for r, x in zip(rgb, xyz, strict=True)]
+        name = f"{unit}, strict" if strict else unit
+        return cmad.Prediction(score=float(len(self.path.name)), map=rgb, name=name)
 
 
 @pytest.fixture
@@ -184,11 +185,29 @@ def test_use_finds_a_missing_file_at_once(loads, tmp_path):
         cmad.use(tmp_path / "none")
 
 
-def test_unit_is_passed_on_and_batches_are_sent_elsewhere(loads, tmp_path):
+def test_unit_and_strict_are_passed_on_and_batches_are_sent_elsewhere(loads, tmp_path):
     path = model(tmp_path, "a")
     assert cmad.score(None, None, model=path, unit="mm").name == "mm"
+    assert cmad.score(None, None, model=path, strict=True).name == "None, strict"
     with pytest.raises(ValueError, match=r"for a batch use cmad.load\(path\).predict"):
         cmad.score([1], [1], model=path)
+
+
+def test_without_a_unit_the_model_decides(loads, tmp_path):
+    assert cmad.score(None, None, model=model(tmp_path, "a")).name is None
+
+
+def test_a_tilde_is_the_home_folder_however_the_model_is_named(loads, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model(tmp_path, "bb")
+    assert float(cmad.score(None, None, model="~/bb")) == 2
+    monkeypatch.setenv("CMAD_MODEL", "~/bb")
+    assert float(cmad.score(None, None)) == 2
+    cmad.use("~/bb")
+    monkeypatch.delenv("CMAD_MODEL")
+    monkeypatch.setenv("HOME", "/")  # what was named stays what it was
+    assert float(cmad.score(None, None)) == 2
+    assert loads == ["bb"]
 
 
 def test_threads_share_one_real_model_and_relative_paths_are_kept(tmp_path, monkeypatch):

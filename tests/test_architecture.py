@@ -12,6 +12,7 @@ ROOT = Path(next(iter(importlib.util.find_spec("cmad").submodule_search_location
 
 # From the top down: a module may import what stands in the rows below its own, and its own package.
 LAYERS = [
+    {"__main__"},
     {"cli"},
     {"cmad"},  # cmad/__init__.py
     {"demo"},
@@ -22,6 +23,7 @@ LAYERS = [
         *("nn", "bank", "pipeline", "presets", "store", "calibrate", "regions", "model_file"),
         "synthesis",
     },
+    {"ranges"},
     {"maps", "rasters", "preprocess", "extractors", "cache"},
     {"checks", "foreground"},
     {"background", "ops"},
@@ -29,9 +31,11 @@ LAYERS = [
 ]
 # Modules beside the layers, and all that they may import.
 BESIDE = {
-    "types": set(),
+    "types": {"reprs"},
     "progress": set(),
+    "reprs": set(),
     "notices": set(),
+    "paths": set(),
     "version": set(),
     "environment": {"version"},
     "seeding": set(),
@@ -39,10 +43,10 @@ BESIDE = {
     "units": {"types"},
     "metrics": {"ops", "types"},
     "registration": {"checks", "notices", "types", "units"},
-    "datasets": {"types", "preprocess", "units", "notices", "registration"},
-    "testing": {"ops", "types"},
+    "datasets": {"types", "preprocess", "units", "paths", "notices", "registration"},
+    "testing": {"ops", "types", "synthesis"},
 }
-FOR_ALL = {"types", "progress", "notices", "version", "seeding", "units"}
+FOR_ALL = {"types", "progress", "reprs", "notices", "paths", "version", "seeding", "units"}
 # Used by the rows above detectors.
 FOR_THE_TOP = {"metrics", "datasets", "registration", "environment", "forking"}
 UNITS = set.union(*LAYERS, BESIDE)
@@ -118,7 +122,7 @@ def test_every_way_to_import_is_seen(source, package, want):
     assert imported(source, package) == want
 
 
-METHODLESS = {"Detector", "METHODS", "load", "method_named"}
+METHODLESS = {"Detector", "METHODS", "load", "method_named", "passes"}
 """What the rest of the package takes from the detectors: no method by its name."""
 
 

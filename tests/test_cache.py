@@ -267,3 +267,11 @@ def test_digests_do_not_depend_on_how_content_is_held(dtype):
     assert {digest(x) for x in same_content} == {digest(a)}
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     assert digest(np.zeros((0, 3), dtype)) != digest(np.zeros((3, 0), dtype))
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    Cache("~/kept").put("kind", KEY, tensors())
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    assert not (tmp_path / "~").exists()

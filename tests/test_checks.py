@@ -1,5 +1,6 @@
 """Which pixels have no 3D point, whatever a sensor marks them with; and what images may hold."""
 
+import re
 import warnings
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import torch
 
 import cmad
 from cmad import checks
-from cmad.checks import REACH, checked, no_point
+from cmad.checks import JUDGED, REACH, _some_of, checked, no_point
 from cmad.preprocess import Preprocessing, prepare
 from cmad.types import Sample
 from cmad.units import to_metres
@@ -198,22 +199,6 @@ def test_a_depth_that_is_no_number_is_refused():
             cmad.xyz_from_depth(wrong, (1, 1, 0, 0))
 
 
-@pytest.mark.parametrize(
-    ("intrinsics", "message"),
-    [
-        ((700, 700, np.nan, 20), "must be finite"),
-        ((np.inf, 700, 25, 20), "must be finite"),
-        ([[700, 0, 0], [0, 700, 0], [25, 20, 1]], r"must be \(\(fx, 0, cx\).* it is transposed"),
-        ([[700, 0, 25], [0, 700, 20], [0, 0, 2]], r"must be \(\(fx, 0, cx\), .*2\.0\]\]$"),
-        ([[700, 3, 25], [0, 700, 20], [0, 0, 1]], r"must be \(\(fx, 0, cx\)"),
-        ([[700, 0, 25], [1, 700, 20], [0, 0, 1]], r"must be \(\(fx, 0, cx\)"),
-    ],
-)
-def test_intrinsics_that_cannot_be_are_refused(intrinsics, message):
-    with pytest.raises(ValueError, match=f"xyz_from_depth: .*{message}"):
-        cmad.xyz_from_depth(np.full((4, 5), 0.5), intrinsics)
-
-
 def test_an_image_may_leave_its_range_by_rounding():
     rgb = np.zeros((4, 4, 3), np.float32)
     rgb[0, 0] = np.nextafter(np.float32(1), np.float32(2)), -1e-6, 1.0009
@@ -248,3 +233,99 @@ def test_a_prediction_without_a_number_is_never_good():
     got = cmad.Prediction(float("nan"), nan, threshold=1.0, pixel_threshold=1.0)
     assert got.rejected is True
     assert got.mask.all()
+
+
+def cloud(reach, size=(80, 90), seed=0):
+    """A surface around its own origin, that reaches over so many metres."""
+    rng = np.random.default_rng(seed)
+    xyz = rng.uniform(-0.5, 0.5, (*size, 3))
+    # From the 1st to the 99th percentile there are 98 % of it along each axis.
+    return (xyz * reach / (0.98 * 3**0.5)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("reach", "error", "warning"),
+    [
+        (10.8, "its points reach over 1[01]\\.", None),
+        (9.2, None, 'part: xyz reaches over 2 m, as no part .* pass unit="mm" .--unit mm.'),
+        (2.1, None, "part: xyz reaches over 2 m"),
+        (1.9, None, None),
+        (0.0055, None, None),
+        (0.0045, None, 'part: xyz reaches over less than 5 mm.* pass unit="m" .--unit m.'),
+        (0.0011, None, "part: xyz reaches over less than 5 mm"),
+        (0.0009, "its points reach over 0\\.[89].* mm, a thousand times too little", None),
+    ],
+)
+def test_the_unit_is_judged_by_how_far_the_points_reach(reach, error, warning):
+    sample = Sample(None, cloud(reach), name="part")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        if error is None:
+            checked(sample)
+        else:
+            with pytest.raises(ValueError, match=f"^part: xyz must be in metres, but {error}"):
+                checked(sample)
+    assert len(said) == (warning is not None)
+    if warning is not None:
+        assert re.match(warning, str(said[0].message))
+
+
+def test_metres_passed_as_millimetres_are_refused_with_the_remedy():
+    with pytest.raises(ValueError, match=r'thousand times too little; if they were .*unit="m"'):
+        checked(Sample(None, to_metres(seen(), "mm")))
+    with pytest.raises(ValueError, match=r'reach over 11.*; for millimetres pass unit="mm"'):
+        checked(Sample(None, cloud(0.011) * np.float32(1000)))
+
+
+def test_millimetres_far_away_are_told_by_their_distance_too():
+    small = cloud(0.0015) + np.float32([0, 0, 0.5])
+    with pytest.raises(ValueError, match=r"its points are 500 from the camera \(median\)"):
+        checked(Sample(None, small * np.float32(1000)))
+
+
+def test_a_few_stray_points_do_not_change_the_reach():
+    xyz = cloud(0.1)
+    xyz[0, :70] = np.random.default_rng(1).uniform(5, 9, (70, 3))  # just under 1 %
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        checked(Sample(None, xyz))
+    xyz = cloud(0.0005)
+    xyz[0, :70] = np.random.default_rng(1).uniform(5, 9, (70, 3))
+    with pytest.raises(ValueError, match="a thousand times too little"):
+        checked(Sample(None, xyz))
+
+
+def test_points_that_are_too_few_say_nothing_of_the_unit():
+    xyz = np.zeros((40, 40, 3), np.float32)
+    xyz[:9, :11] = cloud(0.0005)[:9, :11]
+    checked(Sample(None, xyz))
+    xyz[9, :1] = cloud(0.0005)[9, :1]
+    with pytest.raises(ValueError, match="a thousand times too little"):
+        checked(Sample(None, xyz))
+    far = np.zeros((40, 40, 3), np.float32)
+    far[0, :20] = cloud(15)[0, :20] + np.float32([0, 0, 500])
+    with pytest.raises(ValueError, match="from the camera"):
+        checked(Sample(None, far))
+
+
+def test_python_shows_the_doubt_once_for_parts_that_are_checked_one_by_one():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        for seed in range(4):
+            checked(Sample(None, cloud(3 + seed, seed=seed)))
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("width", [89, 144, 233, 256, 610])
+def test_of_a_large_cloud_points_from_everywhere_are_judged(width):
+    """Also where a fixed step would stay in one column, and where few pixels have a point."""
+    xyz = torch.zeros(1000, width, 3)
+    xyz[..., 0] = torch.arange(width)[None] + 1
+    xyz[..., 1] = torch.arange(1000)[:, None] + 1
+    some = _some_of(xyz.reshape(-1, 3))
+    assert len(some) == JUDGED
+    for axis, size in ((0, width), (1, 1000)):
+        counts = np.histogram(some[:, axis], 8, (0.5, size + 0.5))[0]
+        np.testing.assert_allclose(counts, JUDGED / 8, rtol=0.25)
+    xyz[:-1] = 0  # only the last row is seen
+    assert len(np.unique(_some_of(xyz.reshape(-1, 3))[:, 0])) == width

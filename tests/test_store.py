@@ -31,13 +31,14 @@ def features(seed, depth=True):
         window=Window(9, 1, 0, 7, 9),
         name=f"part {seed}",
         depth=torch.rand(4, 4, generator=g) if depth else None,
+        region=torch.rand(4, 4, generator=g) > 0.5 if depth else None,
     )
 
 
 def tensors(f):
     """All tensors, in an order."""
     found = [*f.tokens.values(), *(t for p in f.points.values() for t in vars(p).values())]
-    return [*found, f.valid, *([] if f.depth is None else [f.depth])]
+    return [*found, f.valid, *(t for t in (f.depth, f.region) if t is not None)]
 
 
 @pytest.mark.parametrize("limit", [1 << 30, 0, 800])

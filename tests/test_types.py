@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import cmad
-from cmad.types import Region, Sample, Window
+from cmad.types import Prediction, Region, Sample, Window
 
 
 def dataclasses_of_the_package():
@@ -66,3 +66,22 @@ def test_plain_values_are_compared_by_value():
     assert Window(4, 0, 0, 4, 4) == Window(4, 0, 0, 4, 4)
     region = Region((0, 0, 1, 1), 1, None, None, 2.0, (0, 0), None, {})
     assert region == dataclasses.replace(region)
+
+
+@pytest.mark.parametrize(
+    ("score", "threshold", "inspected", "verdict", "rejected"),
+    [
+        (1.0, 2.0, True, "accepted", False),
+        (2.0, 2.0, True, "accepted", False),
+        (3.0, 2.0, True, "rejected", True),
+        (3.0, 2.0, False, "rejected", True),
+        (1.0, 2.0, False, "not inspected", True),
+        (float("nan"), 2.0, True, "rejected", True),
+        (1.0, None, True, None, None),
+        (1.0, None, False, "not inspected", None),
+    ],
+)
+def test_a_part_that_is_not_inspected_never_passes(score, threshold, inspected, verdict, rejected):
+    made = Prediction(score, np.zeros((2, 2)), threshold=threshold, inspected=inspected)
+    assert made.verdict == verdict
+    assert made.rejected is rejected

@@ -7,7 +7,16 @@ detector.save("part.cmad")
 cmad.score(rgb, xyz, model="part.cmad")
 """
 
-from cmad import datasets, extractors, forking, metrics  # noqa: F401 (forking: for what it does)
+from cmad import (  # noqa: F401 (forking: for what it does)
+    datasets,
+    detectors,
+    evaluate,
+    extractors,
+    forking,
+    metrics,
+    ops,
+    report,
+)
 from cmad.api import score, use
 from cmad.detectors import CFM, G2SF, PatchCore, load
 from cmad.registration import register
@@ -24,10 +33,14 @@ __all__ = [
     "Sample",
     "__version__",
     "datasets",
+    "detectors",
+    "evaluate",
     "extractors",
     "load",
     "metrics",
+    "ops",
     "register",
+    "report",
     "score",
     "use",
     "xyz_from_depth",

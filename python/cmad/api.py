@@ -6,6 +6,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from cmad.detectors import Detector, load
+from cmad.paths import user_path
 from cmad.types import Array, Prediction
 
 KEPT = 4
@@ -24,11 +25,16 @@ def use(model: str | Path | None) -> None:
     global _used
     if model is not None:
         _loaded(model)
-    _used = None if model is None else str(Path(model).resolve())
+    _used = None if model is None else str(user_path(model).resolve())
 
 
 def score(
-    rgb: Array, xyz: Array, model: str | Path | None = None, *, unit: str = "m"
+    rgb: Array,
+    xyz: Array,
+    model: str | Path | None = None,
+    *,
+    unit: str | None = None,
+    strict: bool = False,
 ) -> Prediction:
     """Score one part with a saved model, which is loaded once and then kept.
 
@@ -38,7 +44,9 @@ def score(
         model: path of a `.cmad` file; None takes the one named by `use`, else by the environment
             variable ``CMAD_MODEL``. A file that has changed or was replaced is loaded again; the
             `KEPT` models used last stay loaded.
-        unit: ``"m"`` or ``"mm"``.
+        unit: ``"m"`` or ``"mm"``; None takes that of the model's training, ``detector.units``.
+        strict: raise a ValueError where the part is unlike the training parts, see
+            `cmad.detectors.Detector.predict`; otherwise that is a warning.
 
     Returns:
         The prediction; ``float()`` of it is the score.
@@ -53,7 +61,7 @@ def score(
         raise RuntimeError(
             "score: no model; pass model=..., call cmad.use(path), or set CMAD_MODEL"
         )
-    prediction = _loaded(named).predict(rgb, xyz, unit=unit)
+    prediction = _loaded(named).predict(rgb, xyz, unit=unit, strict=strict)
     if not isinstance(prediction, Prediction):
         raise ValueError("score: takes one part; for a batch use cmad.load(path).predict")
     return prediction
@@ -73,7 +81,7 @@ _table = threading.Lock()
 
 
 def _loaded(model: str | Path) -> Detector:
-    path = Path(model).resolve()
+    path = user_path(model).resolve()
     with _table:
         entry = _models.setdefault(path, _Model())
         _models.move_to_end(path)

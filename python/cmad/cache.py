@@ -18,9 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from cmad.paths import user_path
 from cmad.version import __version__, installed
 
-FORMAT = 2
+FORMAT = 3
 """Raised when stored tensors change their meaning, or are computed differently."""
 _PARTIAL = "partial-"
 _LEFTOVER = 24 * 60 * 60
@@ -48,7 +49,7 @@ class Cache:
             folder: of the files, for nothing else.
 
         """
-        self.folder = Path(folder)
+        self.folder = user_path(folder)
         self._writable = True
         for path in self.folder.glob(f"{_PARTIAL}*"):
             with suppress(OSError):  # another process may be removing it, too

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cmad import notices
 from cmad.types import Sample
 
 REACH = 10.0
@@ -21,6 +22,14 @@ COMMON = 10
 """Times as many pixels as values usually have; also times coarser numbers or larger images."""
 GAP = 0.05
 """Metres between a mark near zero and the nearest surface."""
+WIDE, WIDEST = 2.0, REACH
+"""Metres that a cloud may reach across before its unit is doubted, and before it is refused."""
+SMALL, SMALLEST = 5e-3, 1e-3
+"""Metres below which likewise."""
+JUDGED = 1 << 14
+"""Points, at most, that the unit is judged by."""
+FEW = 100
+"""Points of which nothing can be said."""
 ROUNDING = 1e-3
 """By which an image of floats may leave [0, 1]."""
 
@@ -39,7 +48,7 @@ def checked(sample: Sample) -> tuple[Tensor | None, Tensor | None]:
     Raises:
         TypeError: not an array, or a dtype that is neither of these.
         ValueError: another shape, rgb and xyz of different size, rgb out of range or masked, or
-            coordinates that look like millimetres.
+            coordinates that look like those of another unit, see `expect_metres`.
 
     """
     rgb, xyz = _tensor(sample, "rgb"), _tensor(sample, "xyz")
@@ -138,16 +147,67 @@ def _checked_xyz(sample: Sample, xyz: Tensor | None) -> Tensor | None:
     if not xyz.is_floating_point():
         raise TypeError(at(sample, f"xyz must be float, in metres, got {_dtype(sample.xyz)}"))
     xyz = with_zeros(xyz)
-    points = xyz[(xyz != 0).any(-1)]
-    if len(points) and (distance := float(points.norm(dim=-1).median())) > REACH:
-        raise ValueError(
-            at(
-                sample,
-                f"xyz must be in metres, but its points are {distance:.4g} from the camera (median)"
-                '; for millimetres pass unit="mm"',
-            )
-        )
+    expect_metres(sample, xyz)
     return xyz
+
+
+def expect_metres(sample: Sample, xyz: Tensor) -> None:
+    """Judge the unit of a sample's points by where they are and how far they reach.
+
+    The reach is the diagonal of the box from the 1st to the 99th percentile along each axis, so
+    that a few stray points do not count. Between `SMALL` and `SMALLEST`, and between `WIDE` and
+    `WIDEST`, it warns.
+
+    Args:
+        sample: for messages, its name.
+        xyz: (H, W, 3) float32, zeros where there is no point.
+
+    Raises:
+        ValueError: farther than `REACH` from the camera, half of them, or reaching farther than
+            `WIDEST` or less than `SMALLEST`.
+
+    """
+    points = _some_of(xyz.reshape(-1, 3))
+    if len(points) == 0:
+        return
+    away = float(np.median(np.linalg.norm(points, axis=-1)))
+    if away > REACH:
+        where = f"its points are {away:.4g} from the camera (median)"
+        raise ValueError(at(sample, f"xyz must be in metres, but {where}; {_MILLIMETRES}"))
+    if len(points) < FEW:
+        return
+    low, high = np.percentile(points, (1, 99), axis=0)
+    reach = float(np.linalg.norm(high - low))
+    if reach > WIDEST:
+        where = f"its points reach over {reach:.4g}"
+        raise ValueError(at(sample, f"xyz must be in metres, but {where}; {_MILLIMETRES}"))
+    if reach < SMALLEST:
+        where = f"its points reach over {1000 * reach:.2g} mm, a thousand times too little"
+        raise ValueError(at(sample, f"xyz must be in metres, but {where}; {_NO_MILLIMETRES}"))
+    # Without numbers, so that Python shows it once where parts are judged one by one.
+    if reach > WIDE:
+        said = at(sample, f"xyz reaches over {WIDE:g} m, as no part does that is inspected")
+        notices.warn("checks: wide", f"{said}; {_MILLIMETRES}")
+    if reach < SMALL:
+        said = at(sample, f"xyz reaches over less than {1000 * SMALL:g} mm, as few parts do")
+        notices.warn("checks: small", f"{said}; {_NO_MILLIMETRES}")
+
+
+_DEPTHS = "of depth images look at depth_unit and depth_scale too"
+_MILLIMETRES = f'for millimetres pass unit="mm" (--unit mm); {_DEPTHS}'
+_NO_MILLIMETRES = f'if they were in metres already, pass unit="m" (--unit m); {_DEPTHS}'
+
+
+def _some_of(points: Tensor) -> npt.NDArray[np.float32]:
+    """Return points (N, 3) that are there, all or some from everywhere."""
+    if len(points) > JUDGED:
+        # Multiples of the golden ratio: even, and never in step with the rows of an image.
+        even = (torch.arange(JUDGED, dtype=torch.float64) * 0.6180339887498949) % 1
+        some = points[(even * len(points)).long()]
+        some = some[(some != 0).any(-1)]
+        if len(some) >= FEW:
+            return some.numpy()
+    return points[(points != 0).any(-1)].numpy()
 
 
 def _marks(points: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:

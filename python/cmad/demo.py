@@ -9,11 +9,11 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 import torch
 from PIL import Image
 
 from cmad.datasets import Synthetic
+from cmad.datasets.writing import write_part
 from cmad.detectors import METHODS, Detector
 from cmad.evaluate import Tally
 from cmad.extractors import PointMAE, ViT
@@ -111,7 +111,8 @@ def run(out: Path, seed: int = 0, method: str | None = None) -> DemoResult:
     picture(shown, [predictions[i] for i in chosen], foot).save(files["picture"])
     detector.save(files["model"])
     for sample in shown:
-        _write(sample, files["parts"])
+        _, kind, number = sample.name.split("/")
+        write_part(sample, files["parts"] / kind, number)
     clock.lap("picture and files")
     return DemoResult(
         seed=seed,
@@ -192,18 +193,6 @@ def _made(what: str, samples: Synthetic) -> list[Sample]:
 def _mask(sample: Sample) -> npt.NDArray[np.bool_]:
     """Return the truth, which synthetic parts always have."""
     return cast("npt.NDArray[np.bool_]", sample.mask)
-
-
-def _write(sample: Sample, folder: Path) -> None:
-    """Write a part as files, in the layout that `cmad score` reads."""
-    _, kind, number = sample.name.split("/")
-    for name in ("rgb", "xyz", "gt"):
-        (folder / kind / name).mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(sample.rgb)).save(folder / kind / "rgb" / f"{number}.png")
-    points = np.asarray(sample.xyz)
-    tifffile.imwrite(folder / kind / "xyz" / f"{number}.tiff", points, photometric="rgb")
-    mask = Image.fromarray(255 * _mask(sample).astype(np.uint8))
-    mask.save(folder / kind / "gt" / f"{number}.png")
 
 
 @contextmanager

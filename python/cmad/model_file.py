@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
+from cmad.paths import user_path
 from cmad.version import installed
 
 FORMAT = 3
@@ -30,7 +31,7 @@ def write(path: str | Path, header: Mapping[str, object], tensors: Mapping[str, 
         OSError: it cannot be written, such as a full disk; names the file.
 
     """
-    path = Path(path)
+    path = user_path(path)
     # Copies, because safetensors refuses tensors that share memory.
     plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     meta = {"cmad": json.dumps({"format": FORMAT, **header}, allow_nan=False)}
@@ -69,7 +70,7 @@ def read(path: str | Path) -> tuple[dict[str, object], dict[str, Tensor]]:
         ValueError: not a model file, truncated, or written by a version with another format.
 
     """
-    path = Path(path)
+    path = user_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
     if not os.access(path, os.R_OK):

@@ -70,9 +70,11 @@ class Pipeline:
             said.setdefault(modality_of(extractor), []).append(extractor.describe())
         return {modality: "; ".join(lines) for modality, lines in said.items()}
 
-    def extract(self, samples: Sequence[Sample]) -> list[Features]:
-        """Prepare samples and extract their features, both through the cache."""
-        return self.features([self.frame(sample) for sample in samples])
+    def brief(self) -> list[str]:
+        """Name each extractor in a few words, and say where its weights are random."""
+        said = [extractor.describe() for extractor in self.extractors.values()]
+        drawn = " (random weights)"
+        return [text.split(",")[0] + drawn * ("random weights" in text) for text in said]
 
     def frame(self, sample: Sample) -> Frame:
         """Prepare a sample, through the cache; see `cmad.preprocess.prepare`.
@@ -127,6 +129,7 @@ class Pipeline:
                 tokens=tokens[i],
                 points=points[i],
                 valid=frame.valid,
+                region=frame.region,
                 image_size=self.preprocessing.image_size,
                 window=frame.window,
                 name=frame.name,
@@ -217,7 +220,7 @@ class Pipeline:
 
 def _tensors(frame: Frame) -> dict[str, Tensor]:
     """Turn a frame, but its name, into what a cache stores."""
-    tensors = {"rgb": frame.rgb, "xyz": frame.xyz, "valid": frame.valid}
+    tensors = {n: getattr(frame, n) for n in ("rgb", "xyz", "valid", "region")}
     notes = json.dumps([astuple(note) for note in frame.notes]).encode()
     return {
         **{name: tensor for name, tensor in tensors.items() if tensor is not None},
@@ -237,6 +240,7 @@ def _frame(stored: Mapping[str, Tensor], name: str) -> Frame:
         name=name,
         plane=tuple(stored["plane"].tolist()) or None,
         notes=tuple(Note(*note) for note in json.loads(bytes(stored["notes"].tolist()))),
+        region=stored.get("region"),
     )
 
 

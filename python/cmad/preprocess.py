@@ -74,21 +74,26 @@ def prepare(sample: Sample, how: Preprocessing, *, keep: Tensor | None = None) -
     height, width = (rgb if xyz is None else xyz).shape[:2]  # type: ignore[union-attr]
     window = square(height, width, how.choices)
     resized = None if rgb is None else _resize_rgb(rgb, window, how.rgb_size)
-    if xyz is None:
-        return Frame(resized, None, None, window, sample.name)
-    valid, part = look(sample, xyz, how) if keep is None else (_valid(xyz, how), Part(keep))
-    valid = valid & part.keep
-    if not valid.any():
-        raise ValueError(at(sample, nothing(how.background)))
     rows = _samples(window, how, window.top, window.height)
     columns = _samples(window, how, window.left, window.width)
     inside = (rows >= 0)[:, None] & (columns >= 0)[None]
     pixel = rows.clamp(min=0)[:, None], columns.clamp(min=0)[None]
+    region = _region(sample, how, height, width)
+    region = None if region is None else region[pixel] & inside
+    if xyz is None:
+        if region is not None and not region.any():
+            small = f"no pixel of the region of interest is left at {how.image_size} pixels"
+            raise ValueError(at(sample, small))
+        return Frame(resized, None, None, window, sample.name, region=region)
+    valid, part = look(sample, xyz, how) if keep is None else (_valid(xyz, how), Part(keep))
+    valid = valid & part.keep
+    if not valid.any():
+        raise ValueError(at(sample, nothing(how.background)))
     valid = valid[pixel] & inside
     if not valid.any():
         raise ValueError(at(sample, f"no 3D point of the part is left at {how.image_size} pixels"))
     placed = torch.where(valid[..., None], xyz[pixel], 0.0).contiguous()
-    frame = Frame(resized, placed, valid, window, sample.name, part.plane, part.notes)
+    frame = Frame(resized, placed, valid, window, sample.name, part.plane, part.notes, region)
     tell(frame)
     return frame
 
@@ -119,6 +124,15 @@ def look(sample: Sample, xyz: Tensor, how: Preprocessing) -> tuple[Tensor, Part]
         raise ValueError(at(sample, "xyz has no valid point: all are 0, NaN, infinite or marks"))
     try:
         return valid, find_part(xyz, valid, how.background, how.choices.rule, how.seed)
+    except ValueError as error:
+        raise ValueError(at(sample, str(error))) from None
+
+
+def _region(sample: Sample, how: Preprocessing, height: int, width: int) -> Tensor | None:
+    if not how.background.is_region:
+        return None
+    try:
+        return how.background.region(height, width)
     except ValueError as error:
         raise ValueError(at(sample, str(error))) from None
 

@@ -85,17 +85,34 @@ def foreground(features: Features, raster: Raster) -> Tensor:
         raster: of the cells; its smoothing says whether the rim belongs to them.
 
     Returns:
-        (P,) int64, ascending, row * R + column; all cells where the frame has no points.
+        (P,) int64, ascending, row * R + column; where the frame has no points `everything`.
 
     """
     valid = features.valid
     if valid is None:
-        device = next(iter(features.tokens.values())).device
-        return torch.arange(raster.size**2, device=device)
+        return everything(features, raster)
     if raster.smoothing.rim:
         reached = _reached(valid, smoothing_taps(len(valid), raster, valid.device))
     else:
         reached = functional.adaptive_max_pool2d(valid[None].float(), raster.size)[0] > 0
+    return reached.flatten().nonzero()[:, 0]
+
+
+def everything(features: Features, raster: Raster) -> Tensor:
+    """Find the cells of the whole image, or of its region of interest where one is told.
+
+    Args:
+        features: of one frame.
+        raster: of the cells.
+
+    Returns:
+        (P,) int64, ascending, row * R + column.
+
+    """
+    if features.region is None:
+        of = features.valid if features.valid is not None else next(iter(features.tokens.values()))
+        return torch.arange(raster.size**2, device=of.device)
+    reached = functional.adaptive_max_pool2d(features.region[None].float(), raster.size)[0] > 0
     return reached.flatten().nonzero()[:, 0]
 
 

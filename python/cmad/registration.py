@@ -81,7 +81,7 @@ def register(
     """
     if not tolerance >= 0:
         raise ValueError(f"register: tolerance must be at least 0 metres, got {tolerance}")
-    camera = pinhole("register", intrinsics)
+    camera = pinhole(intrinsics, "register: ")
     rotation, translation = _rigid(extrinsics)
     (image, _), (_, points) = (
         checked(Sample(rgb, None, name="register")),

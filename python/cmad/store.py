@@ -78,7 +78,7 @@ class FeatureStore(Sequence[Features]):
                 "another place in TMPDIR, or raise memory_limit"
             ) from error
         # The mask of a defect is small, and says which parts are good.
-        rest = replace(features, tokens={}, points={}, valid=None, depth=None)
+        rest = replace(features, tokens={}, points={}, valid=None, depth=None, region=None)
         self._kept.append(_OnDisk(path, rest, tuple(features.tokens), tuple(features.points)))
 
     def __len__(self) -> int:
@@ -98,6 +98,7 @@ class FeatureStore(Sequence[Features]):
             points={name: points[name] for name in kept.names_3d},
             valid=beside.get("valid"),
             depth=beside.get("depth"),
+            region=beside.get("region"),
         )
 
     @property
@@ -128,7 +129,7 @@ def _tensors(features: Features) -> dict[str, Tensor]:
     tensors = {f"tokens/{name}": t for name, t in features.tokens.items()}
     for name, points in features.points.items():
         tensors |= {f"points/{name}/{field}": t for field, t in vars(points).items()}
-    beside = {"valid": features.valid, "depth": features.depth}
+    beside = {name: getattr(features, name) for name in ("valid", "depth", "region")}
     # Contiguous, and no two of them the same memory, as safetensors asks.
     tensors |= {name: t for name, t in beside.items() if t is not None}
     return {name: t.contiguous() for name, t in tensors.items()}

@@ -1,14 +1,18 @@
 """The data flow as dataclasses: Sample, Frame, Features, GridMaps, Prediction with its Regions.
 
-Those that hold arrays compare and hash by identity: elementwise equality has no single truth.
+Those that hold arrays compare and hash by identity: elementwise equality has no single truth. Their
+``repr`` is one line.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
+
+from cmad.reprs import short, sizes
 
 Array = npt.NDArray[np.generic] | Tensor
 
@@ -34,6 +38,11 @@ class Sample:
     def label(self) -> int | None:
         """0 for a good part, 1 for a defective one, None where not known."""
         return None if self.defect is None else int(self.defect != "good")
+
+    def __repr__(self) -> str:
+        """Name, sizes and kind of defect."""
+        arrays = (sizes(n, getattr(self, n)) for n in ("rgb", "xyz", "mask"))
+        return short(self, self.name, *arrays, defect=self.defect)
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,12 @@ class Frame:
     plane: tuple[float, ...] | None = None
     """The background plane (n, d), n . p + d = 0 with |n| = 1 and d >= 0, metres; None without."""
     notes: tuple[Note, ...] = ()
+    region: Tensor | None = None
+    """(S, S) bool, the region of interest; None where none is told."""
+
+    def __repr__(self) -> str:
+        """Name and sizes."""
+        return short(self, self.name, sizes("rgb", self.rgb), sizes("xyz", self.xyz))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +101,10 @@ class PixelWeights:
     weight: Tensor
     """(E,) float32."""
 
+    def __repr__(self) -> str:
+        """Numbers of pixels and entries."""
+        return short(self, pixels=len(self.start) - 1, entries=len(self.weight))
+
 
 @dataclass(frozen=True, eq=False)
 class Points:
@@ -97,6 +116,10 @@ class Points:
     """(N, J) int64, the centres that each point is interpolated from."""
     weight: Tensor
     """(N, J) float32, with sum 1 in each row."""
+
+    def __repr__(self) -> str:
+        """Sizes."""
+        return short(self, "", sizes("features", self.features), points=len(self.neighbour))
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,11 +145,20 @@ class Features:
     """(S, S) bool, where a synthetic defect is that a method learns from; None of other parts."""
     notes: tuple[Note, ...] = ()
     """Those of the frame."""
+    region: Tensor | None = None
+    """(S, S) bool, the frame's region of interest, which counts where there are no points; None
+    where none is told."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """Which modalities it has features of, ``"2d"`` and ``"3d"``."""
         return ("2d",) * bool(self.tokens) + ("3d",) * bool(self.points)
+
+    def __repr__(self) -> str:
+        """Name and the sizes of what each extractor made."""
+        made = [sizes(name, tokens) for name, tokens in self.tokens.items()]
+        made += [sizes(name, points.features) for name, points in self.points.items()]
+        return short(self, self.name, *made, image_size=self.image_size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +183,11 @@ class GridMaps:
     def roc_map(self) -> npt.NDArray[np.float32]:
         """The map that the pixel AUROC is computed from; preset "official" scales it otherwise."""
         return self.maps.get("pixel_auroc", self.map)
+
+    def __repr__(self) -> str:
+        """Name, score and the size of the map."""
+        judged_by = "+".join(self.modalities)
+        return short(self, self.name, sizes("map", self.map), judged_by, score=self.score)
 
     def __float__(self) -> float:
         """Return the score."""
@@ -203,17 +240,39 @@ class Prediction:
     name: str = ""
     warnings: tuple[str, ...] = ()
     """What a user should know of the part, such as that a piece of it is not looked at."""
+    inspected: bool = True
+    """Whether enough of the part was seen: not where its points are on far fewer pixels than those
+    of any training part."""
+
+    @property
+    def verdict(self) -> Literal["accepted", "rejected", "not inspected"] | None:
+        """``"rejected"`` where the score is above the threshold, or is none; ``"not inspected"``
+        where it is not, but too little of the part was seen; else ``"accepted"``. Before
+        calibration None, or ``"not inspected"``.
+        """
+        # Not ">", which is false for NaN.
+        if self.threshold is not None and not self.score <= self.threshold:
+            return "rejected"
+        if not self.inspected:
+            return "not inspected"
+        return None if self.threshold is None else "accepted"
 
     @property
     def rejected(self) -> bool | None:
-        """Whether the score is above the threshold, or none; None before calibration."""
-        # Not ">", which is false for NaN.
-        return None if self.threshold is None else not self.score <= self.threshold
+        """Whether the part must not pass: any verdict but accepted. None before calibration."""
+        return None if self.threshold is None else self.verdict != "accepted"
 
     @property
     def mask(self) -> npt.NDArray[np.bool_] | None:
         """(H, W) bool, the marked pixels; None where there is no pixel threshold."""
         return None if self.pixel_threshold is None else ~(self.map <= self.pixel_threshold)
+
+    def __repr__(self) -> str:
+        """Name, verdict, score, threshold and how many regions."""
+        verdict = {None: "not calibrated", True: "rejected", False: "accepted"}[self.rejected]
+        found = None if self.threshold is None else len(self.regions)
+        known = {"score": self.score, "threshold": self.threshold, "regions": found}
+        return short(self, self.name, verdict, **known)
 
     def __float__(self) -> float:
         """Return the score."""

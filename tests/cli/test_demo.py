@@ -23,7 +23,9 @@ def test_the_demo_finds_the_planted_defects_and_its_files_work(run, tmp_path):
     assert "random weights (seed" in result.out
     assert "seed of parts and training: 0" in result.out
     assert all(kind in result.out for kind in ("hole", "bump", "stain", "scratch"))
-    assert result.err == ""
+    # On a slow machine there are lines of progress.
+    progress = re.compile(r"(extracting features|training|calibrating|scoring): \d+ (of|done)")
+    assert [line for line in result.err.splitlines() if not progress.match(line)] == []
 
     picture = np.asarray(Image.open(out / "picture.png"))
     assert picture.shape[0] > 1000

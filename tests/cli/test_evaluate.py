@@ -4,11 +4,15 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import tifffile
+import timm
+from safetensors.torch import save_file
 
 import cmad
 from cmad.evaluate import METRICS
@@ -51,10 +55,95 @@ def test_all_categories_are_evaluated_and_written_in_three_formats(done):
     assert data["about"]["seed"] == 3
     assert data["about"]["versions"]["torch"]
     page = (out / "evaluation.md").read_text()
-    assert "# CFM-T on Eyecandies" in page
-    assert "| CFM (paper) |" in page
+    title = "CFM-T, random weights, vit_tiny_patch16_224, 112x112 pixels, 2 training parts per cat"
+    assert page.startswith(f"# {title}")
+    assert "| CFM (paper: CFM, Table 13) |" in page
+    assert "## Beside the papers (not comparable)" in page
+    assert "- epochs 1, by default 250\n" in page
+    assert title in result.out
+    assert "note: not comparable with the papers' numbers: the weights of the 2D" in result.out
     assert f"{float(table['mean']['P-AUROC']):.3f}" in result.out
     assert "random weights" in result.out
+
+
+def test_the_command_line_and_the_date_are_on_the_page(done, candies):
+    out, _ = done
+    page = (out / "evaluation.md").read_text()
+    command = ["cmad", "evaluate", candies, "--out", out, "--maps", out / "maps", "-r", "0.4"]
+    assert f"```bash\n{shlex.join(map(str, [*command, *QUICK]))}\n```" in page
+    dates = [r["date"] for r in json.loads((out / "evaluation.json").read_text())["results"]]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", date) for date in dates)
+    assert re.search(rf'\| date \| `"{min(dates)}.* UTC"` \|', page)
+
+
+def test_further_seeds_go_on_from_the_first_and_are_kept_too(done, run, candies, tmp_path):
+    out, _ = done
+    first = rows(out)
+    shutil.copytree(out, tmp_path / "out")
+    command = ["evaluate", candies, "--out", tmp_path / "out", "-r", "0.4", *QUICK]
+    result = run(*command, "--seeds", "2")
+    assert result.code == 0, result.err
+    assert "results with seed 3 kept from before: CandyCane, Lollipop" in result.out
+    assert "Lollipop, seed 4: check" in result.out
+    assert "CandyCane, seed 3: check" not in result.out
+    data = json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert data["about"]["seeds"] == [3, 4]
+    assert "random weights (seed 4)" in data["about"]["extractors"]["4"]["2D"]
+    by_seed = {s: {r["category"]: r for r in of["results"]} for s, of in data["seeds"].items()}
+    for name in METRICS:
+        values = [by_seed[seed]["Lollipop"]["metrics"][name] for seed in ("3", "4")]
+        assert values[0] == float(first["Lollipop"][name])
+        row = rows(tmp_path / "out")["Lollipop"]
+        assert float(row[name]) == pytest.approx(sum(values) / 2)
+        spread = abs(values[0] - values[1]) / 2**0.5
+        assert float(row[f"{name} deviation"]) == pytest.approx(spread, abs=1e-12)
+    assert by_seed["3"]["Lollipop"]["metrics"] != by_seed["4"]["Lollipop"]["metrics"]
+    assert "Lollipop, seed 4 |" in (tmp_path / "out/evaluation.md").read_text()  # its verdicts
+    # Interrupted in the second seed: the same command goes on there.
+    (tmp_path / "out/seeds/4/categories/Lollipop.json").write_text("{")
+    result = run(*command, "--seeds", "2")
+    assert "results with seed 4 kept from before: CandyCane\n" in result.out
+    again = json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert again["mean"]["deviations"] == data["mean"]["deviations"]
+    # One seed of the same folder is as it was.
+    assert run(*command).code == 0
+    assert rows(tmp_path / "out") == first
+
+
+def test_each_seed_draws_its_own_shots_and_the_first_writes_the_maps(
+    run, candies, tmp_path, monkeypatch
+):
+    plans = []
+
+    def record(_, categories, make, plan):
+        plans.append((plan.seed, make().seed, plan.shots, plan.maps))
+        if len(plans) == 2:
+            raise RuntimeError("that is enough")
+        return iter(())
+
+    monkeypatch.setattr(sys.modules["cmad.cli.evaluate"], "run_evaluation", record)
+    maps = tmp_path / "maps"
+    command = ["evaluate", candies, "--out", tmp_path / "out", "--shots", "1", "--maps", maps]
+    assert run(*command, *QUICK, "--seeds", "2").code == 1
+    assert plans == [(3, 3, 1, maps), (4, 4, 1, None)]
+
+
+def test_a_real_vit_beside_a_random_point_mae_is_told_so(run, candies, tmp_path, monkeypatch):
+    state = timm.create_model("vit_tiny_patch16_224", num_classes=0).state_dict()
+    save_file(dict(state), tmp_path / "vit_tiny_patch16_224.safetensors")
+    monkeypatch.setenv("CMAD_WEIGHTS", str(tmp_path))
+    options = ["--xyz-weights", "random", *QUICK[2:], "--category", "Lollipop"]
+    result = run("evaluate", candies, "--out", tmp_path / "out", *options)
+    assert result.code == 0, result.err
+    page = (tmp_path / "out/evaluation.md").read_text()
+    assert page.startswith("# CFM-T, random 3D weights, vit_tiny_patch16_224, ")
+    assert "the weights of the 2D extractor" not in page
+    model = tmp_path / "part.cmad"
+    fit = ["fit", candies, "--category", "Lollipop", "--out", model]
+    assert run(*fit, *options[:-2]).code == 0
+    said = run("info", model).out
+    assert "random" not in next(line for line in said.splitlines() if "extractor rgb" in line)
+    assert "random" in next(line for line in said.splitlines() if "extractor xyz" in line)
 
 
 def test_maps_are_written_for_every_test_part_at_its_size(done, candies):
@@ -121,6 +210,8 @@ def test_an_unreadable_part_is_named_and_with_skip_bad_left_out(run, candies, tm
         (["-r", "0.01"], "CandyCane: .* needs at least 99 good parts, got 2"),
         (["-r", "2"], r"--false-reject-rate must be in \(0, 1\), got 2"),
         (["--variant", "huge"], "variant must be one of"),
+        (["--seeds", "0"], "--seeds must be at least 1, got 0"),
+        (["--xyz", "fpfh", "--xyz-weights", "random"], "xyz_weights is for .*; fpfh has none"),
         (["--maps", "/proc/maps"], "/proc/maps: cannot be written to"),
     ],
 )
@@ -229,5 +320,7 @@ def test_real_parts_with_a_real_extractor(run, tmp_path, open3d):
     # The foreground alone has .933 and .772: more than that takes finding the defects.
     assert float(row["P-AUROC"]) > 0.95
     assert float(row["AUPRO@30%"]) > 0.82
-    assert "| CFM-M (cmad), grid |" in (out / "evaluation.md").read_text()
-    assert "| CFM-M (paper) |" in (out / "evaluation.md").read_text()
+    page = (out / "evaluation.md").read_text()
+    assert "| CFM-M (cmad), vit_small_patch14_dinov2, FPFH, 8 training parts, grid |" in page
+    assert "| CFM-M (paper: CFM, Table 11) |" in page
+    assert "## Beside the papers (not comparable)" in page

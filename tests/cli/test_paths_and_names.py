@@ -97,7 +97,7 @@ def test_a_good_that_names_no_folder_stops_at_once(run, model, parts, data, tmp_
     assert run("score", model, folder, "-o", tmp_path / "x", "--good", "parts").code == 0
     assert [line["label"] for line in lines(tmp_path / "x")] == [0, 0]
     result = run("fit", data, "--category", "cover", "-o", tmp_path / "y", "--good", "OK")
-    assert "--good is for folders of parts" in result.err
+    assert "MVTec 3D-AD: good is for plain folders" in result.err
 
 
 def test_a_name_that_is_not_utf8_is_scored_and_written_escaped(run, model, parts, tmp_path):

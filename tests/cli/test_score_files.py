@@ -69,7 +69,8 @@ def test_a_part_that_cannot_be_read_is_named_as_if_it_could(run, model, data, tm
         (["--intrinsics", "a,b,c,d"], "--intrinsics must be FX,FY,CX,CY, .* got 'a,b,c,d'"),
         (["--intrinsics", "0,1,2,3"], "focal lengths above 0, got '0,1,2,3'"),
         (["--intrinsics", "1,1,2,nan"], "--intrinsics must be FX,FY,CX,CY"),
-        (["--intrinsics", "1,1,2,3", "--unit", "mm"], "with --intrinsics pass --depth-unit"),
+        (["--intrinsics", "1,1,2,3", "--depth-scale", "0"], "depth_scale must be above 0, got 0"),
+        (["--depth-scale", "0.1"], "depth_scale is for depth images, which need intrinsics"),
         (["--intrinsics", "1,1,2,3", "--depth-unit", "inch"], "must be 'm' or 'mm', got 'inch'"),
     ],
 )

@@ -155,3 +155,8 @@ def test_points_of_another_size_are_an_error(own):
     Image.fromarray(np.zeros((50, 48, 3), np.uint8)).save(own / "train/good/rgb/000.png")
     with pytest.raises(ValueError, match="must be as high and wide as"):
         ADAM3D(own.parent, "1m1", "train")[0]
+
+
+def test_opened_by_layout_its_unit_is_the_readers(whole):
+    with pytest.raises(ValueError, match=r"3D-ADAM: unit .*: cmad\.datasets\.ADAM3D\(unit"):
+        datasets.open(whole, unit="mm", intrinsics=(500.0, 500.0, 24.0, 24.0))

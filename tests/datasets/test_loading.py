@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
+from cmad import notices
 from cmad.datasets.files import LazySamples
 from cmad.datasets.folder import Folder
 from cmad.datasets.loading import Loader
@@ -219,3 +220,20 @@ def test_good_samples_give_no_warning():
 def test_wrong_arguments_are_refused(arguments, kind, said):
     with pytest.raises(kind, match=said):
         Loader(*arguments)
+
+
+def test_what_a_check_warns_of_is_left_to_the_use():
+    def check(sample):
+        notices.warn("kind", f"{sample.name}: odd")
+
+    @notices.run()
+    def use():
+        for one in Loader(lazy(3), check=check):
+            check(one)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(list(Loader(lazy(3), check=check))) == 3
+    with pytest.warns(UserWarning, match="^part0: odd; the same for 2 more$") as said:
+        use()
+    assert len(said) == 1

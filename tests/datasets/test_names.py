@@ -10,7 +10,8 @@ import pytest
 from cmad.datasets import Folder, Folder3D, MVTec3D, Pairs, open, read_frame
 from cmad.datasets.files import drawn, read_rgb
 from cmad.datasets.kinds import kind_of
-from cmad.datasets.names import child, folders_in, passed_over, plain, user_path, walk
+from cmad.datasets.names import child, folders_in, passed_over, plain, shown, walk
+from cmad.paths import user_path
 
 COMPOSED = "pi\u00e8ce"
 APART = unicodedata.normalize("NFD", COMPOSED)
@@ -20,6 +21,11 @@ def test_a_name_is_shown_with_accents_joined_and_other_bytes_escaped():
     assert plain(APART) == plain(COMPOSED) == COMPOSED
     assert plain(os.fsdecode(b"000\xfc")) == "000\\xfc"
     assert plain("000") == "000"
+
+
+def test_a_message_can_be_written_whatever_file_it_names():
+    assert shown(os.fsdecode(b"d\xe4/\xfc.png: pi\xc3\xa8ce")) == f"d\\xe4/\\xfc.png: {COMPOSED}"
+    assert shown("a \ud800 half") == "a \\ud800 half"
 
 
 def test_files_belong_together_whatever_the_form_of_their_accents(tmp_path, write_part):

@@ -142,6 +142,7 @@ def test_wrong_arrays_are_refused_by_predict(trained, parts):
 
 
 @pytest.mark.parametrize("side", [1, 2, 5])
+@pytest.mark.filterwarnings("ignore:too little of the part is seen|no background plane is found")
 def test_fewer_points_than_groups_warn_and_give_a_score(side, trained, parts):
     xyz = np.zeros_like(parts[0].xyz)
     xyz[20 : 20 + side, 20 : 20 + side] = parts[0].xyz[20 : 20 + side, 20 : 20 + side]
@@ -149,6 +150,7 @@ def test_fewer_points_than_groups_warn_and_give_a_score(side, trained, parts):
         prediction = trained.predict(parts[0].rgb, xyz)
     assert np.isfinite(prediction.score)
     assert np.isfinite(prediction.map).all()
+    assert prediction.verdict == "not inspected"
 
 
 def test_nan_and_infinite_points_count_as_missing(trained, parts):

@@ -148,27 +148,27 @@ def test_fpfh_is_the_same_without_cold_and_warm(open3d, make, parts, tmp_path, m
 def test_equal_content_is_found_under_any_name_and_in_any_array(untrained, parts, tmp_path):
     pipeline = untrained(cache=tmp_path).pipeline
     part = parts[0]
-    [want] = pipeline.extract([part])
+    [want] = pipeline.features([pipeline.frame(part)])
     before = entries(tmp_path)
     xyz = part.xyz.copy(order="F")
     for again in (
         replace(part, name="another", defect=None, mask=None),
         replace(part, rgb=torch.from_numpy(part.rgb), xyz=torch.from_numpy(xyz)),
     ):
-        [got] = pipeline.extract([again])
+        [got] = pipeline.features([pipeline.frame(again)])
         assert torch.equal(got.tokens["rgb"], want.tokens["rgb"])
         assert (got.name, got.window) == (again.name, want.window)
     assert entries(tmp_path) == before
     changed = part.rgb.copy()
     changed[0, 0, 0] ^= 1
-    pipeline.extract([replace(part, rgb=changed)])
+    pipeline.features([pipeline.frame(replace(part, rgb=changed))])
     assert len(entries(tmp_path)) > len(before)
 
 
 def test_what_statistics_give_for_free_goes_to_its_own_frame(make, parts):
     plain = cmad.CFM(rgb=make["vit"](), xyz=Standardised(), image_size=48).pipeline
     with FeatureStore(torch.float32) as store:
-        pipeline = extract(plain, parts[:3], store, 3, False, set())
+        pipeline, _ = extract(plain, parts[:3], store, 3, False, set())
         frames = [pipeline.frame(part) for part in parts[:3]]
         several = pipeline.features(frames, plain.with_statistics(frames)[1])
         for i, frame in enumerate(frames):
@@ -191,7 +191,7 @@ def test_whatever_decides_the_result_is_part_of_the_key(
     def added(**options):
         before = set(entries(tmp_path))
         pipeline = untrained(cache=tmp_path, **options).pipeline
-        pipeline.extract(parts[:1])
+        pipeline.features([pipeline.frame(parts[0])])
         return [name.split("-")[0] for name in set(entries(tmp_path)) - before]
 
     assert sorted(added()) == ["frame", "points", "tokens"]
@@ -209,7 +209,8 @@ def test_whatever_decides_the_result_is_part_of_the_key(
         ("points", {"xyz": small}),
     ):
         before = set(entries(tmp_path))
-        replace(pipeline, extractors={**pipeline.extractors, **extractor}).extract(parts[:1])
+        other = replace(pipeline, extractors={**pipeline.extractors, **extractor})
+        other.features([other.frame(parts[0])])
         assert [n.split("-")[0] for n in set(entries(tmp_path)) - before] == [kind]
     with monkeypatch.context() as changed:
         changed.setattr(cmad.extractors.ViT, "config", lambda _: {"kind": "other"})
@@ -225,12 +226,12 @@ def test_whatever_decides_the_result_is_part_of_the_key(
 
 def test_what_is_damaged_is_computed_again(untrained, parts, tmp_path):
     pipeline = untrained(cache=tmp_path).pipeline
-    [want] = pipeline.extract(parts[:1])
+    [want] = pipeline.features([pipeline.frame(parts[0])])
     keys = [name.removesuffix(".safetensors").split("-") for name in entries(tmp_path)]
     for path in tmp_path.iterdir():
         path.write_bytes(path.read_bytes()[:-1])
     assert [pipeline.cache.get(*key) for key in keys] == [None, None, None]
-    [got] = pipeline.extract(parts[:1])
+    [got] = pipeline.features([pipeline.frame(parts[0])])
     assert torch.equal(got.points["xyz"].features, want.points["xyz"].features)
     assert None not in [pipeline.cache.get(*key) for key in keys]
 
@@ -249,7 +250,7 @@ def test_a_cache_does_not_change_the_error_of_a_bad_sample(bad, untrained, parts
     said = []
     for cache in (None, tmp_path):
         with pytest.raises(TypeError) as error:
-            untrained(cache=cache).pipeline.extract([replace(parts[0], rgb=bad)])
+            untrained(cache=cache).pipeline.frame(replace(parts[0], rgb=bad))
         said.append(str(error.value))
     assert said[0] == said[1]
     assert "rgb must" in said[0]

@@ -82,7 +82,7 @@ def test_training_leaves_the_global_random_state_alone(untrained, parts):
 def test_features_extracted_once_equal_features_extracted_every_epoch(untrained, parts):
     detector = untrained(precision="fp32")
     detector.fit(parts[:2], epochs=1, pixels_per_image=10)
-    [features] = detector.pipeline.extract(parts[:1])
+    [features] = detector.pipeline.features([detector.pipeline.frame(parts[0])])
     want = rows(features, detector.raster)
     with FeatureStore(torch.float32) as store:
         store.append(features)

@@ -57,7 +57,7 @@ def test_training_in_half_precision_learns_as_in_full_from_as_many_pixels_as_par
 
 
 def test_pixels_mapped_in_blocks_are_those_mapped_at_once(trained, parts, monkeypatch):
-    [features] = trained.pipeline.extract(parts[:1])
+    [features] = trained.pipeline.features([trained.pipeline.frame(parts[0])])
     want = trained.discrepancies(features)
     for block in (1000, 77, 1):
         monkeypatch.setattr(cfm, "CHUNK", block)
@@ -70,11 +70,12 @@ def test_frames_beyond_those_for_the_statistics_are_trained_on_too(untrained, pa
     monkeypatch.setattr(_extraction, "STATISTICS_FRAMES", 2)
     detector = untrained()
     with FeatureStore(torch.float32) as store:
-        pipeline = _extraction.extract(
+        pipeline, ranges = _extraction.extract(
             detector.pipeline, iter(parts[:5]), store, None, False, set()
         )
         assert [features.name for features in store] == [part.name for part in parts[:5]]
-        alone = pipeline.extract(parts[:5])
+        assert ranges.parts == 5
+        alone = pipeline.features([pipeline.frame(part) for part in parts[:5]])
         for kept, want in zip(store, alone, strict=True):
             assert torch.equal(kept.tokens["rgb"], want.tokens["rgb"])
             for field, tensor in vars(kept.points["xyz"]).items():
@@ -96,13 +97,13 @@ def test_every_part_of_a_batch_is_predicted_in_its_place(count, trained, make):
 
 
 def test_a_large_batch_goes_through_the_extractors_in_blocks(trained, parts, monkeypatch):
-    sizes, extract = [], Pipeline.extract
+    sizes, features = [], Pipeline.features
 
-    def counted(self, samples):
-        sizes.append(len(samples))
-        return extract(self, samples)
+    def counted(self, frames):
+        sizes.append(len(frames))
+        return features(self, frames)
 
-    monkeypatch.setattr(Pipeline, "extract", counted)
+    monkeypatch.setattr(Pipeline, "features", counted)
     trained.predict([parts[0].rgb] * 19, [parts[0].xyz] * 19)
     assert sizes == [8, 8, 3]
 
@@ -117,7 +118,7 @@ def test_tokens_are_kept_by_row_and_column(trained, parts):
 
 
 def test_features_hold_the_depth_of_the_frame_where_a_method_asks_for_it(trained, make, parts):
-    assert trained.pipeline.extract(parts[:1])[0].depth is None
+    assert trained.pipeline.features([trained.pipeline.frame(parts[0])])[0].depth is None
     pipeline = Pipeline({"rgb": make["vit"]()}, trained.pipeline.preprocessing, depth=True)
     frame = pipeline.frame(parts[0])  # with points, though no extractor takes them
     [made] = pipeline.features([frame])

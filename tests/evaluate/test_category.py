@@ -1,6 +1,7 @@
 """Evaluation of one category: the figures are those of the calls it is made of."""
 
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ import cmad
 from cmad import metrics
 from cmad.evaluate import AREAS, GRID, METRICS, Evaluation, Plan, evaluate, fingerprint, mean
 from cmad.preprocess import mask_to_grid
+from cmad.units import Units
 
 FIT = {"epochs": 2, "pixels_per_image": 50, "progress": False}
 
@@ -134,6 +136,69 @@ def test_a_part_without_any_point_is_left_out_of_training_and_test(damaged, make
         [result] = evaluate(damaged, ["cover"], make, Plan(fit=FIT, skip_bad=True))
     assert [name for name, _ in result.bad] == ["train/good/001", "test/good/001"]
     assert all("no valid point" in reason for _, reason in result.bad)
+
+
+def test_a_calibration_part_that_cannot_be_scored_is_left_out_and_listed(
+    data, make, tmp_path, monkeypatch
+):
+    """One that gets no finite score, beside one without any point."""
+    shutil.copytree(data / "cover", tmp_path / "cover")
+    good = tmp_path / "cover/validation/good"
+    for name, suffix in (("rgb", "png"), ("xyz", "tiff"), ("gt", "png")):
+        for copy in ("002", "003"):
+            shutil.copy(good / name / f"001.{suffix}", good / name / f"{copy}.{suffix}")
+    points = tifffile.imread(good / "xyz/002.tiff")
+    tifffile.imwrite(good / "xyz/002.tiff", points * 0, photometric="rgb")
+    tifffile.imwrite(good / "xyz/003.tiff", points * np.float32(1.001), photometric="rgb")
+    maps = cmad.CFM.maps
+
+    def broken(self, features):
+        grid = maps(self, features)
+        return replace(grid, score=np.nan) if features.name == "validation/good/003" else grid
+
+    monkeypatch.setattr(cmad.CFM, "maps", broken)
+    found = cmad.datasets.open(tmp_path)
+    plan = Plan(fit=FIT, false_reject_rate=0.4, skip_bad=True)
+    with pytest.warns(RuntimeWarning, match="1 of 4 samples were left out"):
+        [result] = evaluate(found, ["cover"], make, plan)
+    assert dict(result.bad).keys() == {"validation/good/002", "validation/good/003"}
+    assert "no finite score" in dict(result.bad)["validation/good/003"]
+    want = make().fit(found.split("cover", "train"), **FIT)
+    kept = [s for s in data_of(data, "validation") if s.name[-3:] in ("000", "001")]
+    assert result.verdicts["threshold"] == want.calibrate(kept, 0.4, progress=False)
+    assert result.train == 1
+    with pytest.raises(ValueError, match=r"cover: validation/good/00[23]: "):
+        list(evaluate(found, ["cover"], make, replace(plan, skip_bad=False)))
+
+
+def data_of(root, split):
+    return cmad.datasets.open(root).split("cover", split)
+
+
+def test_parts_come_in_metres_whatever_the_detector_was_told(data, make, tmp_path):
+    """The figures of a data set in millimetres are those of the same in metres."""
+    shutil.copytree(data / "cover", tmp_path / "cover")
+    for file in tmp_path.rglob("xyz/*.tiff"):
+        tifffile.imwrite(file, tifffile.imread(file) * np.float32(1000), photometric="rgb")
+
+    class Told(cmad.CFM):
+        def fit(self, *arguments, **how):
+            super().fit(*arguments, **how)
+            self.units = Units("mm")
+            return self
+
+    def told():
+        like = make()
+        return Told(
+            rgb=like.pipeline.extractors["rgb"], xyz=like.pipeline.extractors["xyz"], image_size=64
+        )
+
+    plan = Plan(fit=FIT)
+    [want] = evaluate(cmad.datasets.open(data), ["cover"], make, plan)
+    [got] = evaluate(cmad.datasets.open(tmp_path, unit="mm"), ["cover"], told, plan)
+    assert got.metrics == pytest.approx(want.metrics, abs=0.02)  # rounded, and trained on that
+    with pytest.raises(ValueError, match='for millimetres pass unit="mm"'):
+        list(evaluate(cmad.datasets.open(tmp_path), ["cover"], make, plan))
 
 
 def test_few_shots_train_on_the_parts_drawn_by_the_seed(tmp_path, make):

@@ -67,6 +67,19 @@ def test_point_mae_is_found_under_each_of_its_names(
     assert name in PointMAE(**SIZE).describe()
 
 
+def test_a_tilde_is_the_home_folder_in_settings_and_paths(
+    monkeypatch, tmp_path, no_weights, small_point_mae
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "w").mkdir()
+    file = tmp_path / "w" / "point_mae.safetensors"
+    save_file(small_point_mae(depth=1).state_dict(), file)
+    monkeypatch.setenv("CMAD_WEIGHTS", "~/w")
+    assert weights.find("point_mae") == file
+    assert weights.read("~/w/point_mae.safetensors").keys() == weights.read(file).keys()
+    assert weights.origin("~/w/point_mae.safetensors") == str(file)
+
+
 def test_a_setting_that_is_no_folder_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("CMAD_WEIGHTS", str(tmp_path / "nowhere"))
     with pytest.raises(RuntimeError, match=r"CMAD_WEIGHTS must name a folder, got '.*nowhere'"):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -104,3 +106,11 @@ def test_the_caption_says_p_value_and_regions(regions, said):
 def test_a_map_of_zeros_leaves_the_image_as_it_is():
     part = Prediction(0.0, np.zeros((20, 20), np.float32))
     np.testing.assert_array_equal(np.asarray(verdict.draw(RGB, part)), RGB)
+
+
+def test_a_part_that_is_not_inspected_says_so_and_gets_no_line():
+    part = replace(prediction(1.0, 2.0), inspected=False)
+    assert verdict.caption(part).startswith("not inspected: score 1 <= threshold 2; ")
+    assert not white(verdict.draw(RGB, part)).any()
+    unknown = replace(prediction(1.0, None), inspected=False)
+    assert verdict.caption(unknown).startswith("not inspected: score 1, no threshold; ")

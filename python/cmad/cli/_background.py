@@ -7,7 +7,7 @@ import typer
 
 from cmad.background import Background
 from cmad.datasets.files import read_mask
-from cmad.datasets.names import user_path
+from cmad.paths import user_path
 
 Given = Annotated[
     str,
@@ -40,7 +40,7 @@ def background_of(text: str) -> Background:
     if user_path(text).is_file():
         return Background.of(read_mask(Path(text)))
     try:
-        pairs = [[_number(word) for word in pair.split(",")] for pair in text.split()]
+        pairs = [[metres(word) for word in pair.split(",")] for pair in text.split()]
         if len(pairs) > 1:
             return Background.of(pairs)
         return Background.of(pairs[0] if len(pairs[0]) > 1 else pairs[0][0])
@@ -49,7 +49,8 @@ def background_of(text: str) -> Background:
         raise ValueError(f"{WANTED}, got {text!r}" + (f" ({said})" if said else "")) from None
 
 
-def _number(word: str) -> float:
+def metres(word: str) -> float:
+    """Read a length such as ``0.002``, ``0.002m`` or ``2mm``; ValueError where it is none."""
     for ending, scale in (("mm", 1e-3), ("m", 1.0)):
         if word.endswith(ending):
             return float(word.removesuffix(ending)) * scale

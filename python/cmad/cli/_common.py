@@ -2,26 +2,50 @@
 
 import functools
 import inspect
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 from cmad import notices
-from cmad.datasets.names import user_path
+from cmad.datasets.names import shown
+from cmad.paths import user_path
 
 Traceback = Annotated[
     bool, typer.Option("--traceback", help="On an error show where in the code it came from.")
 ]
 EXPECTED = (ValueError, TypeError, RuntimeError, OSError)
 """Errors whose message says what is wrong; anything else is a bug and keeps its traceback."""
+
+
+WORDS = "cmad.words"
+
+
+class Group(TyperGroup):
+    """The commands; keeps the words of the command line for results that name it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the words, then read them."""
+        ctx.meta[WORDS] = list(args)
+        return list(super().parse_args(ctx, args))
+
+
+def command_line(context: typer.Context) -> str:
+    """Return the command line, on one line, as a shell takes it; empty where there is none.
+
+    Names that are not UTF-8 are written as messages write them, since files hold it.
+    """
+    words = context.meta.get(WORDS)
+    return shown(" ".join(shlex.join(["cmad", *words]).split())) if words else ""
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -66,9 +90,7 @@ def _expanded(value: object) -> object:
 
 def said(error: BaseException) -> str:
     """Return an error's message on one line."""
-    # Names that are not UTF-8 hold surrogates, which files of results cannot.
-    text = str(error).encode("utf-8", "backslashreplace").decode()
-    return " ".join(text.split()) or type(error).__name__
+    return " ".join(shown(str(error)).split()) or type(error).__name__
 
 
 def complain(message: str, kind: str = "error") -> None:

@@ -1,4 +1,4 @@
-"""Options of the commands that train: one type for each, so that all commands say the same."""
+"""Options that commands share: one type for each, so that all commands say the same."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,6 +9,7 @@ import typer
 from cmad.cli._method import default_of
 from cmad.datasets import LazySamples
 from cmad.datasets.names import plain
+from cmad.units import Units, pinhole
 
 Variant = Annotated[
     str,
@@ -43,6 +44,22 @@ Weights = Annotated[
         metavar="random",
         help="random: draw the extractors' weights, for tests and timing. Default: pretrained "
         "ones from the folder in CMAD_WEIGHTS, else downloaded once.",
+        show_default=False,
+    ),
+]
+RgbWeights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="random",
+        help="Likewise, of the 2D extractor alone.",
+        show_default=False,
+    ),
+]
+XyzWeights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="random",
+        help="Likewise, of the 3D extractor alone: a real ViT beside a random Point-MAE.",
         show_default=False,
     ),
 ]
@@ -106,6 +123,42 @@ Good = Annotated[
         show_default=False,
     ),
 ]
+Unit = Annotated[
+    str | None,
+    typer.Option(
+        "--unit",
+        metavar="m|mm",
+        help="Of the points, and of depth images without --depth-unit.",
+        show_default="m; in score what the model was fitted with",
+    ),
+]
+Intrinsics = Annotated[
+    str | None,
+    typer.Option(
+        "--intrinsics",
+        metavar="FX,FY,CX,CY",
+        help="Of the depth camera, in pixels; files of points may then be depth images, PNG or "
+        "TIFF with one channel of 16 bits or more.",
+        show_default="none; in score what the model was fitted with",
+    ),
+]
+DepthUnit = Annotated[
+    str | None,
+    typer.Option(
+        "--depth-unit",
+        metavar="m|mm",
+        help="Of depth images, times --depth-scale.",
+        show_default="--unit where given, else mm; in score what the model was fitted with",
+    ),
+]
+DepthScale = Annotated[
+    float | None,
+    typer.Option(
+        "--depth-scale",
+        help="Units per step of depth images: 0.1 with mm for tenths of a millimetre.",
+        show_default="1; in score what the model was fitted with",
+    ),
+]
 Shots = Annotated[
     int | None,
     typer.Option(
@@ -121,6 +174,37 @@ FalseRejectRate = Annotated[
         "0.05. Takes held-out good parts, at least 1/rate - 1 of them (19 for 0.05).",
     ),
 ]
+
+
+def units_of(
+    unit: str | None,
+    intrinsics: str | None,
+    depth_unit: str | None,
+    depth_scale: float | None,
+    fitted: Units | None = None,
+) -> Units:
+    """Return what the four options say of the files.
+
+    Args:
+        unit: and the others, as given; None where they are not.
+        intrinsics: likewise, as text.
+        depth_unit: likewise.
+        depth_scale: likewise.
+        fitted: what counts where nothing is given; None takes `Units()`.
+
+    Raises:
+        ValueError: a value that cannot be.
+
+    """
+    camera = None
+    if intrinsics is not None:
+        try:
+            camera = pinhole([float(number) for number in intrinsics.split(",")])
+        except ValueError as error:
+            raise ValueError(
+                f"--intrinsics must be FX,FY,CX,CY, focal lengths above 0, got {intrinsics!r}"
+            ) from error
+    return (fitted or Units()).given(unit, camera, depth_unit, depth_scale)
 
 
 def expect_named(

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,8 @@ class Result:
     score: float | None = None
     threshold: float | None = None
     rejected: bool | None = None
+    verdict: str | None = None
+    """``"accepted"``, ``"rejected"`` or ``"not inspected"``, see `cmad.Prediction`."""
     p_value: float | None = None
     regions: list[dict[str, object]] | None = None
     """The fields of each `cmad.types.Region`; scores.csv has their number."""
@@ -30,6 +32,8 @@ class Result:
     """0 for a good part, 1 for a defective one."""
     seconds: float | None = None
     """That the prediction took, without reading and writing files."""
+    warnings: list[str] = field(default_factory=list)
+    """What a user should know of the part; scores.csv has them in one cell, "; " between them."""
     error: str | None = None
 
 
@@ -81,6 +85,7 @@ class Results:
         self._jsonl.write(json.dumps(line, allow_nan=False) + "\n")
         if result.regions is not None:
             line["regions"] = len(result.regions)
+        line["warnings"] = "; ".join(result.warnings)
         self._table.writerow({k: "" if v is None else v for k, v in line.items()})
         self._jsonl.flush()
         self._csv.flush()

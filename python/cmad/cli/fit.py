@@ -16,29 +16,36 @@ from cmad.cli._method import DEFAULT, Method, Set, own_options, training
 from cmad.cli._options import (
     BatchSize,
     Cache,
+    DepthScale,
+    DepthUnit,
     Epochs,
     FalseRejectRate,
     Good,
     ImageSize,
+    Intrinsics,
     PatchesPerPart,
     PixelsPerImage,
     Precision,
     Preset,
     RgbExtractorName,
     RgbSize,
+    RgbWeights,
     Seed,
     Shots,
     SkipBad,
     SyntheticParts,
+    Unit,
     Variant,
     Weights,
     XyzExtractorName,
+    XyzWeights,
     expect_named,
+    units_of,
 )
+from cmad.cli._parts import good_parts
 from cmad.datasets import Folder, LazySamples, Loader
-from cmad.datasets import open as open_data
-from cmad.datasets.names import folders_in, plain
 from cmad.detectors import Detector, method_named
+from cmad.units import Units
 
 Model = typer.Option("--out", "-o", metavar="MODEL.cmad", help="The model file to write.")
 
@@ -60,6 +67,10 @@ def fit(
         typer.Option(help="Fit its training parts, calibrate on its validation parts."),
     ] = None,
     good: Good = None,
+    unit: Unit = None,
+    intrinsics: Intrinsics = None,
+    depth_unit: DepthUnit = None,
+    depth_scale: DepthScale = None,
     false_reject_rate: FalseRejectRate = None,
     calibrate: Annotated[
         Path | None,
@@ -78,6 +89,8 @@ def fit(
     image_size: ImageSize = 224,
     rgb_size: RgbSize = None,
     weights: Weights = None,
+    rgb_weights: RgbWeights = None,
+    xyz_weights: XyzWeights = None,
     epochs: Epochs = None,
     pixels_per_image: PixelsPerImage = None,
     synthetic_parts: SyntheticParts = None,
@@ -99,21 +112,23 @@ def fit(
 ) -> None:
     """Learn from good parts and write a model file.
 
-    Only good parts are used; one that is labelled defective is an error. The model's threshold
+    Only good parts are used; one that is labelled defective is an error. Unit and camera of the
+    files are kept in the model. The model's threshold
     comes from held-out good parts, where --false-reject-rate asks for it; without, `cmad score`
     gives scores but no verdict.
 
     Two examples:
 
     - `cmad fit mvtec_3d --category bagel --out bagel.cmad -r 0.05`
-    - `cmad fit parts/good --calibrate parts/more_good -r 0.02 --out part.cmad`
+    - `cmad fit parts/good --calibrate parts/more_good -r 0.02 --out part.cmad --unit mm`
     """
     _check_out(out)
-    train = _good_parts(data, category, "train", good)
+    units = units_of(unit, intrinsics, depth_unit, depth_scale)
+    train = good_parts(data, category, "train", good, units)
     everything = train
     if shots is not None:
         train = train.few_shot(shots, seed)
-    held_out = _held_out(data, category, false_reject_rate, calibrate, good)
+    held_out = _held_out(data, category, false_reject_rate, calibrate, good, units)
     roots = [data] if calibrate is None else [data, calibrate]
     expect_named(good, roots, [everything, *([] if held_out is None else [held_out])])
     if held_out is not None and false_reject_rate is not None:
@@ -135,6 +150,8 @@ def fit(
         image_size=image_size,
         rgb_size=rgb_size,
         weights=weights,
+        rgb_weights=rgb_weights,
+        xyz_weights=xyz_weights,
         precision=precision,
         seed=seed,
         background=background_of(background),
@@ -146,6 +163,7 @@ def fit(
     check = detector.pipeline.frame if skip_bad else None
     parts = Loader(train, skip_bad=skip_bad, check=check)
     detector.fit(parts, **how)  # type: ignore[arg-type]
+    detector.units = units  # of the files; the parts come in metres
     loss = f"; last loss {sum(detector.losses[-1]):.4f}" if detector.losses else ""
     typer.echo(
         f"fitted {detector.who} to {len(train) - len(parts.bad)} good parts "
@@ -193,6 +211,7 @@ def _held_out(
     rate: float | None,
     calibrate: Path | None,
     good: Sequence[str] | None,
+    units: Units,
 ) -> LazySamples | None:
     if rate is None:
         if calibrate is not None:
@@ -201,28 +220,9 @@ def _held_out(
     if not 0 < rate < 1:
         raise ValueError(f"--false-reject-rate must be in (0, 1), got {rate:g}")
     if calibrate is not None:
-        return Folder(calibrate, good or ())
+        return Folder(calibrate, good or (), **vars(units))
     if category is None:
         raise ValueError(
             "--false-reject-rate needs held-out good parts: name their folder with --calibrate"
         )
-    return _good_parts(data, category, "validation", good)
-
-
-def _good_parts(
-    data: Path, category: str | None, split: str, good: Sequence[str] | None
-) -> LazySamples:
-    if category is not None:
-        if good:
-            raise ValueError("--good is for folders of parts; a --category has its own good parts")
-        return open_data(data).split(category, split)
-    if (data / "train").is_dir():
-        raise ValueError(
-            f"{data} has a folder train/: pass {data}/train, or its parent folder and "
-            f"--category {data.absolute().name}"
-        )
-    if data.is_dir() and (
-        known := [plain(f.name) for f in folders_in(data) if (f / "train").is_dir()]
-    ):
-        raise ValueError(f"{data} holds several categories; add --category with one of {known}")
-    return Folder(data, good or ())
+    return good_parts(data, category, "validation", good, units)

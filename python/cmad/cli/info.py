@@ -10,6 +10,8 @@ from cmad import model_file
 from cmad.background import Background
 from cmad.calibrate import Calibration, from_file
 from cmad.cli._common import command, note_random
+from cmad.ranges import Ranges
+from cmad.units import Units
 
 
 @command
@@ -30,10 +32,12 @@ def info(
         f"preset {header.get('preset')}" + (f", {options}" if options else ""),
         **{f"extractor {name}": said for name, said in extractors.items()},
         "map grid": f"{header.get('image_size')} x {header.get('image_size')} pixels",
+        "units": str(Units(**cast("dict[str, Any]", header.get("units", {})))),
         "background": Background.load(cast("dict[str, Any]", header["background"])).describe(),
         "precision": str(header.get("precision")),
         "seed": str(header.get("seed")),
         **_thresholds(from_file(header, tensors)),
+        "trained on": _ranges(header.get("ranges")),
         "made with": _pairs(header.get("versions")),
         "file": f"{model}, {model.stat().st_size / 1e6:.1f} MB, {parameters:,} numbers, "
         f"format {header['format']}",
@@ -52,6 +56,13 @@ def _thresholds(calibrations: Mapping[str, Calibration]) -> dict[str, str]:
         f"{c.false_reject_rate:g} of good parts rejected, from {len(c.scores)} good parts"
         for i, (way, c) in enumerate(calibrations.items())
     }
+
+
+def _ranges(stored: object) -> str:
+    """Say what training parts looked like."""
+    if not isinstance(stored, Mapping):
+        return "not known: parts are not compared with the training parts"
+    return Ranges.from_file(stored).describe()
 
 
 def _extractor(config: object, tensors: Iterable[str], name: str) -> str:

@@ -11,7 +11,16 @@ from cmad.checks import checked
 from cmad.cli._background import Given as BackgroundGiven
 from cmad.cli._background import background_of
 from cmad.cli._common import EXPECTED, command, said
-from cmad.cli._options import Good, Preset, expect_named
+from cmad.cli._options import (
+    DepthScale,
+    DepthUnit,
+    Good,
+    Intrinsics,
+    Preset,
+    Unit,
+    expect_named,
+    units_of,
+)
 from cmad.datasets import Folder, LazySamples
 from cmad.datasets import open as open_data
 from cmad.datasets.layouts import SPLITS
@@ -20,6 +29,7 @@ from cmad.presets import PRESETS
 from cmad.progress import bar
 from cmad.report import Looked, contact_sheet, looked_at
 from cmad.types import Sample
+from cmad.units import Units
 
 
 @command
@@ -41,6 +51,10 @@ def show(
         str, typer.Option(help="Of the category: train, validation or test.")
     ] = "train",
     good: Good = None,
+    unit: Unit = None,
+    intrinsics: Intrinsics = None,
+    depth_unit: DepthUnit = None,
+    depth_scale: DepthScale = None,
     preset: Preset = "paper",
     background: BackgroundGiven = "plane",
     limit: Annotated[
@@ -61,7 +75,8 @@ def show(
         raise ValueError(f"--out must name a PNG file, got {out}")
     if not out.absolute().parent.is_dir():
         raise FileNotFoundError(f"--out: there is no folder {out.absolute().parent}")
-    parts = _parts(data, category, split, good)
+    units = units_of(unit, intrinsics, depth_unit, depth_scale)
+    parts = _parts(data, category, split, good, units)
     how = Preprocessing(
         choices=PRESETS[preset].preparation, seed=seed, background=background_of(background)
     )
@@ -92,16 +107,19 @@ def show(
     )
 
 
-def _parts(data: Path, category: str | None, split: str, good: Sequence[str] | None) -> LazySamples:
+def _parts(
+    data: Path, category: str | None, split: str, good: Sequence[str] | None, units: Units
+) -> LazySamples:
     if category is None:
-        parts = Folder(data, good or ())
+        parts: LazySamples = Folder(data, good or (), **vars(units))
         expect_named(good, [data], [parts])
         return parts
-    if good:
-        raise ValueError("--good is for folders of parts; a --category has its own good parts")
     if split not in SPLITS:
         raise ValueError(f"--split must be one of {', '.join(SPLITS)}, got {split!r}")
-    return open_data(data).split(category, split)
+    found = open_data(data, good=good or (), **vars(units))
+    parts = found.split(category, split)
+    expect_named(good, [], (found.split(category, name) for name in SPLITS if good))
+    return parts
 
 
 def _look(sample: Sample, how: Preprocessing) -> Looked:

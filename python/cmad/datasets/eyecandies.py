@@ -16,7 +16,8 @@ from cmad.datasets.files import (
     read_rgb,
     read_truth,
 )
-from cmad.datasets.names import child, user_path
+from cmad.datasets.names import child
+from cmad.paths import user_path
 from cmad.types import Sample
 
 SPLITS = {"train": "train", "validation": "val", "test": "test_public"}

@@ -8,13 +8,22 @@ from typing import SupportsIndex, overload
 import numpy as np
 import numpy.typing as npt
 
-from cmad.datasets.images import TIFF_SUFFIXES, naming, read_picture
-from cmad.datasets.names import plain, user_path
+from cmad.datasets.images import (
+    DEPTH_SUFFIXES,
+    TIFF_SUFFIXES,
+    Picture,
+    naming,
+    read_picture,
+)
+from cmad.datasets.names import plain
 from cmad.datasets.points import READERS
 from cmad.datasets.tables import expect_row_order
+from cmad.paths import user_path
 from cmad.types import Sample
+from cmad.units import Units
 
 POINTS_SUFFIXES = (*TIFF_SUFFIXES, *READERS)
+NEEDS_CAMERA = "is a depth image, which needs intrinsics (--intrinsics FX,FY,CX,CY)"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", *TIFF_SUFFIXES)
 
 
@@ -147,6 +156,70 @@ def read_xyz(path: str | Path, size: tuple[int, int] | None = None) -> npt.NDArr
     else:
         with naming(path):
             points = READERS[suffix](path, size)
+    return _organised(path, points)
+
+
+def points_in_metres(
+    path: str | Path, size: tuple[int, int] | None = None, units: Units | None = None
+) -> npt.NDArray[np.float32]:
+    """Read points in metres, from organised points or from a depth image.
+
+    A file with one channel of 16 bits or more is a depth image.
+
+    Args:
+        path: of the file, see `read_xyz` and `read_depth`.
+        size: (H, W) of the image that the points belong to.
+        units: of the file; None takes metres, and no depth images.
+
+    Returns:
+        (H, W, 3) float32 in metres.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: see `read_xyz` and `read_depth`; a depth image without intrinsics, or with those
+            of no camera.
+
+    """
+    path, units = user_path(path), units or Units()
+    suffix = path.suffix.lower()
+    if suffix not in (*TIFF_SUFFIXES, *DEPTH_SUFFIXES):
+        return units.of_points(read_xyz(path, size))
+    picture = read_picture(path)
+    if picture.is_depth and units.intrinsics is None:
+        raise ValueError(f"{path} {NEEDS_CAMERA}")
+    if picture.is_depth or suffix in DEPTH_SUFFIXES:
+        return units.of_depth(_depth(path, picture))
+    return units.of_points(_organised(path, picture.array))
+
+
+def read_depth(path: str | Path) -> npt.NDArray[np.generic]:
+    """Read a depth image: a PNG with one channel of 16 bits, or a TIFF of 16 bits or more.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        (H, W), the numbers as stored, whole ones or floats.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not readable, or of another shape or type.
+
+    """
+    path = user_path(path)
+    return _depth(path, read_picture(path))
+
+
+def _depth(path: Path, picture: Picture) -> npt.NDArray[np.generic]:
+    if not picture.is_depth:
+        raise ValueError(
+            f"{path}: depth must be an image with one channel of 16 bits or floats, (H, W) uint16, "
+            f"got {picture}"
+        )
+    return picture.array.reshape(picture.array.shape[:2])
+
+
+def _organised(path: Path, points: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     kind = points.dtype.newbyteorder("=")
     if points.ndim != 3 or points.shape[2] != 3 or kind not in ("f4", "f8"):
         raise ValueError(
@@ -157,30 +230,6 @@ def read_xyz(path: str | Path, size: tuple[int, int] | None = None) -> npt.NDArr
         expect_row_order(points)
     with np.errstate(over="ignore"):  # beyond float32 is infinite, and so an invalid point
         return points.astype(np.float32, copy=False)
-
-
-def read_depth(path: str | Path) -> npt.NDArray[np.generic]:
-    """Read a depth image: a PNG with one channel of 16 bits, or a TIFF of 16 bits or floats.
-
-    Args:
-        path: of the file.
-
-    Returns:
-        (H, W), the numbers as stored.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: not readable, or of another shape or type.
-
-    """
-    picture = read_picture(user_path(path))
-    depth = picture.array
-    if depth.ndim != 2 or depth.dtype not in ("u2", "f4", "f8"):
-        raise ValueError(
-            f"{path}: depth must be an image with one channel of 16 bits, (H, W) uint16, "
-            f"got {picture}"
-        )
-    return depth
 
 
 def read_mask(path: str | Path) -> npt.NDArray[np.bool_]:
@@ -214,19 +263,26 @@ def read_mask(path: str | Path) -> npt.NDArray[np.bool_]:
 
 
 def read_sample(
-    rgb: Path, xyz: Path, mask: Path | None = None, defect: str | None = None, name: str = ""
+    rgb: Path,
+    xyz: Path,
+    mask: Path | None = None,
+    defect: str | None = None,
+    name: str = "",
+    *,
+    units: Units | None = None,
 ) -> Sample:
     """Read one part from its files and check that they fit each other.
 
     Args:
         rgb: image file.
-        xyz: organised points, see `read_xyz`.
+        xyz: organised points or a depth image, see `points_in_metres`.
         mask: defect mask; without one the mask of a good part is zeros, of any other None.
         defect: kind of defect, ``"good"`` for none, None where not known.
         name: of the sample.
+        units: of the points, or of the depth image; None takes points in metres.
 
     Returns:
-        The sample, all arrays of the same height and width.
+        The sample, in metres, all arrays of the same height and width.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -235,7 +291,7 @@ def read_sample(
 
     """
     image = read_rgb(rgb)
-    points = read_xyz(xyz, image.shape[:2])
+    points = points_in_metres(xyz, image.shape[:2], units)
     expect_size(points, image, f"xyz {xyz}", f"rgb {rgb}")
     return Sample(image, points, read_truth(mask, image, rgb, defect), defect, name)
 

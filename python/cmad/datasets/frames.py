@@ -2,28 +2,24 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
 
-import numpy as np
 import numpy.typing as npt
 import tifffile
 
 from cmad.datasets.files import (
     IMAGE_SUFFIXES,
+    NEEDS_CAMERA,
     POINTS_SUFFIXES,
     LazySamples,
-    expect_size,
-    read_depth,
-    read_rgb,
     read_sample,
 )
-from cmad.datasets.images import TIFF_SUFFIXES, naming, png_bits
-from cmad.datasets.names import plain, user_path
-from cmad.types import Array, Sample
-from cmad.units import depth_steps, to_metres, xyz_from_depth
+from cmad.datasets.images import TIFF_SUFFIXES, is_depth, naming, png_bits
+from cmad.datasets.names import plain
+from cmad.paths import user_path
+from cmad.types import Sample
+from cmad.units import Units
 
 
 def read_frame(
@@ -32,6 +28,7 @@ def read_frame(
     *,
     unit: str = "m",
     intrinsics: npt.ArrayLike | None = None,
+    depth_unit: str | None = None,
     depth_scale: float = 1.0,
     name: str = "",
 ) -> Sample:
@@ -40,11 +37,12 @@ def read_frame(
     Args:
         rgb: image file with 8 bits in each of 3 channels: PNG, JPEG, BMP, TIFF.
         xyz: points as TIFF, PLY, PCD or NPZ, see `cmad.datasets.files.read_xyz`; with
-            ``intrinsics`` a depth image, PNG with 16 bits or TIFF.
-        unit: of the points, or of the depth times ``depth_scale``: ``"m"`` or ``"mm"``.
+            ``intrinsics`` also a depth image, PNG or TIFF with one channel of 16 bits or more.
+        unit: of the points: ``"m"`` or ``"mm"``.
         intrinsics: of the depth camera, (fx, fy, cx, cy) in pixels or the (3, 3) matrix.
-        depth_scale: units per step of the depth image, above 0; 0.1 and ``unit="mm"`` for tenths of
-            a millimetre.
+        depth_unit: of the depth times ``depth_scale``; None takes ``unit``.
+        depth_scale: units per step of the depth image, above 0; 0.1 and ``"mm"`` for tenths of a
+            millimetre.
         name: of the sample.
 
     Returns:
@@ -56,17 +54,8 @@ def read_frame(
             out of range.
 
     """
-    if not (np.isfinite(depth_scale) and depth_scale > 0):
-        raise ValueError(f"read_frame: depth_scale must be above 0, got {depth_scale}")
-    if intrinsics is None:
-        if depth_scale != 1:
-            raise ValueError("read_frame: depth_scale is for depth images, which need intrinsics")
-        sample = read_sample(user_path(rgb), user_path(xyz), name=name)
-        return replace(sample, xyz=to_metres(cast(Array, sample.xyz), unit))
-    image, depth = read_rgb(rgb), read_depth(xyz)
-    expect_size(depth, image, f"depth {xyz}", f"rgb {rgb}")
-    points = xyz_from_depth(depth_steps(depth) * depth_scale, intrinsics, unit=unit)
-    return Sample(image, points, name=name)
+    units = Units().given(unit, intrinsics, depth_unit, depth_scale)
+    return read_sample(user_path(rgb), user_path(xyz), name=name, units=units)
 
 
 KINDS = {"rgb": "an image", "xyz": "points", "depth": "a depth image"}
@@ -75,8 +64,9 @@ KINDS = {"rgb": "an image", "xyz": "points", "depth": "a depth image"}
 class Pairs(LazySamples):
     """Parts named file by file: an image and its points, then the next two, and so on.
 
-    The files of a pair may come in either order. PLY, PCD and NPZ files and TIFF files with floats
-    are points, a PNG with one channel of 16 bits is a depth image, others are images. Nothing is
+    The files of a pair may come in either order. PLY, PCD and NPZ files and TIFF files with three
+    channels of floats are points, a PNG or TIFF with one channel of 16 bits or more is a depth
+    image, others are images. Nothing is
     known of the truth: mask and defect are None. The name of a sample is the path of its image
     below the folder that all images share, without extension.
     """
@@ -85,26 +75,31 @@ class Pairs(LazySamples):
         self,
         paths: Sequence[str | Path],
         *,
+        unit: str | None = None,
         intrinsics: npt.ArrayLike | None = None,
-        depth_unit: str = "mm",
+        depth_unit: str | None = None,
         depth_scale: float = 1.0,
     ) -> None:
         """Pair the files up; of PNG and TIFF files this reads the headers.
 
         Args:
             paths: of the files, an even number.
-            intrinsics: of the depth camera, needed with depth images, see `read_frame`.
-            depth_unit: of the depth images: ``"m"`` or ``"mm"``. Their points are in metres; those
-                of other files keep the file's unit.
-            depth_scale: units per step of the depth images.
+            unit: of the points, ``"m"`` (None) or ``"mm"``; samples are in metres.
+            intrinsics: of the depth camera, (fx, fy, cx, cy) in pixels or the (3, 3) matrix; with
+                them pairs may hold depth images, PNG or TIFF with one channel of at least 16
+                bits.
+            depth_unit: of the depth images, ``"m"`` or ``"mm"``; None takes ``unit`` where that is
+                given, else ``"mm"``.
+            depth_scale: units per step of the depth images; 0.1 for tenths.
 
         Raises:
             FileNotFoundError: a file is missing.
             ValueError: an odd number of files, two of one kind in a pair, a type of file that is
-                neither, a depth image without intrinsics, or two images that would have the same
-                name.
+                neither, a depth image without intrinsics, two images that would have the same name,
+                or see `cmad.units.Units`.
 
         """
+        units = Units().given(unit, intrinsics, depth_unit, depth_scale)
         files = [user_path(path) for path in paths]
         if not files or len(files) % 2:
             raise ValueError(
@@ -134,22 +129,9 @@ class Pairs(LazySamples):
                     f"Pairs: images must have names of their own, got {taken[name]} and {rgb}"
                 )
             taken[name] = rgb
-            if kind == "xyz":
-                sources.append(partial(read_sample, rgb, xyz, name=name))
-                continue
-            if intrinsics is None:
-                raise ValueError(f"Pairs: {xyz} is a depth image, which needs intrinsics")
-            sources.append(
-                partial(
-                    read_frame,
-                    rgb,
-                    xyz,
-                    unit=depth_unit,
-                    intrinsics=intrinsics,
-                    depth_scale=depth_scale,
-                    name=name,
-                )
-            )
+            if kind == "depth" and units.intrinsics is None:
+                raise ValueError(f"Pairs: {xyz} {NEEDS_CAMERA}")
+            sources.append(partial(read_sample, rgb, xyz, name=name, units=units))
         super().__init__(sources, names)
 
 
@@ -167,4 +149,7 @@ def _kind(path: Path) -> str:
         with path.open("rb") as file:
             return "depth" if png_bits(file.read(26)) == (16, True) else "rgb"
     with naming(path), tifffile.TiffFile(path) as tiff:
-        return "xyz" if tiff.series[0].dtype.kind == "f" else "rgb"
+        stored = tiff.series[0]
+        if is_depth(stored.shape, stored.dtype):
+            return "depth"
+        return "xyz" if stored.dtype.kind == "f" else "rgb"

@@ -1,6 +1,6 @@
 """Decoding image files as stored, with what their numbers stand for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,6 +14,8 @@ from PIL import Image, UnidentifiedImageError
 from cmad.datasets.tables import through_text_mode
 
 TIFF_SUFFIXES = (".tif", ".tiff")
+DEPTH_SUFFIXES = (".png",)
+"""Of depth images, beside those of TIFF."""
 _LOSSY = (
     *("JPEG", "OJPEG", "ALT_JPEG", "JPEGXR", "JPEGXR_NDPI", "JPEGXL", "WEBP", "LERC"),
     *("JPEG2000", "JPEG_2000_LOSSY", "APERIO_JP2000_YCBC", "APERIO_JP2000_RGB"),
@@ -41,6 +43,11 @@ class Picture:
         kind = f"{self.array.shape} {self.array.dtype.name}"
         return f"{kind} with {self.space}" if self.space else kind
 
+    @property
+    def is_depth(self) -> bool:
+        """Whether it is a depth image, see `is_depth`."""
+        return not self.space and is_depth(self.array.shape, self.array.dtype)
+
     def light(self) -> npt.NDArray[np.generic]:
         """Return the numbers so that 0 is black and alpha is left out, (H, W, C).
 
@@ -67,6 +74,12 @@ class Picture:
         if self.space not in ("", _PALETTE):
             raise ValueError(f"a mask must be grey or RGB, got {self}")
         return array[:, :, : channels - (channels in (2, 4))]
+
+
+def is_depth(shape: Sequence[int], dtype: np.dtype[np.generic]) -> bool:
+    """Tell a depth image from colours and points: one channel of 16 bits or more."""
+    one = len(shape) == 2 or (len(shape) == 3 and shape[2] == 1)
+    return one and dtype.kind in "iuf" and dtype.itemsize > 1
 
 
 def read_picture(path: Path) -> Picture:

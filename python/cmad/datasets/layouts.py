@@ -1,9 +1,13 @@
 """Recognises how a data set lies on disk."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from cmad.datasets.adam3d import ADAM3D, MASKS
 from cmad.datasets.d3_files import ONE_LIGHT, list_of
@@ -11,10 +15,13 @@ from cmad.datasets.eyecandies import Eyecandies
 from cmad.datasets.files import LazySamples
 from cmad.datasets.folder import Folder
 from cmad.datasets.folder3d import Folder3D
+from cmad.datasets.kinds import GOOD, kind_of
 from cmad.datasets.mvtec3d import MVTec3D
-from cmad.datasets.names import child, folders_in, plain, user_path
+from cmad.datasets.names import child, folders_in, plain
 from cmad.datasets.parts import divide
 from cmad.datasets.real_iad_d3 import RealIADD3, files_of, inside
+from cmad.paths import user_path
+from cmad.units import Units
 
 SPLITS = ("train", "validation", "test")
 
@@ -30,6 +37,25 @@ class DataSet:
     """Folder that holds the categories."""
     categories: tuple[str, ...]
     """Their folders' names, sorted."""
+    units: Units = field(default_factory=Units)
+    """How the numbers in its files become metres; other than `Units()` where people say it."""
+    good: tuple[str, ...] = ()
+    """Names of further folders with good parts; of plain folders."""
+
+    def __post_init__(self) -> None:
+        """Check that what is said of the files is not known already."""
+        if self.kind not in _UNITS_SAID and self.units != Units():
+            own = _OWN_UNITS.get(self.kind)
+            known = f"are the reader's to say: cmad.datasets.{own}" if own else "are known"
+            raise ValueError(
+                f"{self.kind}: unit and camera of its files {known}; leave away unit, intrinsics, "
+                "depth_unit and depth_scale"
+            )
+        if self.kind != "folder" and self.good:
+            raise ValueError(
+                f"{self.kind}: good is for plain folders; this layout says itself which parts are "
+                "good"
+            )
 
     def split(self, category: str, split: str) -> LazySamples:
         """List the parts of one split of one category, without reading them.
@@ -55,37 +81,57 @@ class DataSet:
             )
         if split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-        return _READERS[self.kind](self.root, category, split)
+        how: dict[str, object] = dict(vars(self.units)) if self.kind in _UNITS_SAID else {}
+        if self.kind == "folder":
+            how["good"] = self.good
+        return _READERS[self.kind](self.root, category, split, **how)
 
 
-def open(path: str | Path) -> DataSet:
+def open(
+    path: str | Path,
+    *,
+    good: Sequence[str] = (),
+    unit: str | None = None,
+    intrinsics: npt.ArrayLike | None = None,
+    depth_unit: str | None = None,
+    depth_scale: float = 1.0,
+) -> DataSet:
     """Recognise the layout of a data set.
 
     Args:
         path: folder that holds the categories, or one category itself.
+        good: of plain folders, names of folders with good parts, beside ``"good"``.
+        unit: of the points, ``"m"`` (None) or ``"mm"``; samples are in metres. This and what
+            follows is for layouts that people arrange their own data in, see `Folder`.
+        intrinsics: of the depth camera, (fx, fy, cx, cy) in pixels or the (3, 3) matrix.
+        depth_unit: of the depth images, ``"m"`` or ``"mm"``; None takes ``unit`` where that is
+            given, else ``"mm"``.
+        depth_scale: units per step of the depth images.
 
     Returns:
         The data set, with all its categories, or with the one that ``path`` is.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: no layout fits, or several do; the message says what was looked for.
+        ValueError: no layout fits, or several do, and the message says what was looked for; or
+            something is said that the layout knows itself.
 
     """
+    units, good = Units().given(unit, intrinsics, depth_unit, depth_scale), tuple(good)
     folder = user_path(path)
     if not folder.is_dir():
         raise FileNotFoundError(f"open: path must be a folder, got {folder}")
-    if kind := _kind(folder):
+    if kind := _kind(folder, good):
         whole = Path(os.path.abspath(folder))  # without .. and .
-        return DataSet(kind, whole.parent, (plain(whole.name),))
+        return DataSet(kind, whole.parent, (plain(whole.name),), units, good)
     folder = inside(folder)
     found: dict[str, list[str]] = {}
     for entry in folders_in(folder):
-        if kind := _kind(entry):
+        if kind := _kind(entry, good):
             found.setdefault(kind, []).append(plain(entry.name))
     if len(found) == 1:
         [(kind, names)] = found.items()
-        return DataSet(kind, folder, tuple(names))
+        return DataSet(kind, folder, tuple(names), units, good)
     if found:
         several = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in found.items())
         raise ValueError(f"open: {folder} holds several layouts, pass one category ({several})")
@@ -145,8 +191,21 @@ _LAYOUTS: dict[str, tuple[str, Callable[[Path], bool]]] = {
 }
 
 
-def _kind(folder: Path) -> str | None:
-    return next((kind for kind, (_, fits) in _LAYOUTS.items() if fits(folder)), None)
+_UNITS_SAID = ("MVTec 3D-AD", "folder", "Folder3D")
+"""Layouts that people arrange their own data in; the unit of the others is known."""
+_OWN_UNITS = {"3D-ADAM": "ADAM3D(unit=...)", "Real-IAD D3": "RealIADD3(unit=...)"}
+"""Readers of the rest that take the unit themselves, which these data sets do not state."""
+
+
+def _kind(folder: Path, good: Sequence[str]) -> str | None:
+    found = next((kind for kind, (_, fits) in _LAYOUTS.items() if fits(folder)), None)
+    return found or ("folder" if good and _has_good(folder, good) else None)
+
+
+def _has_good(folder: Path, good: Sequence[str]) -> bool:
+    """Tell whether one of the folders that hold good parts is there."""
+    named = (f for f in folders_in(folder) if kind_of(Path(f.name), folder, good) == GOOD)
+    return any((f / "rgb").is_dir() and (f / "xyz").is_dir() for f in named)
 
 
 def _in(folder: Path, name: str) -> list[Path]:
@@ -154,8 +213,8 @@ def _in(folder: Path, name: str) -> list[Path]:
     return folders_in(below) if below.is_dir() else []
 
 
-def _mvtec(root: Path, category: str, split: str) -> LazySamples:
-    return _held_out(MVTec3D, root, category, split)
+def _mvtec(root: Path, category: str, split: str, **units: Any) -> LazySamples:
+    return _held_out(partial(MVTec3D, **units), root, category, split)
 
 
 def _adam(root: Path, category: str, split: str) -> LazySamples:
@@ -163,7 +222,7 @@ def _adam(root: Path, category: str, split: str) -> LazySamples:
 
 
 def _held_out(
-    reader: type[MVTec3D] | type[ADAM3D], root: Path, category: str, split: str
+    reader: Callable[[Path, str, str], LazySamples], root: Path, category: str, split: str
 ) -> LazySamples:
     if split == "test" or (child(root, category) / "validation").is_dir():
         return reader(root, category, split)
@@ -182,9 +241,9 @@ def _share(train: LazySamples, split: str, folder: Path) -> LazySamples:
     return train.take(divide(train.names, test=False, what=str(folder))[split])
 
 
-def _folder(root: Path, category: str, split: str) -> LazySamples:
-    parts = Folder(child(root, category))
-    good = [i for i, name in enumerate(parts.names) if Path(name).parent.name.casefold() == "good"]
+def _folder(root: Path, category: str, split: str, **how: Any) -> LazySamples:
+    parts = Folder(child(root, category), **how)
+    good = [i for i, kind in enumerate(parts.kinds) if kind == GOOD]
     shares = divide([parts.names[i] for i in good], test=True, what=str(root / category))
     chosen = [good[i] for i in shares[split]]
     if split == "test":
@@ -192,9 +251,9 @@ def _folder(root: Path, category: str, split: str) -> LazySamples:
     return parts.take(chosen)
 
 
-def _folder3d(root: Path, category: str, split: str) -> LazySamples:
+def _folder3d(root: Path, category: str, split: str, **units: Any) -> LazySamples:
     folder = child(root, category)
-    return Folder3D(folder, split, **(_arrangement(folder) or {}))
+    return Folder3D(folder, split, **{**(_arrangement(folder) or {}), **units})
 
 
 def _arrangement(folder: Path) -> dict[str, str] | None:
@@ -221,7 +280,7 @@ def _is_depth(folder: Path) -> bool:
     return stem != folder.name and (folder.parent / stem).is_dir()
 
 
-_READERS: dict[str, Callable[[Path, str, str], LazySamples]] = {
+_READERS: dict[str, Callable[..., LazySamples]] = {
     "MVTec 3D-AD": _mvtec,
     "3D-ADAM": _adam,
     "Real-IAD D3": _real_iad_d3,

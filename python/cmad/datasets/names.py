@@ -23,17 +23,18 @@ def plain(name: str) -> str:
     return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
+def shown(text: str) -> str:
+    r"""Return a message that names files so that any file can hold it: other bytes as ``\xNN``."""
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # halves of characters that come from elsewhere
+        data = text.encode("utf-8", "backslashreplace")
+    return data.decode("utf-8", "backslashreplace")
+
+
 def passed_over(name: str) -> bool:
     """Tell whether a file or folder is none of the user's: hidden, or added by a system."""
     return name.startswith(".") or name.casefold() in _PASSED_OVER
-
-
-def user_path(path: str | Path) -> Path:
-    """Return a path with a leading ``~`` or ``~user`` expanded, as a shell does."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:  # no such user: a name that begins with ~
-        return Path(path)
 
 
 def child(folder: Path, name: str) -> Path:

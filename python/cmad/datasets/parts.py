@@ -1,13 +1,16 @@
 """Which files make a part, by name, and which parts make a split where no folder says so."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from cmad.datasets.files import IMAGE_SUFFIXES, POINTS_SUFFIXES, drawn
+from cmad.datasets.files import IMAGE_SUFFIXES, NEEDS_CAMERA, POINTS_SUFFIXES, drawn
+from cmad.datasets.images import DEPTH_SUFFIXES
 from cmad.datasets.names import folders_in, passed_over, plain
 
 
-def find_parts(folder: Path, truth: str = "gt") -> list[tuple[str, Path, Path, Path | None]]:
+def find_parts(
+    folder: Path, truth: str = "gt", *, depth: bool = False
+) -> list[tuple[str, Path, Path, Path | None]]:
     """Find the files of each part in the subfolders ``rgb``, ``xyz`` and, where it is, of masks.
 
     Files belong together by their name without extension, accents in either form. Other types of
@@ -16,6 +19,7 @@ def find_parts(folder: Path, truth: str = "gt") -> list[tuple[str, Path, Path, P
     Args:
         folder: that holds the subfolders.
         truth: name of the subfolder of masks.
+        depth: whether ``xyz`` may hold depth images, PNG files too.
 
     Returns:
         Name, rgb, xyz and mask file (None where there is none) of each part, sorted by name.
@@ -25,21 +29,45 @@ def find_parts(folder: Path, truth: str = "gt") -> list[tuple[str, Path, Path, P
 
     """
     rgb = by_stem(folder / "rgb", IMAGE_SUFFIXES)
-    xyz = by_stem(folder / "xyz", POINTS_SUFFIXES)
+    xyz = points_by_stem(folder / "xyz", depth=depth)
     masks = by_stem(folder / truth, IMAGE_SUFFIXES)
-    for stem in sorted(rgb.keys() ^ xyz.keys()):
-        if stem in rgb:
-            raise ValueError(f"{rgb[stem]}: has no points, {folder / 'xyz' / stem}.tiff is missing")
-        raise ValueError(f"{xyz[stem]}: has no image, {folder / 'rgb' / stem}.png is missing")
+    expect_pairs(rgb, xyz, folder / "rgb", folder / "xyz")
     return [(stem, rgb[stem], xyz[stem], masks.get(stem)) for stem in sorted(rgb)]
 
 
-def parts_in(folder: Path, truth: str = "gt") -> Iterator[tuple[str, str, Path, Path, Path | None]]:
+def points_by_stem(
+    folder: Path, endings: tuple[str, ...] = (), *, depth: bool = False
+) -> dict[str, Path]:
+    """List a folder's files of points, and with ``depth`` those of depth images; see `by_stem`."""
+    return by_stem(folder, (*POINTS_SUFFIXES, *(DEPTH_SUFFIXES if depth else ())), endings)
+
+
+def expect_pairs(
+    rgb: Mapping[str, Path],
+    xyz: Mapping[str, Path],
+    images: Path,
+    points: Path,
+    endings: tuple[str, ...] = (),
+) -> None:
+    """Raise ValueError where an image in a folder lacks its points in another, or the reverse."""
+    for stem in sorted(rgb.keys() ^ xyz.keys()):
+        if stem in xyz:
+            raise ValueError(f"{xyz[stem]}: has no image, {images / stem}.png is missing")
+        depth = by_stem(points, DEPTH_SUFFIXES, endings).get(stem)
+        if depth is not None:
+            raise ValueError(f"{depth} {NEEDS_CAMERA}")
+        raise ValueError(f"{rgb[stem]}: has no points, {points / stem}.tiff is missing")
+
+
+def parts_in(
+    folder: Path, truth: str = "gt", *, depth: bool = False
+) -> Iterator[tuple[str, str, Path, Path, Path | None]]:
     """Yield name, kind of defect and files of each part of a split, by its folders of kinds.
 
     Args:
         folder: of the split, that holds ``<kind>/{rgb,xyz}``; its name begins those of the parts.
         truth: name of the subfolder of masks, which every defective part needs.
+        depth: whether ``xyz`` may hold depth images, PNG files too.
 
     Raises:
         ValueError: see `find_parts`; or a defect without mask.
@@ -47,7 +75,7 @@ def parts_in(folder: Path, truth: str = "gt") -> Iterator[tuple[str, str, Path, 
     """
     for kind in folders_in(folder):
         defect = "good" if plain(kind.name).casefold() == "good" else plain(kind.name)
-        for stem, rgb, xyz, mask in find_parts(kind, truth):
+        for stem, rgb, xyz, mask in find_parts(kind, truth, depth=depth):
             if mask is None and defect != "good":
                 raise ValueError(f"{rgb}: has no mask, {kind / truth / stem}.png is missing")
             yield f"{folder.name}/{plain(kind.name)}/{stem}", defect, rgb, xyz, mask

@@ -12,9 +12,10 @@ from cmad import notices
 from cmad.datasets.d3_files import D3Files, files_of_folders, files_of_list, list_of
 from cmad.datasets.files import LazySamples, read_rgb, read_truth
 from cmad.datasets.mvtec3d import SPLITS
-from cmad.datasets.names import child, user_path
+from cmad.datasets.names import child
 from cmad.datasets.relief import expect_scale, read_points
 from cmad.datasets.warps import expect_homography, image_onto, mask_onto
+from cmad.paths import user_path
 from cmad.types import Sample
 
 RAW = "realiad_d3_raw"

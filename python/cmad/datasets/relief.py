@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cmad.datasets.files import read_xyz
-from cmad.units import UNITS, to_metres
+from cmad.units import METRES, to_metres
 
 Points = npt.NDArray[np.float32]
 
@@ -63,7 +63,7 @@ def read_points(
         return result
     rows, columns = points.shape[:2]
     v, u = np.indices(points.shape[:2])
-    z = points[..., 2] * (UNITS[unit] if relief is None else relief)
+    z = points[..., 2] * (METRES[unit] if relief is None else relief)
     raster = np.stack([(u - (columns - 1) / 2) * pitch, (v - (rows - 1) / 2) * pitch, z], -1)
     # Where x and y say nothing, they may be missing everywhere.
     return np.where((np.isfinite(z) & some)[..., None], raster, 0).astype(np.float32)
@@ -71,7 +71,7 @@ def read_points(
 
 def expect_scale(what: str, unit: str, pitch: float | None, relief: float | None) -> None:
     """Raise ValueError where these arguments of a reader make no sense."""
-    if unit not in UNITS:
+    if unit not in METRES:
         raise ValueError(f"{what}: unit must be 'm' or 'mm', got {unit!r}")
     for name, value in (("pitch", pitch), ("relief", relief)):
         if value is not None and not 0 < value < np.inf:

@@ -1,5 +1,6 @@
 """The detectors: fit on good parts, calibrate, predict."""
 
+from cmad.detectors._outputs import passes
 from cmad.detectors.cfm import CFM
 from cmad.detectors.detector import Detector
 from cmad.detectors.g2sf import G2SF
@@ -7,4 +8,4 @@ from cmad.detectors.load import load
 from cmad.detectors.methods import METHODS, method_named
 from cmad.detectors.patchcore import PatchCore
 
-__all__ = ["CFM", "G2SF", "METHODS", "Detector", "PatchCore", "load", "method_named"]
+__all__ = ["CFM", "G2SF", "METHODS", "Detector", "PatchCore", "load", "method_named", "passes"]

@@ -9,6 +9,7 @@ from torch import Tensor
 from cmad.cache import digest
 from cmad.pipeline import Known, Pipeline
 from cmad.progress import bar
+from cmad.ranges import Ranges, look
 from cmad.store import FeatureStore
 from cmad.types import Features, Frame, Sample
 
@@ -24,7 +25,7 @@ def extract(
     progress: bool,
     seen: set[str],
     kept: list[Frame] | None = None,
-) -> Pipeline:
+) -> tuple[Pipeline, Ranges | None]:
     """Extract the features of the training frames into a store.
 
     Args:
@@ -32,7 +33,7 @@ def extract(
         samples: good parts; iterated once.
         store: takes the features, in order.
         count: of the samples, where it is known.
-        progress: show a progress bar when on a terminal.
+        progress: show how far it is, see `cmad.progress.bar`.
         seen: takes the `content` of each frame.
         kept: takes the frames themselves; None lets go of them.
 
@@ -41,12 +42,14 @@ def extract(
 
     Returns:
         The pipeline with the statistics that its 3D extractors take from training clouds, in copies
-        of these extractors: the user's own, and a detector trained before, stay as they were.
+        of these extractors: the user's own, and a detector trained before, stay as they were. And
+        what the parts look like; None where there are none.
 
     """
     with bar("extracting features", count, show=progress) as step:
         frames = (pipeline.frame(sample) for sample in samples)
         first: list[Frame] = []
+        looks = []
         known: Known = {}
         if pipeline.takes_statistics:
             first = list(itertools.islice(frames, STATISTICS_FRAMES))
@@ -57,11 +60,12 @@ def extract(
             seen.add(content(frame))
             if kept is not None:
                 kept.append(frame)
+            looks.append(look(frame))
             features = pipeline.features([frame], own)[0]
             _finite(features)
             store.append(features)
             step()
-    return pipeline
+    return pipeline, Ranges.of(looks) if looks else None
 
 
 def extract_defective(

@@ -2,12 +2,13 @@
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TypeVar, cast
 
 import numpy as np
 import torch
 
+from cmad.checks import at
 from cmad.extractors import FPFH, Extractor, PointMAE, RgbExtractor, ViT, XyzExtractor
 from cmad.presets import Grouping
 from cmad.types import Array, Sample
@@ -78,6 +79,18 @@ def good_only(samples: Iterable[Sample], verb: str) -> Iterator[Sample]:
         yield sample
 
 
+def in_metres(samples: Iterable[Sample], unit: str) -> Iterator[Sample]:
+    """Pass samples on with their points in metres."""
+    for sample in samples:
+        if sample.xyz is None or unit == "m":
+            yield sample
+            continue
+        try:
+            yield replace(sample, xyz=to_metres(sample.xyz, unit))
+        except TypeError as error:
+            raise TypeError(at(sample, str(error))) from None
+
+
 def one_of(who: str, name: str, value: object, allowed: Iterable[object]) -> None:
     """Raise where an option is not one of those allowed."""
     if value not in (options := list(allowed)):
@@ -115,9 +128,13 @@ def named_extractors(
     standardised: bool,
     rgb_size: int,
     weights: str | None,
+    own_weights: Mapping[str, str | None],
     seed: int,
 ) -> dict[str, Extractor]:
-    """Make the extractors of these modalities that are given by name; pass objects on."""
+    """Make the extractors of these modalities that are given by name; pass objects on.
+
+    ``own_weights``, by name of the extractor, go before ``weights`` where they are not None.
+    """
     chosen: dict[str, str | Extractor] = {}
     wanted: list[tuple[str, str | Extractor, str, str]] = [
         ("rgb", rgb, "2d", "tokens"),
@@ -143,19 +160,36 @@ def named_extractors(
         raise ValueError(
             f"{who}: weights={weights!r} is for extractors given by name; give it to the objects"
         )
+    for name, own in own_weights.items():
+        if own is not None:
+            _check_drawable(who, name, chosen.get(name))
     made: dict[str, Extractor] = {}
     for name, choice in chosen.items():
+        source = own_weights[name] or weights
         if not isinstance(choice, str):
             made[name] = choice
         elif name == "rgb":
-            made[name] = ViT(choice, block=block, image_size=rgb_size, weights=weights, seed=seed)
+            made[name] = ViT(choice, block=block, image_size=rgb_size, weights=source, seed=seed)
         else:
             one_of(who, "xyz", choice, ("point_mae", "fpfh"))
             if choice == "fpfh":
                 made[name] = FPFH(standardised=standardised)
             else:
-                made[name] = _point_mae(grouping, block, weights, seed)
+                made[name] = _point_mae(grouping, block, source, seed)
     return made
+
+
+def _check_drawable(who: str, name: str, extractor: str | Extractor | None) -> None:
+    """Raise where an extractor has no weights that could be drawn for it alone."""
+    if extractor is None:
+        why = f"{who} has no {name} extractor here"
+    elif not isinstance(extractor, str):
+        why = f"{name} is an object, which brings its own"
+    elif extractor == "fpfh":
+        why = "fpfh has none"
+    else:
+        return
+    raise ValueError(f"{who}: {name}_weights is for an extractor with weights given by name; {why}")
 
 
 def _point_mae(grouping: Grouping, blocks: int | None, weights: str | None, seed: int) -> PointMAE:

@@ -7,6 +7,7 @@ import torch
 from cmad import ops, regions
 from cmad.calibrate import Calibration
 from cmad.checks import tensor_of, with_zeros
+from cmad.detectors._unlike import inspected
 from cmad.maps import SIGMA
 from cmad.preprocess import to_input
 from cmad.types import Array, GridMaps, Prediction, Region
@@ -28,8 +29,9 @@ def on_input(grid: GridMaps, xyz: Array | None, calibration: Calibration | None)
     map_, *others = to_input(stacked, grid.window).numpy()
     maps = dict(zip(grid.maps, others, strict=True))
     warnings = tuple(note.text for note in grid.notes)
+    seen = inspected(grid)
     if calibration is None:
-        return Prediction(grid.score, map_, maps, name=grid.name, warnings=warnings)
+        return Prediction(grid.score, map_, maps, name=grid.name, warnings=warnings, inspected=seen)
     threshold = calibration.pixel_threshold
     found: tuple[Region, ...] = ()
     if (map_ > threshold).any():
@@ -45,7 +47,13 @@ def on_input(grid: GridMaps, xyz: Array | None, calibration: Calibration | None)
         regions=found,
         name=grid.name,
         warnings=warnings,
+        inspected=seen,
     )
+
+
+def passes(grid: GridMaps, calibration: Calibration) -> bool:
+    """Tell whether a part is accepted, as `cmad.Prediction.verdict` does."""
+    return grid.score <= calibration.threshold and inspected(grid)
 
 
 def _cleaned(xyz: Array) -> npt.NDArray[np.float32]:

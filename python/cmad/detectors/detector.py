@@ -23,6 +23,7 @@ from cmad.detectors._inputs import (
     as_samples,
     device_of,
     good_only,
+    in_metres,
     named_extractors,
     one_of,
     options_of,
@@ -31,14 +32,18 @@ from cmad.detectors._inputs import (
 )
 from cmad.detectors._outputs import on_input, peaks
 from cmad.detectors._saving import extractors_from_file, pipeline_to_file
+from cmad.detectors._unlike import compared
 from cmad.detectors.method import Method, check_modalities, complete
 from cmad.extractors import Extractor, RgbExtractor, XyzExtractor
 from cmad.pipeline import Pipeline
 from cmad.preprocess import Preprocessing
 from cmad.presets import PRESETS, Grouping, Preset
 from cmad.progress import bar
+from cmad.ranges import Ranges
+from cmad.reprs import short
 from cmad.store import FeatureStore
 from cmad.types import Array, Features, Frame, GridMaps, Prediction, Sample
+from cmad.units import Units
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 BATCH = 8
@@ -60,6 +65,8 @@ class Detector(Method):
             None takes S.
         weights: None loads pretrained weights (`CMAD_WEIGHTS`, else downloaded once); ``"random"``
             draws seeded ones, for tests and timing. For extractors given by name.
+        rgb_weights: of the 2D extractor alone, ``"random"``; None is as ``weights`` says.
+        xyz_weights: of the 3D extractor alone, likewise: a real ViT beside a random Point-MAE.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         precision: of the 2D extractor and the method's networks, ``"fp32"``, ``"fp16"`` or
             ``"bf16"``. ``"auto"`` is fp32 arithmetic with training features kept in half precision.
@@ -103,6 +110,8 @@ class Detector(Method):
         image_size: int = 224,
         rgb_size: int | None = None,
         weights: str | None = None,
+        rgb_weights: str | None = None,
+        xyz_weights: str | None = None,
         device: str = "auto",
         precision: str = "auto",
         seed: int = 0,
@@ -115,7 +124,9 @@ class Detector(Method):
         one_of(who, "variant", variant, VARIANTS)
         one_of(who, "preset", preset, PRESETS)
         one_of(who, "precision", precision, ("auto", *PRECISIONS))
-        one_of(who, "weights", weights, (None, "random"))
+        of_both, own = {"weights": weights}, {"rgb": rgb_weights, "xyz": xyz_weights}
+        for name, choice in (of_both | {f"{n}_weights": w for n, w in own.items()}).items():
+            one_of(who, name, choice, (None, "random"))
         seed = whole(who, "seed", seed, 0)
         image_size = whole(who, "image_size", image_size, 1)
         rgb_size = image_size if rgb_size is None else whole(who, "rgb_size", rgb_size, 1)
@@ -136,6 +147,7 @@ class Detector(Method):
             standardised=self.standardised,
             rgb_size=rgb_size,
             weights=weights,
+            own_weights=own,
             seed=seed,
         )
         if "rgb" in extractors:
@@ -146,8 +158,11 @@ class Detector(Method):
             PRECISIONS.get(precision, torch.float32),
             None if cache is None else Cache(cache),
         )
-        if beside != Background() and not self.pipeline.of_points:
-            raise ValueError(f"{who}: background is found in 3D points, which it does not look at")
+        if not (beside == Background() or beside.is_region or self.pipeline.of_points):
+            raise ValueError(
+                f"{who}: background is found in 3D points, which it does not look at; pass a "
+                "region of interest"
+            )
         self.losses: list[tuple[float, ...]] = []
         """Of each training step, by modality; empty for a method that does not descend."""
         self.calibrations: dict[str, Calibration] = {}
@@ -155,6 +170,20 @@ class Detector(Method):
         of good parts; empty before `calibrate`."""
         self.trained_on: frozenset[str] = frozenset()
         """Digests of the parts that `fit` saw; empty where that is not known."""
+        self.units = Units()
+        """What the cameras and files of the parts are in: what `fit` was told, or what is set here
+        afterwards, such as the camera of a folder of depth images. `predict` and `cmad score` take
+        it where they are told nothing else; saved with the model."""
+        self.ranges: Ranges | None = None
+        """What these looked like, which other parts are compared with; None where not known."""
+
+    def __repr__(self) -> str:
+        """What it is made of and whether it is trained and calibrated, in one line."""
+        fitted = "fitted" if self.tensors() else "not fitted"
+        rate = self.false_reject_rate
+        calibrated = "" if rate is None else f"calibrated at {rate:g}"
+        words = self.variant, f"preset {self.preset}", *self.pipeline.brief(), fitted, calibrated
+        return short(self, "", *words)
 
     @property
     def grouping(self) -> Grouping:
@@ -190,6 +219,7 @@ class Detector(Method):
         self,
         samples: Iterable[Sample],
         *,
+        unit: str = "m",
         progress: bool = True,
         memory_limit: int = 4 << 30,
         **training: object,
@@ -201,7 +231,9 @@ class Detector(Method):
 
         Args:
             samples: good parts; iterated once.
-            progress: show progress bars when on a terminal.
+            unit: of their ``xyz``, ``"m"`` or ``"mm"``; `predict` takes it for its own. The data
+                sets of `cmad.datasets` yield metres, whatever their files are in.
+            progress: show how far it is, see `cmad.progress.bar`.
             memory_limit: bytes of features kept in memory; the rest goes to a temporary folder.
             training: the method's own arguments, see its class.
 
@@ -213,14 +245,15 @@ class Detector(Method):
             TypeError: the method has no such argument.
 
         """
+        units = Units(unit)
         asked: Any = options_of(f"{self.who}.fit", self.Training, training, "argument")
         dtype = torch.float32 if self.precision == "fp32" else torch.float16
         with FeatureStore(dtype, memory_limit) as store:
-            good = complete(self, good_only(samples, "fit"))
+            good = complete(self, in_metres(good_only(samples, "fit"), unit))
             seen = set[str]()
             frames: list[Frame] | None = [] if self.from_defects else None
             count = parts_of(samples)
-            pipeline = extract(self.pipeline, good, store, count, progress, seen, frames)
+            pipeline, ranges = extract(self.pipeline, good, store, count, progress, seen, frames)
             if len(store) == 0:
                 raise ValueError("fit: the training set is empty; at least one good part is needed")
             if frames:
@@ -230,11 +263,11 @@ class Detector(Method):
                 learnt = self.learn(store, asked, progress)
         before, self.pipeline = self.pipeline, pipeline
         try:
-            self._accept(learnt.tensors, seen)
+            self._accept(learnt.tensors, seen, ranges)
         except BaseException:  # Ctrl-C too: other statistics would spoil what was learnt before
             self.pipeline = before
             raise
-        self.losses = list(learnt.losses)
+        self.losses, self.units = list(learnt.losses), units
         return self
 
     @notices.run()
@@ -244,6 +277,7 @@ class Detector(Method):
         false_reject_rate: float = 0.01,
         progress: bool = True,
         *,
+        unit: str = "m",
         bad: list[tuple[str, str]] | None = None,
     ) -> float:
         """Set the thresholds from good parts that were not trained on.
@@ -256,7 +290,8 @@ class Detector(Method):
         Args:
             samples: good parts, with all modalities that the method looks at.
             false_reject_rate: in (0, 1); a rate of 1 / N needs at least N - 1 parts.
-            progress: show a progress bar when on a terminal.
+            progress: show how far it is, see `cmad.progress.bar`.
+            unit: of the samples' ``xyz``, ``"m"`` or ``"mm"``, as in `fit`.
             bad: takes name and reason of each part that cannot be scored, which is left out; None
                 raises at the first.
 
@@ -270,6 +305,7 @@ class Detector(Method):
 
         """
         self._trained()
+        unit = Units(unit).unit
         count = parts_of(samples)
         if count is not None:  # before the work, not after it
             check_parts(count, false_reject_rate)
@@ -277,9 +313,9 @@ class Detector(Method):
         seen: dict[str, list[tuple[float, float, dict[str, float]]]] = {_way(w): [] for w in ways}
         parts = Parts(self.trained_on)
         with bar("calibrating", count, show=progress) as step:
-            for sample in complete(self, good_only(samples, "calibrate")):
+            for sample in complete(self, in_metres(good_only(samples, "calibrate"), unit)):
                 try:
-                    frame = self.pipeline.frame(sample)
+                    frame = compared(self.pipeline, self.ranges, sample, strict=False)
                     features = self.pipeline.features([frame])[0]
                     grids = [self._grid(rasters.only(features, way)) for way in ways]
                 except ValueError as error:
@@ -307,8 +343,9 @@ class Detector(Method):
         rgb: Array | Sequence[Array] | None,
         xyz: Array | Sequence[Array] | None,
         *,
-        unit: str = "m",
+        unit: str | None = None,
         resolution: Literal["input"] = "input",
+        strict: bool = False,
     ) -> Prediction | list[Prediction]: ...
 
     @overload
@@ -317,8 +354,9 @@ class Detector(Method):
         rgb: Array | Sequence[Array] | None,
         xyz: Array | Sequence[Array] | None,
         *,
-        unit: str = "m",
+        unit: str | None = None,
         resolution: Literal["grid"],
+        strict: bool = False,
     ) -> GridMaps | list[GridMaps]: ...
 
     def predict(
@@ -326,8 +364,9 @@ class Detector(Method):
         rgb: Array | Sequence[Array] | None,
         xyz: Array | Sequence[Array] | None,
         *,
-        unit: str = "m",
+        unit: str | None = None,
         resolution: str = "input",
+        strict: bool = False,
     ) -> Prediction | list[Prediction] | GridMaps | list[GridMaps]:
         """Judge one part, or a batch of them.
 
@@ -336,33 +375,37 @@ class Detector(Method):
                 parts without an image, where the method can do without.
             xyz: (H, W, 3) float in ``unit``; for a batch (B, H, W, 3) or a list. A pixel without
                 a 3D point has a coordinate that is not finite, or zeros. None likewise.
-            unit: of ``xyz``, ``"m"`` or ``"mm"``.
+            unit: of ``xyz``, ``"m"`` or ``"mm"``; None takes what `fit` was told, ``units.unit``.
             resolution: ``"input"`` for predictions, on the input's own pixels; ``"grid"`` for the
                 maps on the (S, S) grid they are computed on, without verdict, mask and regions.
+            strict: raise where a part is unlike the training parts (docs/inputs.md: another unit,
+                BGR, exchanged axes, another camera pose or light, too little seen); otherwise that
+                is a warning, also in ``Prediction.warnings``.
 
         Returns:
             One prediction, or a list for a batch, or the same of grid maps.
 
         Raises:
             RuntimeError: not trained.
-            ValueError: the method needs what is None; the score is not finite.
+            ValueError: the method needs what is None; the score is not finite; ``strict``.
             TypeError, ValueError: see `cmad.checks.checked` and `cmad.preprocess.prepare`.
 
         """
         one_of(self.who, "resolution", resolution, ("input", "grid"))
-        samples, single = as_samples(rgb, xyz, unit)
-        grids = self.grids(samples)
+        samples, single = as_samples(rgb, xyz, self.units.unit if unit is None else unit)
+        grids = self.grids(samples, strict=strict)
         if resolution == "grid":
             return grids[0] if single else grids
         predictions = [self.decide(g, s.xyz) for g, s in zip(grids, samples, strict=True)]
         return predictions[0] if single else predictions
 
     @notices.run()
-    def grids(self, samples: Sequence[Sample]) -> list[GridMaps]:
+    def grids(self, samples: Sequence[Sample], *, strict: bool = False) -> list[GridMaps]:
         """Judge parts on the method's own grid, without a verdict.
 
         Args:
             samples: ``xyz`` in metres.
+            strict: see `predict`.
 
         Raises:
             RuntimeError, ValueError, TypeError: see `predict`.
@@ -374,7 +417,8 @@ class Detector(Method):
             some = samples[begin : begin + BATCH]
             for sample in some:
                 check_modalities(self, sample)
-            found += [self._grid(features) for features in self.pipeline.extract(some)]
+            frames = [compared(self.pipeline, self.ranges, sample, strict) for sample in some]
+            found += [self._grid(features) for features in self.pipeline.features(frames)]
         return found
 
     def decide(self, grid: GridMaps, xyz: Array | None) -> Prediction:
@@ -427,6 +471,8 @@ class Detector(Method):
             "seed": self.seed,
             "background": asdict(self.pipeline.preprocessing.background),
             "trained_on": sorted(self.trained_on),
+            "units": asdict(self.units),
+            "ranges": None if self.ranges is None else self.ranges.to_file(),
             **calibrated,
         }
         model_file.write(path, header, {**tensors, **learnt, **scores})
@@ -456,14 +502,23 @@ class Detector(Method):
         )
         self.variant = str(header["variant"])
         seen = cast("list[str]", header["trained_on"])
-        self._accept(model_file.prefixed(tensors, "learnt."), seen)
+        ranges = cast("dict[str, Any] | None", header.get("ranges"))  # older files have none
+        known = None if ranges is None else Ranges.from_file(ranges)
+        self._accept(model_file.prefixed(tensors, "learnt."), seen, known)
         self.calibrations = from_file(header, tensors)
+        # Files of before there were others are in metres.
+        self.units = Units(**cast("dict[str, Any]", header.get("units", {})))
         return self
 
-    def _accept(self, tensors: Mapping[str, Tensor], trained_on: Iterable[str] = ()) -> None:
+    def _accept(
+        self,
+        tensors: Mapping[str, Tensor],
+        trained_on: Iterable[str] = (),
+        ranges: Ranges | None = None,
+    ) -> None:
         """Take over what was learnt; a calibration of something else is forgotten."""
         self.take(tensors)
-        self.calibrations, self.trained_on = {}, frozenset(trained_on)
+        self.calibrations, self.trained_on, self.ranges = {}, frozenset(trained_on), ranges
 
     def _grid(self, features: Features) -> GridMaps:
         grid = self.maps(features)

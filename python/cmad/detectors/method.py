@@ -85,7 +85,7 @@ class Method(ABC):
         Args:
             store: one or more frames, good ones, then those that `defective` made.
             training: an instance of ``Training``.
-            progress: show progress bars when on a terminal.
+            progress: show how far it is, see `cmad.progress.bar`.
 
         """
 

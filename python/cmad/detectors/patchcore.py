@@ -17,7 +17,7 @@ from cmad.detectors._memory import NEIGHBOURS, Memory, deviation_of, usual_dista
 from cmad.detectors.detector import Detector
 from cmad.detectors.method import Learnt
 from cmad.progress import bar
-from cmad.rasters import Raster, foreground, only, rows
+from cmad.rasters import Raster, everything, foreground, only, rows
 from cmad.store import FeatureStore
 from cmad.types import Features, GridMaps
 
@@ -154,12 +154,13 @@ class PatchCore(Detector):
     def patches(self, features: Features, modality: str) -> tuple[Tensor, Tensor]:
         """Return a modality's patches of a part (Q, D), and their cells (Q,).
 
-        All of the image; of the points those on the foreground, in the official preset all.
+        All of the image, or of its region of interest; of the points those on the foreground, in
+        the official preset as of the image.
         """
         alone, raster = only(features, (modality,)), self._raster(modality)
         cell = foreground(alone, raster)
         if self.choices.published_banks:
-            cell = torch.arange(raster.size**2, device=cell.device)
+            cell = everything(features, raster)
         return rows(alone, raster, cell)[modality], cell
 
     def _raster(self, modality: str) -> Raster:

@@ -1,6 +1,7 @@
 """Fit a method on the categories of a data set, test it, and keep the results."""
 
-from cmad.evaluate.category import Evaluation, Plan, evaluate, fingerprint, mean
+from cmad.evaluate.averages import Runs, averages, mean, over_seeds
+from cmad.evaluate.category import Evaluation, Plan, evaluate, fingerprint
 from cmad.evaluate.run import Run, writable, write_whole
 from cmad.evaluate.tally import AREAS, GRID, METRICS, Tally
 
@@ -11,10 +12,13 @@ __all__ = [
     "Evaluation",
     "Plan",
     "Run",
+    "Runs",
     "Tally",
+    "averages",
     "evaluate",
     "fingerprint",
     "mean",
+    "over_seeds",
     "writable",
     "write_whole",
 ]

@@ -1,10 +1,12 @@
 """Fit a method on the categories of a data set, and test it."""
 
 import hashlib
+import os
 import statistics
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from time import perf_counter
 from typing import cast
@@ -15,6 +17,7 @@ import torch
 from cmad import notices
 from cmad.datasets import DataSet, Loader
 from cmad.datasets.d3_files import list_of
+from cmad.datasets.names import child, shown
 from cmad.detectors import Detector
 from cmad.environment import forget_peak, peak_memory
 from cmad.evaluate.tally import Tally
@@ -66,6 +69,13 @@ class Evaluation:
     """With a false-reject rate: threshold, false_rejects and missed, on the test parts."""
     bad: tuple[tuple[str, str], ...] = ()
     """Name and reason of each part left out."""
+    date: str = ""
+    """When it was done, UTC, ``"2026-01-31 12:05"``; empty where that is not known."""
+    seeds: int = 1
+    """How many runs with different seeds it is the average of."""
+    deviations: dict[str, float] = field(default_factory=dict)
+    """Standard deviation over the seeds (of a sample, n - 1) of each metric, and of each of the
+    grid as ``"AUPRO@1% grid"``; empty for one seed."""
 
 
 def evaluate(
@@ -102,12 +112,12 @@ def evaluate(
 
 def fingerprint(data: DataSet, category: str) -> str:
     """Return a hash of a category's list, where it has one, and its files' names and sizes."""
-    folder = data.root / category
+    folder = child(data.root, category)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     listed = [f"{p.relative_to(folder).as_posix()} {p.stat().st_size}" for p in files]
     if (path := list_of(folder)) is not None:  # says which files are what
         listed.append(hashlib.sha256(path.read_bytes()).hexdigest())
-    return hashlib.sha256("\n".join(listed).encode()).hexdigest()
+    return hashlib.sha256(os.fsencode("\n".join(listed))).hexdigest()
 
 
 @notices.run()
@@ -152,7 +162,8 @@ def _category(data: DataSet, category: str, detector: Detector, plan: Plan) -> E
         memory=peak_memory(),
         seconds=seconds,
         verdicts=test.verdicts(),
-        bad=(*bad, *test.bad),
+        bad=tuple((name, shown(reason)) for name, reason in (*bad, *test.bad)),
+        date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M"),
     )
 
 
@@ -212,7 +223,9 @@ class _Test:
 
     def _add(self, sample: Sample) -> None:
         begin = perf_counter()
-        grid = cast(GridMaps, self._detector.predict(sample.rgb, sample.xyz, resolution="grid"))
+        grid = cast(
+            GridMaps, self._detector.predict(sample.rgb, sample.xyz, unit="m", resolution="grid")
+        )
         self.seconds.append(perf_counter() - begin)
         self.tally.add(sample, grid)
         if self._folder is not None:
@@ -226,32 +239,3 @@ def _number(sample: Sample) -> str:
     """Return what a part's name says beside ``test/`` and its defect, such as ``000``."""
     name = sample.name.removeprefix("test/").removeprefix(f"{sample.defect}/")
     return name.replace("/", "_")
-
-
-def mean(results: Sequence[Evaluation]) -> Evaluation:
-    """Average over categories, each counting the same; counts and seconds are sums.
-
-    Args:
-        results: at least one.
-
-    Returns:
-        As a category named ``"mean"``; memory is the largest, frames per second the mean.
-
-    """
-
-    def average(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
-        return {name: statistics.fmean(v[name] for v in values) for name in values[0]}
-
-    stages = dict.fromkeys(name for r in results for name in r.seconds)
-    return Evaluation(
-        category="mean",
-        train=sum(r.train for r in results),
-        good=sum(r.good for r in results),
-        defective=sum(r.defective for r in results),
-        metrics=average([r.metrics for r in results]),
-        grid=average([r.grid for r in results]),
-        frames_per_second=statistics.fmean(r.frames_per_second for r in results),
-        memory=max(r.memory for r in results),
-        seconds={name: sum(r.seconds.get(name, 0) for r in results) for name in stages},
-        bad=tuple(pair for r in results for pair in r.bad),
-    )

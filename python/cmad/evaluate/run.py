@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from cmad.environment import environment
 from cmad.evaluate.category import Evaluation
+from cmad.paths import user_path
 
 Values = dict[str, object]
 
@@ -34,7 +35,7 @@ class Run:
             ValueError: the folder holds results with another configuration; names what differs.
 
         """
-        self.folder, self.config = Path(folder), json.loads(json.dumps(config))
+        self.folder, self.config = user_path(folder), json.loads(json.dumps(config))
         self._parts = self.folder / "categories"
         writable(self._parts)
         for values in self._kept().values():

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from cmad.detectors import Detector
+from cmad.detectors import Detector, passes
 from cmad.metrics import LIMITS, Pixels, image_auroc, image_average_precision, pool
 from cmad.preprocess import mask_to_grid
 from cmad.types import GridMaps, Sample
@@ -47,7 +47,7 @@ class Tally:
             self.kinds.append(sample.defect)
             self.scores.append(grid.score)
             known = self._detector.calibration_of(grid)
-            self._rejected.append(known is not None and grid.score > known.threshold)
+            self._rejected.append(known is not None and not passes(grid, known))
         if sample.mask is not None:
             self._maps.append(grid.map)
             self._roc_maps.append(grid.roc_map)

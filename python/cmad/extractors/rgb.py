@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import timm
 import torch
-from timm.layers.pos_embed import resample_abs_pos_embed
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from cmad.extractors import weights as stored
+from cmad.extractors._timm import timm
 from cmad.ops._call import expect
 from cmad.seeding import seeded
 
@@ -177,7 +175,7 @@ class ViT:
         is_module = isinstance(arguments["model"], dict)
         if is_module:
             with seeded(0), torch.device("meta"):
-                arguments["model"] = VisionTransformer(**arguments["model"])
+                arguments["model"] = _transformer()(**arguments["model"])
             arguments["model"].pretrained_cfg = look
         extractor = cls(**arguments)
         extractor._weights = cast("str | None", config["weights"])
@@ -222,8 +220,13 @@ class ViT:
         vit.reset_classifier(0, "")
 
 
+def _transformer() -> type[nn.Module]:
+    """Return timm's class of plain vision transformers."""
+    return cast("type[nn.Module]", timm("timm.models.vision_transformer").VisionTransformer)
+
+
 def _check_name(name: str) -> None:
-    if not timm.is_model(name):
+    if not timm().is_model(name):
         raise ValueError(f"ViT: model must be the name of a timm model, got {name!r}")
 
 
@@ -233,7 +236,7 @@ def _create(name: str, image_size: int, seed: int, *, bare: bool) -> nn.Module:
     with seeded(seed), torch.device("meta" if bare else "cpu"):
         for size in ({"dynamic_img_size": True}, {"img_size": image_size}):
             try:
-                return timm.create_model(name, num_classes=0, **size)
+                return cast("nn.Module", timm().create_model(name, num_classes=0, **size))
             except TypeError:  # this kind of model does not take the argument
                 continue
     raise TypeError(f"ViT: model must be a vision transformer of timm, got {name}")
@@ -251,7 +254,7 @@ def _load(net: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
     }
     stored_grid, own = kept.get("pos_embed"), getattr(net, "pos_embed", None)
     if stored_grid is not None and own is not None and stored_grid.shape != own.shape:
-        kept["pos_embed"] = resample_abs_pos_embed(
+        kept["pos_embed"] = timm("timm.layers.pos_embed").resample_abs_pos_embed(
             stored_grid.float(),
             new_size=list(vit.patch_embed.grid_size),
             num_prefix_tokens=0 if getattr(net, "no_embed_class", False) else vit.num_prefix_tokens,
@@ -261,7 +264,7 @@ def _load(net: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
 
 def _arguments(net: nn.Module) -> dict[str, Any] | None:
     """Return arguments of timm's VisionTransformer that build this module, or None."""
-    if type(net) is not VisionTransformer:
+    if type(net) is not _transformer():
         return None
     vit = cast("Any", net)
     attn, mlp = vit.blocks[0].attn, vit.blocks[0].mlp
@@ -285,7 +288,7 @@ def _arguments(net: nn.Module) -> dict[str, Any] | None:
         "dynamic_img_size": vit.dynamic_img_size,
     }
     with torch.device("meta"):
-        again = VisionTransformer(**arguments)
+        again = _transformer()(**arguments)
     # The printed tree shows the kind, sizes and constants of every layer.
     same = repr(again) == repr(net) and all(
         a.shape == b.shape

@@ -15,12 +15,13 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
-import timm
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from cmad.extractors._timm import timm
+from cmad.paths import user_path
 from cmad.seeding import seeded
 
 POINT_MAE_URL = "https://github.com/Pang-Yatian/Point-MAE/releases/download/main/pretrain.pth"
@@ -62,7 +63,7 @@ def find(name: str) -> Path | None:
     setting = os.environ.get("CMAD_WEIGHTS")
     if not setting:
         return None
-    folder = Path(setting)
+    folder = user_path(setting)
     if not folder.is_dir():
         raise RuntimeError(f"weights: CMAD_WEIGHTS must name a folder, got {setting!r}")
     return next((folder / f for f in file_names(name) if (folder / f).is_file()), None)
@@ -81,7 +82,7 @@ def read(path: str | Path) -> dict[str, Tensor]:
         RuntimeError: the file is missing, damaged, or holds no tensors.
 
     """
-    path = Path(path)
+    path = user_path(path)
     if not path.is_file():
         raise RuntimeError(f"weights: no such file: {path}")
     try:
@@ -117,7 +118,7 @@ def origin(weights: str | Path | Mapping[str, Tensor] | None) -> str | None:
     """Return how a configuration records where weights come from; files by their absolute path."""
     if isinstance(weights, Mapping):
         return "given"
-    return weights if weights is None or weights == "random" else str(Path(weights).resolve())
+    return weights if weights is None or weights == "random" else str(user_path(weights).resolve())
 
 
 def load(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
@@ -170,7 +171,7 @@ def vit(name: str) -> tuple[dict[str, Tensor], str]:
     """
     if path := find(name):
         return read(path), str(path)
-    cfg = timm.get_pretrained_cfg(name)
+    cfg = timm().get_pretrained_cfg(name)
     repository = (cfg and cfg.hf_hub_id) or ""
     names = [cfg.hf_hub_filename] if cfg and cfg.hf_hub_filename else []
     names += ["model.safetensors", "pytorch_model.bin"]
@@ -183,12 +184,12 @@ def vit(name: str) -> tuple[dict[str, Tensor], str]:
         elif repository:
             _reach(constants.ENDPOINT)
         with seeded(0):
-            model = timm.create_model(
+            model = timm().create_model(
                 name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay
             )
     except Exception as error:
         raise RuntimeError(_help(f"ViT {name!r}", name, repository or name, error)) from error
-    return model.state_dict(), "timm"
+    return dict(model.state_dict()), "timm"
 
 
 def point_mae() -> tuple[dict[str, Tensor], str]:
@@ -275,5 +276,6 @@ def _help(what: str, name: str, source: str, error: Exception) -> str:
         f"{what}: no weights. Looked for {' or '.join(file_names(name))} in CMAD_WEIGHTS "
         f"({folder or 'not set'}), then for {source} on the network ({error}). Either set "
         "CMAD_WEIGHTS to a folder with one of these files, or connect to the network for the "
-        'first use, or pass weights="random" for tests and timing.'
+        'first use, or pass weights="random" for tests and timing (rgb_weights="random" or '
+        'xyz_weights="random" of a detector draws those of one extractor alone).'
     )

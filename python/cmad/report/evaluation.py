@@ -1,66 +1,70 @@
-"""Evaluation tables as CSV, JSON and Markdown, with the papers' numbers beside ours."""
+"""Evaluation tables as CSV, JSON, Markdown and LaTeX, with the papers' numbers beside ours."""
 
 import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
 
-from cmad.evaluate import AREAS, GRID, METRICS, Evaluation, mean, write_whole
-from cmad.report.published import beside, published
-
-PUBLISHED = ("I-AUROC", "P-AUROC", *AREAS)
-"""Metrics that the papers print."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One metric of several methods."""
-
-    metric: str
-    categories: tuple[str, ...]
-    """With ``"mean"`` last."""
-    rows: dict[str, dict[str, float]]
-    """Method to category to value."""
+from cmad.evaluate import AREAS, GRID, METRICS, Evaluation, Runs, averages, mean, write_whole
+from cmad.report.blocks import (
+    Block,
+    Facts,
+    Heading,
+    Items,
+    Table,
+    Text,
+    as_latex,
+    as_markdown,
+)
+from cmad.report.comparisons import Comparison, comparisons, own_row
+from cmad.report.published import PARTS
+from cmad.report.subject import PIXELS, Subject
 
 
 def write(
     folder: Path,
-    results: Sequence[Evaluation],
-    *,
-    name: str,
-    dataset: str,
-    shots: int | None,
+    runs: Runs,
+    subject: Subject,
     about: Mapping[str, object],
+    command: str = "",
 ) -> list[Path]:
-    """Write ``evaluation.csv``, ``.json`` and ``.md`` with the results and what they came from.
+    """Write ``evaluation.csv``, ``.json``, ``.md`` and ``.tex``: results, and what they came from.
 
     Args:
         folder: must exist.
-        results: of at least one category.
-        name: of the method, for the title and our rows.
-        dataset: kind of the data set; the papers know "MVTec 3D-AD" and "Eyecandies".
-        shots: training parts per category, for the papers' few-shot tables; None for all.
+        runs: results by category, of each seed; at least one.
+        subject: what was evaluated.
         about: configuration, versions and machine, fit for JSON.
+        command: the command line; empty where there was none.
 
     Returns:
         The files.
 
     """
-    tables = comparisons(f"{name} (cmad)", dataset, results, shots)
-    title = f"{name} on {dataset}" + (f", {shots}-shot" if shots else "")
-    data = {
+    results, whole = averages(runs)
+    about = {**_dates(runs), **({"command": command} if command else {}), **about}
+    tables = comparisons(subject, results, whole)
+    data: dict[str, object] = {
         "about": about,
         "results": [asdict(result) for result in results],
-        "mean": asdict(mean(results)),
+        "mean": asdict(whole),
         "beside": {table.metric: table.rows for table in tables},
+        "not comparable": not_comparable(subject, results),
     }
+    if len(runs) > 1:
+        data["seeds"] = {
+            str(seed): {"results": [asdict(r) for r in of_seed], "mean": asdict(mean(of_seed))}
+            for seed, of_seed in runs.items()
+            if of_seed
+        }
+    blocks = page(subject, runs, tables, about, command)
     texts = {
-        "csv": as_csv(results, about),
+        "csv": as_csv([*results, whole], about),
         "json": json.dumps(data, indent=1, allow_nan=False) + "\n",
-        "md": as_markdown(title, results, tables, about),
+        "md": as_markdown(blocks),
+        "tex": as_latex(blocks),
     }
     paths = []
     for extension, text in texts.items():
@@ -69,127 +73,159 @@ def write(
     return paths
 
 
-def comparisons(
-    name: str, dataset: str, results: Sequence[Evaluation], shots: int | None
-) -> list[Comparison]:
-    """Set our results beside the papers' of the same categories, metric by metric.
+def not_comparable(subject: Subject, results: Sequence[Evaluation]) -> list[str]:
+    """Say why the papers' numbers are of something else; nothing where they are of the same.
 
-    Our AUPRO stands there twice, with every threshold and with the published grid; the papers' is
-    that of the grid. The mean is that of the categories evaluated: a paper that prints only the
-    mean of all categories is left out beside a part of them.
+    Nothing either where the papers do not use the data set.
     """
-    categories = [result.category for result in results]
-    tables = []
-    for metric in PUBLISHED:
-        rows = {name: {r.category: r.metrics[metric] for r in results}}
-        if metric in AREAS:
-            rows = {f"{name}, exact": rows[name]}
-            rows[f"{name}, grid"] = {r.category: r.grid[metric] for r in results}
-        rows = {row: {**values, "mean": fmean(values.values())} for row, values in rows.items()}
-        setting = "" if shots is None else f"{shots}-shot"
-        for method, values in _papers(dataset, categories, metric, setting).items():
-            rows[f"{method} (paper)"] = values
-        tables.append(Comparison(metric, (*categories, "mean"), rows))
-    return tables
+    if subject.dataset not in PARTS:
+        return []
+    return [d.reason for d in subject.all_differences(results) if d.apart]
 
 
-def as_csv(results: Sequence[Evaluation], about: Mapping[str, object]) -> str:
+def as_csv(rows: Sequence[Evaluation], about: Mapping[str, object]) -> str:
     """Write a line per category and their mean, below ``#`` lines that say what they came from."""
     text = io.StringIO()
     for name, value in about.items():
         text.write(f"# {name}: {json.dumps(value)}\n")
-    rows = [_flat(result) for result in (*results, mean(results))]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    flat = [_flat(result) for result in rows]
+    columns = list(dict.fromkeys(name for row in flat for name in row))
     writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(flat)
     return text.getvalue()
 
 
-def as_markdown(
-    title: str,
-    results: Sequence[Evaluation],
+def page(
+    subject: Subject,
+    runs: Runs,
     tables: Sequence[Comparison],
     about: Mapping[str, object],
-) -> str:
-    """Write the page: our results, the papers' beside them, what was left out, what was run."""
-    everything = [*results, mean(results)] if len(results) > 1 else list(results)
-    areas = [f"{area} {kind}" for area in AREAS for kind in ("exact", "grid")]
+    command: str,
+) -> list[Block]:
+    """Compose the page: our results, the papers' beside them, what was left out, what was run."""
+    results, whole = averages(runs)
+    everything = [*results, whole] if len(results) > 1 else results
+    blocks: list[Block] = [Heading(f"{subject.label(results)} on {subject.dataset}", 1)]
+    apart = not_comparable(subject, results) if any(table.methods for table in tables) else []
+    if apart:
+        blocks.append(Text("See the reasons below.", strong="Not comparable with the papers."))
+    blocks += [Text(text) for text in _conventions(subject, runs)]
+    blocks += _results(everything, len(runs) > 1)
+    if judged := [(s, r) for s, of_seed in runs.items() for r in of_seed if r.verdicts]:
+        blocks += [Heading("Verdicts"), _verdicts(judged, len(runs) > 1)]
+    blocks += _beside(subject, results, tables, apart)
+    if bad := dict.fromkeys(pair for r in results for pair in r.bad):
+        blocks += [Heading("Left out"), Items([f"{name}: {reason}" for name, reason in bad])]
+    facts = {name: value for name, value in about.items() if name != "command"}
+    return [*blocks, Heading("What was run"), Facts(facts, command)]
+
+
+def shown(value: float | None, digits: int = 3, deviation: float | None = None) -> str:
+    """Return a number as the papers print it, with its deviation; "-" for None."""
+    if value is None:
+        return "-"
+    return f"{value:.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")
+
+
+def _dates(runs: Runs) -> dict[str, object]:
+    """Say when the results were made, as ``"DATE UTC"`` or ``"DATE to DATE UTC"``."""
+    dates = sorted({r.date for results in runs.values() for r in results if r.date})
+    return {"date": f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))} UTC"} if dates else {}
+
+
+def _conventions(subject: Subject, runs: Runs) -> list[str]:
+    size = f"{subject.pixels}x{subject.pixels}"
+    said = [
+        f"Pixels are compared on the detector's own grid of {size}, the masks sampled to it, those "
+        f"of all test parts of a category together, as the papers do on {PIXELS}x{PIXELS}. I-AUROC "
+        "and I-AP are of image scores. Each category counts the same in a mean.",
+        f"AUPRO exact takes every threshold, grid the {GRID} published ones; AUPRO@L is the area "
+        "up to a false-positive rate of L, divided by L. The papers' AUPRO is that of a grid (99 "
+        "thresholds in CFM, 100 in G2SF, M3DM and BTF): compare it with ours of the grid, never "
+        "with the exact one.",
+    ]
+    if len(runs) > 1:
+        said.append(
+            f"Mean ± standard deviation (of a sample) over seeds {', '.join(map(str, runs))} of "
+            "all that is drawn, the training parts of few shots too. The deviation of the mean is "
+            "that of the seeds' means. The papers print no deviations."
+        )
+    return said
+
+
+def _results(rows: Sequence[Evaluation], several: bool) -> list[Block]:
     scores = [n for n in METRICS if n not in AREAS]
-    parts = [
-        f"# {title}\n",
-        f"AUPRO *exact* takes every threshold, *grid* the {GRID} published ones.\n",
-        _markdown(
-            ["category", *scores, "parts/s", "memory MB", "train", "good", "defective"],
+    counts = ["train", "good", "defective", *(["seeds"] if several else [])]
+    areas = [f"{area} {kind}" for area in AREAS for kind in ("exact", "grid")]
+    return [
+        Table(
+            ["category", *scores, "parts/s", "memory MB", *counts],
             [
                 [
                     r.category,
-                    *(shown(r.metrics[n]) for n in scores),
+                    *(shown(r.metrics[n], deviation=r.deviations.get(n)) for n in scores),
                     shown(r.frames_per_second, 1),
                     shown(r.memory, 0),
-                    *map(str, (r.train, r.good, r.defective)),
+                    *(str(getattr(r, count)) for count in counts),
                 ]
-                for r in everything
+                for r in rows
             ],
         ),
-        _markdown(
+        Table(
             ["category", *areas],
             [
-                [r.category, *(shown(v[n]) for n in AREAS for v in (r.metrics, r.grid))]
-                for r in everything
+                [
+                    r.category,
+                    *(
+                        shown(values[n], deviation=r.deviations.get(n + suffix))
+                        for n in AREAS
+                        for values, suffix in ((r.metrics, ""), (r.grid, " grid"))
+                    ),
+                ]
+                for r in rows
             ],
         ),
     ]
-    if judged := [r for r in results if r.verdicts]:
-        parts += ["## Verdicts\n", _verdicts(judged)]
-    if any(len(table.rows) > 2 for table in tables):
-        parts.append("## Beside the papers\n")
-        for table in tables:
-            rows = [
-                [name, *(shown(values.get(category)) for category in table.categories)]
-                for name, values in table.rows.items()
-            ]
-            parts += [f"### {table.metric}\n", _markdown(["method", *table.categories], rows)]
-    if bad := mean(results).bad:
-        parts.append("## Left out\n")
-        parts.append("".join(f"- {name}: {reason}\n" for name, reason in bad))
-    parts.append("## What was run\n")
-    lines = ["| what | value |", "|---|---|"]
-    lines += [f"| {name} | `{json.dumps(value)}` |" for name, value in about.items()]
-    parts.append("\n".join(lines) + "\n")
-    return "\n".join(parts)
 
 
-def shown(value: float | None, digits: int = 3) -> str:
-    """Return a number as the papers print it; "-" for None."""
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _verdicts(results: Sequence[Evaluation]) -> str:
+def _verdicts(judged: Sequence[tuple[int, Evaluation]], several: bool) -> Table:
     rows = []
-    for r in results:
+    for seed, r in judged:
         v = r.verdicts
         wrong = f"{v['false_rejects']:.0f} of {r.good}", f"{v['missed']:.0f} of {r.defective}"
-        rows.append([r.category, f"{v['threshold']:.4g}", *wrong])
-    return _markdown(["category", "threshold", "false rejects", "missed"], rows)
+        name = f"{r.category}, seed {seed}" if several else r.category
+        rows.append([name, f"{v['threshold']:.4g}", *wrong])
+    return Table(["category", "threshold", "false rejects", "missed"], rows)
 
 
-def _papers(
-    dataset: str, categories: Sequence[str], metric: str, setting: str
-) -> dict[str, dict[str, float]]:
-    try:
-        found = beside(dataset, (*categories, "mean"), metric, setting=setting)
-        known = {number.category for number in published(dataset)} - {"mean"}
-    except ValueError:  # the papers have no such data set or setting
-        return {}
-    rows = {}
-    for method, values in found.items():
-        if known <= {*categories} and "mean" in values:
-            rows[method] = values
-        elif {*categories} <= {*values}:
-            chosen = {name: values[name] for name in categories}
-            rows[method] = {**chosen, "mean": fmean(chosen.values())}
-    return rows
+def _beside(
+    subject: Subject,
+    results: Sequence[Evaluation],
+    tables: Sequence[Comparison],
+    apart: Sequence[str],
+) -> list[Block]:
+    """Compose the section of the papers, which says so where there is nothing to compare."""
+    if not any(table.methods for table in tables):
+        reasons = dict.fromkeys(table.missing for table in tables)
+        return [Heading("Beside the papers"), *map(Text, reasons)]
+    blocks: list[Block] = [Heading(f"Beside the papers{' (not comparable)' * bool(apart)}")]
+    if apart:
+        blocks += [Text("What the papers' rows are of is not what ours are of:"), Items(apart)]
+    if other := [d.reason for d in subject.all_differences(results) if not d.apart]:
+        blocks += [Text("Set otherwise in ours:"), Items(other)]
+    if none := own_row(subject, tables):
+        blocks.append(Text(none))
+    for table in tables:
+        rows = []
+        for name, values in table.rows.items():
+            spread = table.deviations.get(name, {})
+            cells = [shown(values.get(c), deviation=spread.get(c)) for c in table.categories]
+            rows.append([name, *cells])
+        blocks += [Heading(table.metric, 3), Table(["method", *table.categories], rows)]
+        if table.missing:
+            blocks.append(Text(table.missing))
+    return blocks
 
 
 def _flat(result: Evaluation) -> dict[str, object]:
@@ -200,16 +236,10 @@ def _flat(result: Evaluation) -> dict[str, object]:
         "defective": result.defective,
         **result.metrics,
         **{f"{name} grid": value for name, value in result.grid.items()},
+        **{f"{name} deviation": value for name, value in result.deviations.items()},
         "frames per second": result.frames_per_second,
         "memory MB": result.memory,
         **{f"{stage} s": value for stage, value in result.seconds.items()},
         **result.verdicts,
         "left out": len(result.bad),
     }
-
-
-def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a Markdown table; all columns but the first are numbers."""
-    lines = ["| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"

@@ -61,7 +61,7 @@ def draw(rgb: Rgb, prediction: Prediction) -> Image.Image:
         return outline(picture, prediction.mask, line=(255, 255, 255), width=1)
     map_ = in_score_units(prediction)
     picture = overlay(rgb, map_, *scale(prediction))
-    if prediction.threshold is not None and prediction.rejected:
+    if prediction.threshold is not None and prediction.verdict == "rejected":
         # Rounding must not take the line from a part that is only just rejected.
         above = (map_ > prediction.threshold) | (map_ == map_.max())
         picture = outline(picture, above, line=(255, 255, 255), width=1)
@@ -73,12 +73,13 @@ def caption(prediction: Prediction) -> str:
     low, high = scale(prediction)
     colours = f"colours {low:.3g} (clear) to {high:.3g}"
     if prediction.threshold is None:
-        return f"score {prediction.score:.4g}, no threshold; {colours}, this part's own scale"
-    verdict = "rejected" if prediction.rejected else "accepted"
-    compared = ">" if prediction.rejected else "<="
-    parts = [
-        f"{verdict}: score {prediction.score:.4g} {compared} threshold {prediction.threshold:.4g}"
-    ]
+        unseen = "" if prediction.verdict is None else f"{prediction.verdict}: "
+        return (
+            f"{unseen}score {prediction.score:.4g}, no threshold; {colours}, this part's own scale"
+        )
+    compared = "<=" if prediction.score <= prediction.threshold else ">"
+    score = f"score {prediction.score:.4g} {compared} threshold {prediction.threshold:.4g}"
+    parts = [f"{prediction.verdict}: {score}"]
     if prediction.p_value is not None:
         parts.append(f"p-value {prediction.p_value:.3g}")
     if prediction.pixel_threshold is not None:

@@ -24,6 +24,8 @@ class Pool:
     load: Callable[[int], Scene]
     targets: tuple[int, ...]
     """Parts that can be pasted on."""
+    sources: tuple[int, ...]
+    """Sources that can be cut from, counted from the first source."""
     colours: tuple[int, ...]
     """What colours are cut from."""
     shapes: tuple[int, ...]
@@ -71,6 +73,11 @@ class Synthetic(Sequence[Part], Generic[Part]):
     def usable(self) -> tuple[int, ...]:
         """Positions of the good parts that anomalies are pasted on."""
         return self._pool.targets
+
+    @property
+    def usable_sources(self) -> tuple[int, ...]:
+        """Positions of the sources that can be cut from."""
+        return self._pool.sources
 
     def __len__(self) -> int:
         """Return how many were asked for."""
@@ -126,9 +133,9 @@ def pool(load: Callable[[int], Scene], parts: int, sources: int, how: Synthesis,
                 donors[modality][i >= parts].append(i)
             elif i < parts:
                 lacks.add(modality)
-        if i < parts:
-            usable.append(i)
-    if not usable:
+        usable.append(i)
+    targets = tuple(i for i in usable if i < parts)
+    if not targets:
         few = "; ".join(skipped[:3]) + ("; ..." if len(skipped) > 3 else "")
         raise ValueError(f"{what}: none of {parts} parts can be used: {few}")
     for modality, word in (("colour", "an image"), ("shape", "points")):
@@ -144,8 +151,9 @@ def pool(load: Callable[[int], Scene], parts: int, sources: int, how: Synthesis,
             + "; ".join(skipped[:3])
             + ("; ..." if len(skipped) > 3 else ""),
         )
-    cuts = {modality: tuple(given or own) for modality, (own, given) in donors.items()}
-    return Pool(load, tuple(usable), cuts["colour"], cuts["shape"], tuple(skipped))
+    cuts = {modality: tuple(theirs or own) for modality, (own, theirs) in donors.items()}
+    given = tuple(i - parts for i in usable if i >= parts)
+    return Pool(load, targets, given, cuts["colour"], cuts["shape"], tuple(skipped))
 
 
 def _too_small(scene: Scene, how: Synthesis) -> str:
@@ -155,6 +163,8 @@ def _too_small(scene: Scene, how: Synthesis) -> str:
     )
     if scene.share >= needed:
         return ""
+    if scene.empty and not scene.valid.any():
+        return scene.empty
     return (
         f"the part is {scene.share:.2%} of the image's square, less than {needed:.2%} "
         "(min_foreground)"
@@ -205,9 +215,7 @@ def _pasted(
             pasted += paste(rng, canvas, region, donor, how)
             if pasted == wanted:
                 return canvas
-        if pasted:
-            return canvas
-    return None
+    return canvas if pasted else None
 
 
 def _donor(rng: np.random.Generator, pool: Pool, kind: str, target: int, scene: Scene) -> Donor:

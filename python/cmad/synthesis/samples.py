@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from cmad import notices
@@ -29,6 +30,10 @@ class SyntheticSample:
     """rgb (H, W, 3) uint8 and xyz (H, W, 3) float32, 0 where there is no point; the mask, and the
     kind of the anomaly as ``defect``. Its name is that of the good part with the number of the
     anomaly: ``000+0007``."""
+    good: Sample
+    """The good part as it was, with the same arrays otherwise."""
+    part: npt.NDArray[np.bool_]
+    """(H, W) bool, its pixels with a point that are looked at."""
     target: int
     """Position of the good part among the samples."""
 
@@ -73,12 +78,9 @@ def synthesise_samples(
 
     def part_of(i: int, sample: Sample, xyz: Tensor) -> Part:
         if i not in found:
-            _, part = look(sample, xyz, preprocessing)
-            if not part.keep.any():
-                raise ValueError(at(sample, nothing(preprocessing.background)))
-            for note in part.notes:
+            found[i] = look(sample, xyz, preprocessing)[1]
+            for note in found[i].notes:
                 notices.warn(note.kind, at(sample, note.text))
-            found[i] = part
         return found[i]
 
     @lru_cache(maxsize=CACHED)
@@ -89,15 +91,23 @@ def synthesise_samples(
         if xyz is None:
             everything = np.ones(image.shape[:2], np.bool_)  # type: ignore[union-attr]
             return Scene(sample.name, image, None, everything, everything)
+        if not xyz.any():
+            none = np.zeros(xyz.shape[:2], np.bool_)
+            return Scene(
+                sample.name, image, xyz.numpy(), none, none, empty="xyz has no valid point"
+            )
         part = part_of(i, sample, xyz)
-        keep = part.keep.numpy()
-        return Scene(sample.name, image, xyz.numpy(), keep, closed(keep), part.plane)
+        keep, empty = part.keep.numpy(), nothing(preprocessing.background)
+        return Scene(sample.name, image, xyz.numpy(), keep, closed(keep), part.plane, empty)
 
     def finish(made: Made, number: int) -> SyntheticSample:
-        canvas = made.canvas
-        name = f"{canvas.scene.name}+{number:04d}"
+        canvas, scene = made.canvas, made.canvas.scene
+        name = f"{scene.name}+{number:04d}"
         return SyntheticSample(
-            Sample(canvas.rgb, canvas.xyz, canvas.mask, made.kind, name), made.target
+            Sample(canvas.rgb, canvas.xyz, canvas.mask, made.kind, name),
+            Sample(scene.rgb, scene.xyz, np.zeros_like(canvas.mask), "good", scene.name),
+            scene.valid,
+            made.target,
         )
 
     found_pool = pool(load, len(samples), len(sources), how, "synthesise_samples")

@@ -30,6 +30,8 @@ class Scene:
     """(H, W), ``valid`` with its small holes filled."""
     plane: tuple[float, ...] | None = None
     """The background plane, see `Frame`."""
+    empty: str = ""
+    """Why nothing of it is valid, where it is known."""
 
     @property
     def share(self) -> float:

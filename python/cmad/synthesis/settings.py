@@ -26,7 +26,7 @@ class Synthesis:
     """Smallest and largest region, as a share of the pixels of the square around the image
     (code)."""
     regions: tuple[int, int] = (1, 3)
-    """Fewest and most regions of a part."""
+    """Fewest and most regions of a part; fewer, at least one, where no more find a place."""
     corruptions: int = 3
     """How many of `cmad.synthesis.colour.CORRUPTIONS` each cut goes through (code)."""
     blend: tuple[float, float] = (0.0, 0.5)

@@ -11,6 +11,36 @@ from functools import cache
 from importlib.resources import files
 
 FILES = ("cfm.csv", "g2sf.csv")
+PARTS = {
+    "MVTec 3D-AD": {
+        "bagel": (244, 110),
+        "cable_gland": (223, 108),
+        "carrot": (286, 159),
+        "cookie": (210, 131),
+        "dowel": (288, 130),
+        "foam": (236, 100),
+        "peach": (361, 132),
+        "potato": (300, 114),
+        "rope": (298, 101),
+        "tire": (210, 112),
+    },
+    "Eyecandies": dict.fromkeys(
+        (
+            "CandyCane",
+            "ChocolateCookie",
+            "ChocolatePraline",
+            "Confetto",
+            "GummyBear",
+            "HazelnutTruffle",
+            "LicoriceSandwich",
+            "Lollipop",
+            "Marshmallow",
+            "PeppermintCandy",
+        ),
+        (1000, 50),
+    ),
+}
+"""Training parts and test parts with a known truth that each category has, as downloaded."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +63,22 @@ class Published:
     """The data set's folder name, or ``"mean"``."""
     value: float
     """Areas are in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method's row of one table."""
+
+    paper: str
+    table: str
+    values: dict[str, float]
+    """By category."""
+
+    @property
+    def source(self) -> str:
+        """The table, as one refers to it."""
+        *part, number = self.table.split()  # "supplementary I"
+        return f"{self.paper}, {' '.join([*part, 'Table', number])}"
 
 
 def published(
@@ -75,7 +121,7 @@ def published(
 
 def beside(
     dataset: str, categories: Collection[str], metric: str, *, setting: str = ""
-) -> dict[str, dict[str, float]]:
+) -> dict[str, Row]:
     """Give the papers' rows to print under one's own table of a metric.
 
     A row comes from one table, so that its mean belongs to its categories: the table that has most
@@ -89,20 +135,21 @@ def beside(
         setting: such as "5-shot"; "" for the full method and training.
 
     Returns:
-        Method to category to value. Methods without any of the categories are left out.
+        By method. Methods without any of the categories are left out.
 
     Raises:
         ValueError: a data set, metric or setting that is nowhere in the papers' tables.
 
     """
-    rows: dict[tuple[str, str, str], dict[str, float]] = {}
+    rows: dict[tuple[str, str, str], Row] = {}
     for number in published(dataset, metric, setting=setting):
         if number.category in categories:
-            row = rows.setdefault((number.method, number.paper, number.table), {})
-            row[number.category] = number.value
-    fullest: dict[str, dict[str, float]] = {}
-    for (method, _, _), row in rows.items():
-        if len(row) > len(fullest.get(method, {})):
+            source = number.paper, number.table
+            row = rows.setdefault((number.method, *source), Row(*source, {}))
+            row.values[number.category] = number.value
+    fullest: dict[str, Row] = {}
+    for (method, *_), row in rows.items():
+        if method not in fullest or len(row.values) > len(fullest[method].values):
             fullest[method] = row
     return fullest
 

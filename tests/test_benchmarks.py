@@ -1,0 +1,50 @@
+"""The benchmark scripts say in a line what is missing, before they work for minutes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(script, *arguments, **environment):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("CMAD_")}
+    return subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**kept, "HF_ENDPOINT": "http://127.0.0.1:1", **environment},
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "real.py: error: needs --data or CMAD_MVTEC3D"),
+        (["--data", "nowhere"], "error: MVTec3D: root must be a folder, got nowhere"),
+        (["--data", "{data}", "--category", "nut"], "category must be one of cover, got 'nut'"),
+        (["--data", "{data}", "--category", "cover"], "'vit_small_patch14_dinov2': no weights"),
+    ],
+)
+def test_real_says_what_is_missing_in_a_line(data, tmp_path, arguments, said):
+    arguments = [a.format(data=data) for a in arguments]
+    ran = run("real.py", *arguments, CMAD_WEIGHTS=str(tmp_path), HF_HOME=str(tmp_path))
+    assert ran.returncode != 0
+    assert said in ran.stderr.splitlines()[-1]
+    assert "Traceback" not in ran.stderr
+
+
+def test_bank_says_what_is_wrong_with_its_features_in_a_line(tmp_path):
+    other = tmp_path / "other.safetensors"
+    save_file({"rows": np.zeros((2, 3), np.float32)}, other)
+    for file, said in ((tmp_path / "none", "No such file"), (other, "query and bank, got rows")):
+        ran = run("bank.py", "--features", file)
+        assert ran.returncode != 0
+        assert said in ran.stderr.splitlines()[-1]
+        assert "Traceback" not in ran.stderr
