@@ -178,6 +178,8 @@ class GridMaps:
     name: str = ""
     notes: tuple[Note, ...] = ()
     """What a user should know of the part; the detector fills them in."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Image-level scores of maps alone, by name; empty where the method gives none."""
 
     @property
     def roc_map(self) -> npt.NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""The command `cmad`: demo, show, synthesise, fit, score, evaluate, info."""
+"""The command `cmad`: demo, show, synthesise, fit, score, evaluate, reproduce, info."""
 
 from typing import Annotated
 
@@ -9,6 +9,7 @@ from cmad.cli.demo import demo
 from cmad.cli.evaluate import evaluate
 from cmad.cli.fit import fit
 from cmad.cli.info import info
+from cmad.cli.reproduce import reproduce
 from cmad.cli.score import score
 from cmad.cli.show import show
 from cmad.cli.synthesise import synthesise
@@ -23,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, show, synthesise, fit, score, evaluate, info):
+for command in (demo, show, synthesise, fit, score, evaluate, reproduce, info):
     app.command()(command)
 
 
@@ -44,7 +45,8 @@ def cmad(
     Try `cmad demo`, which needs no data. With your own: `cmad show` draws what of each part will be
     looked at, `cmad fit` learns from good parts and writes a model file, `cmad score` applies it to
     new parts, `cmad info` says what is in one. `cmad evaluate` fits and tests on a data set with
-    known truth. `cmad synthesise` pastes anomalies on good parts.
+    known truth, `cmad reproduce` sets a method beside its paper. `cmad synthesise` pastes anomalies
+    on good parts.
 
     Images are PNG, JPEG, BMP or TIFF with 8 bits per channel. Points are TIFF, PLY, PCD or NPZ
     files of the same height and width, x, y, z in metres or as `--unit` says; a pixel

@@ -1,20 +1,16 @@
 """`cmad evaluate`: tables like the papers', for one or all categories of a data set."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cmad.cache import digest
-from cmad.calibrate import check_parts
 from cmad.cli._background import Given as BackgroundGiven
 from cmad.cli._background import background_of
 from cmad.cli._common import command, command_line, describe
 from cmad.cli._evaluation import Pages, SeedRun, show
-from cmad.cli._method import DEFAULT, Method, Set, own_options, training, with_defaults
+from cmad.cli._method import DEFAULT, Method, Set, own_options, training
 from cmad.cli._options import (
     BatchSize,
     Cache,
@@ -41,17 +37,15 @@ from cmad.cli._options import (
     Weights,
     XyzExtractorName,
     XyzWeights,
-    expect_named,
     units_of,
 )
-from cmad.datasets import DataSet
+from cmad.cli._plan import categories_of, check_splits, configuration
 from cmad.datasets import open as open_data
 from cmad.datasets.names import plain
 from cmad.detectors import Detector, method_named
 from cmad.evaluate import Plan, fingerprint, writable
 from cmad.evaluate import evaluate as run_evaluation
 from cmad.report.subject import subject_of
-from cmad.version import __version__
 
 
 @command
@@ -148,8 +142,8 @@ def evaluate(
     )
     units = units_of(unit, intrinsics, depth_unit, depth_scale)
     found = open_data(data, good=good or (), **vars(units))
-    categories = _chosen(found, category)
-    _check(found, categories, shots, false_reject_rate, seeds)
+    categories = categories_of(found, category)
+    check_splits(found, categories, shots, false_reject_rate, seeds)
     settings: dict[str, object] = {
         "variant": variant,
         "preset": preset,
@@ -169,18 +163,9 @@ def evaluate(
         return chosen(**settings, seed=seed, background=beside, cache=cache)  # type: ignore[arg-type]
 
     fixed = {
-        "cmad": __version__,
-        "data set": found.kind,
-        "method": chosen.__name__.lower(),  # in whatever case it was asked for
-        **settings,
-        # A mask in words only, beside what tells it from others.
-        "background": beside.describe(),
-        "background sha256": digest(asdict(beside))[:12],
-        **with_defaults(chosen, how),
-        "good": sorted(plain(name) for name in good or ()),
-        **asdict(units),
-        "shots": shots,
+        **configuration(chosen, found, settings, beside, how),
         "false_reject_rate": false_reject_rate,
+        "shots": shots,
         "skip_bad": skip_bad,
     }
     first = make(seed)  # also finds wrong options and missing weights before anything is written
@@ -214,33 +199,3 @@ def evaluate(
     files = pages.write(runs)
     show(pages.results(runs), subject)
     typer.echo(f"written: {', '.join(str(file) for file in files)}")
-
-
-def _chosen(data: DataSet, asked: Sequence[str] | None) -> list[str]:
-    asked = [plain(name) for name in asked or ()]
-    for name in asked:
-        if name not in data.categories:
-            known = ", ".join(data.categories)
-            raise ValueError(f"--category must be one of {known}, got {name!r}")
-    return list(dict.fromkeys(asked or data.categories))
-
-
-def _check(
-    data: DataSet, categories: Sequence[str], shots: int | None, rate: float | None, seeds: int
-) -> None:
-    """Raise now, not after hours of training, where a split is missing or has too few parts."""
-    if rate is not None and not 0 < rate < 1:
-        raise ValueError(f"--false-reject-rate must be in (0, 1), got {rate:g}")
-    if seeds < 1:
-        raise ValueError(f"--seeds must be at least 1, got {seeds}")
-    for name in categories:
-        parts = [data.split(name, split) for split in ("train", "test")]
-        expect_named(data.good, [data.root / name], parts)
-        train = len(parts[0])
-        if shots is not None and not 1 <= shots <= train:
-            raise ValueError(f"--shots must be in [1, {train}] for {name}, got {shots}")
-        if rate is not None:
-            try:
-                check_parts(len(data.split(name, "validation")), rate)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error

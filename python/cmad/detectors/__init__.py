@@ -5,7 +5,18 @@ from cmad.detectors.cfm import CFM
 from cmad.detectors.detector import Detector
 from cmad.detectors.g2sf import G2SF
 from cmad.detectors.load import load
+from cmad.detectors.method import Ablation
 from cmad.detectors.methods import METHODS, method_named
 from cmad.detectors.patchcore import PatchCore
 
-__all__ = ["CFM", "G2SF", "METHODS", "Detector", "PatchCore", "load", "method_named", "passes"]
+__all__ = [
+    "CFM",
+    "G2SF",
+    "METHODS",
+    "Ablation",
+    "Detector",
+    "PatchCore",
+    "load",
+    "method_named",
+    "passes",
+]

@@ -58,9 +58,9 @@ def extract(
         for i, frame in enumerate(itertools.chain(first, frames)):
             own = {name: [points[i]] for name, points in known.items()} if i < len(first) else None
             seen.add(content(frame))
+            looks.append(look(frame))
             if kept is not None:
                 kept.append(frame)
-            looks.append(look(frame))
             features = pipeline.features([frame], own)[0]
             _finite(features)
             store.append(features)

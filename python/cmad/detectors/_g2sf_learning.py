@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cmad.bank import Bank
 from cmad.detectors._g2sf_spaces import Prototypes
-from cmad.nn.g2sf_training import Objective, Weights, optimisers
+from cmad.nn.g2sf_training import TERMS, Objective, Weights, optimisers
 from cmad.nn.lspn import Local, distinct
 from cmad.progress import Step
 from cmad.rasters import Raster, counted, foreground, rows
@@ -165,6 +165,7 @@ def train(
     batch_size: int,
     seed: int,
     step: Step,
+    terms: Collection[str] = tuple(TERMS),
 ) -> list[tuple[float, ...]]:
     """Descend the overall loss by Adam, and keep the best epoch (G2SF, supplement B-C).
 
@@ -178,6 +179,7 @@ def train(
         batch_size: patches of a step, at least 2.
         seed: of the draws, permutations and noise.
         step: called after each epoch.
+        terms: of the loss that count beside the separation.
 
     Returns:
         The weighted terms of each optimiser step, in the order of equation 10.
@@ -186,7 +188,7 @@ def train(
         ValueError: a loss is not finite.
 
     """
-    weights = Weights.of(objective.published)
+    weights = Weights.of(objective.published, terms)
     adams = optimisers(objective, weights)
     generator = torch.Generator().manual_seed(seed)
     kept_rows = [bank.rows for bank in banks]
@@ -203,10 +205,10 @@ def train(
         objective.lspn.train()
         for _ in range(-(-draws // batch_size)):
             at = draw(batch_size)
-            terms = objective.terms(
+            loss = objective.terms(
                 training.local(at, kept_rows), training.anomalous[at], weights, generator
             )
-            total = torch.stack(list(terms.values())).sum()
+            total = torch.stack(list(loss.values())).sum()
             if not total.isfinite():
                 raise ValueError(
                     f"fit: the loss is {total.item()} in epoch {epoch + 1}: the features are not "
@@ -217,7 +219,7 @@ def train(
             total.backward()  # type: ignore[no-untyped-call]
             for adam in adams:
                 adam.step()
-            found.append(tuple(term.item() for term in terms.values()))
+            found.append(tuple(term.item() for term in loss.values()))
         objective.lspn.eval()
         reached = validated(objective, banks, validation, weights)
         if reached < best:

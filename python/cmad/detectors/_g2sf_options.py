@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from cmad.detectors._g2sf_spaces import AGGREGATES
 from cmad.detectors._inputs import one_of, whole
+from cmad.detectors.method import Ablation
 from cmad.nn.g2sf_choices import DIFFERENCES, Published
+from cmad.nn.g2sf_training import TERMS
 
 PAPER = "negatives"
 """In what preset "paper" follows the published code all the same: with the text's negative samples
@@ -63,10 +65,49 @@ class Training:
     """Good parts with synthetic defects, half for training, half to choose the best epoch by."""
     patches_per_part: int | None = None
     """Foreground patches drawn for each such part in each epoch; None draws as many as it has."""
+    losses: str = "all"
+    """Terms of the loss beside the separation: ``"all"``, ``"none"``, or names of
+    `cmad.nn.g2sf_training.TERMS`, separated by commas (G2SF, Table IV)."""
 
     def __post_init__(self) -> None:
-        """Check the numbers, of any integer type."""
+        """Check the numbers, of any integer type, and the terms."""
+        self.terms()
         least = {"epochs": 1, "batch_size": 2, "synthetic_parts": 2, "patches_per_part": 1}
         for name, lowest in least.items():
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, whole("fit", name, value, lowest))
+
+    def terms(self) -> tuple[str, ...]:
+        """Return the names of the terms that count.
+
+        Raises:
+            ValueError: an unknown name.
+
+        """
+        named = {"all": tuple(TERMS), "none": ()}.get(self.losses)
+        if named is None:
+            named = tuple(name.strip() for name in self.losses.split(","))
+            if unknown := [name for name in named if name not in TERMS]:
+                raise ValueError(
+                    f"fit: losses must be all, none, or some of {', '.join(TERMS)}, got "
+                    f"{unknown[0]!r}"
+                )
+        return named
+
+
+ABLATIONS = (
+    Ablation("III", "s^R", alone="2d"),
+    Ablation("III", "s^P", alone="3d"),
+    Ablation("III", "w^R", alone="w_2d"),
+    Ablation("III", "w^P", alone="w_3d"),
+    Ablation("IV", "L_sep", training={"losses": "none"}),
+    Ablation("IV", "L_sep + L_cns", training={"losses": "consistency"}),
+    Ablation("IV", "L_sep + L_cns + L_mar", training={"losses": "consistency,margin"}),
+    Ablation(
+        "IV", "L_sep + L_cns + L_mar + L_sc", training={"losses": "consistency,margin,scaling"}
+    ),
+    Ablation("V", "l_0", options={"aggregate": "nearest"}),
+    Ablation("V", "max operator", options={"aggregate": "max"}),
+    Ablation("V", "mean operator", options={"aggregate": "mean"}),
+)
+"""The rows of the paper's Tables III to V, whose categories are in its supplement."""

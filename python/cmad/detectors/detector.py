@@ -35,6 +35,7 @@ from cmad.detectors._saving import extractors_from_file, pipeline_to_file
 from cmad.detectors._unlike import compared
 from cmad.detectors.method import Method, check_modalities, complete
 from cmad.extractors import Extractor, RgbExtractor, XyzExtractor
+from cmad.maps import Scaling
 from cmad.pipeline import Pipeline
 from cmad.preprocess import Preprocessing
 from cmad.presets import PRESETS, Grouping, Preset
@@ -186,6 +187,11 @@ class Detector(Method):
         return short(self, "", *words)
 
     @property
+    def scaling(self) -> Scaling:
+        """How maps are smoothed."""
+        return self.choices.scaling
+
+    @property
     def grouping(self) -> Grouping:
         """How Point-MAE, given by name, groups points."""
         return self.choices.grouping
@@ -317,7 +323,7 @@ class Detector(Method):
                 try:
                     frame = compared(self.pipeline, self.ranges, sample, strict=False)
                     features = self.pipeline.features([frame])[0]
-                    grids = [self._grid(rasters.only(features, way)) for way in ways]
+                    grids = [self.judge(rasters.only(features, way)) for way in ways]
                 except ValueError as error:
                     if bad is None:
                         raise
@@ -414,12 +420,42 @@ class Detector(Method):
         self._trained()
         found: list[GridMaps] = []
         for begin in range(0, len(samples), BATCH):
-            some = samples[begin : begin + BATCH]
-            for sample in some:
-                check_modalities(self, sample)
-            frames = [compared(self.pipeline, self.ranges, sample, strict) for sample in some]
-            found += [self._grid(features) for features in self.pipeline.features(frames)]
+            seen = self.features(samples[begin : begin + BATCH], strict=strict)
+            found += [self.judge(features) for features in seen]
         return found
+
+    def features(self, samples: Sequence[Sample], *, strict: bool = False) -> list[Features]:
+        """Prepare parts, compare them with training's, and extract their features in one call.
+
+        Args:
+            samples: ``xyz`` in metres.
+            strict: see `predict`.
+
+        Raises:
+            ValueError, TypeError: see `predict`.
+
+        """
+        for sample in samples:
+            check_modalities(self, sample)
+        frames = [compared(self.pipeline, self.ranges, sample, strict) for sample in samples]
+        return self.pipeline.features(frames)
+
+    def judge(self, features: Features) -> GridMaps:
+        """Judge a part by its features, without a verdict.
+
+        Args:
+            features: from `features`.
+
+        Raises:
+            ValueError: the score or a map is not finite.
+
+        """
+        grid = self.maps(features)
+        shown = (grid.map, *grid.maps.values())
+        if not (math.isfinite(grid.score) and all(np.isfinite(m).all() for m in shown)):
+            named = f"{grid.name}: " if grid.name else ""
+            raise ValueError(f"{named}{self.who} gives no finite score: no verdict")
+        return replace(grid, notes=features.notes)
 
     def decide(self, grid: GridMaps, xyz: Array | None) -> Prediction:
         """Bring a part's grid maps to its own pixels, decide, and find the regions.
@@ -519,14 +555,6 @@ class Detector(Method):
         """Take over what was learnt; a calibration of something else is forgotten."""
         self.take(tensors)
         self.calibrations, self.trained_on, self.ranges = {}, frozenset(trained_on), ranges
-
-    def _grid(self, features: Features) -> GridMaps:
-        grid = self.maps(features)
-        shown = (grid.map, *grid.maps.values())
-        if not (math.isfinite(grid.score) and all(np.isfinite(m).all() for m in shown)):
-            named = f"{grid.name}: " if grid.name else ""
-            raise ValueError(f"{named}{self.who} gives no finite score: no verdict")
-        return replace(grid, notes=features.notes)
 
     def _trained(self) -> None:
         if not self.tensors():

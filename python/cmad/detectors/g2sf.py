@@ -13,7 +13,7 @@ from torch import Tensor
 from cmad import maps
 from cmad.bank import Bank
 from cmad.detectors import _g2sf_learning as learning
-from cmad.detectors._g2sf_options import Options, Training
+from cmad.detectors._g2sf_options import ABLATIONS, Options, Training
 from cmad.detectors._g2sf_spaces import Metric, Prototypes, aggregated
 from cmad.detectors._memory import moments
 from cmad.detectors.detector import Detector
@@ -76,8 +76,8 @@ class G2SF(Detector):
 
     `fit` takes, beside what it takes for all methods: ``epochs=80``; ``batch_size=8192``, patches
     per optimiser step; ``synthetic_parts=800``; ``patches_per_part=None``, drawn for each of these
-    in each epoch, as many as there are by default. The network computes in float32, whatever
-    ``precision`` is.
+    in each epoch, as many as there are by default; ``losses="all"``, terms of the loss. The network
+    computes in float32, whatever ``precision`` is.
     """
 
     Options = Options
@@ -85,6 +85,7 @@ class G2SF(Detector):
     standardised = False
     why_all = "it measures both by one metric"
     from_defects = True
+    ablations = ABLATIONS
     metric: Metric | None = None
     """Banks, network and scales; None before `fit`."""
 
@@ -98,6 +99,11 @@ class G2SF(Detector):
     def grouping(self) -> Grouping:
         """How Point-MAE, given by name, groups points."""
         return replace(self.choices.grouping, groups=512 if self.published.groups else 1024)
+
+    @property
+    def scaling(self) -> maps.Scaling:
+        """How maps are smoothed: in 8 bits where that is published."""
+        return replace(self.choices.scaling, eight_bits=self.published.smoothing)
 
     @property
     def raster(self) -> Raster:
@@ -154,6 +160,7 @@ class G2SF(Detector):
                 batch_size=how.batch_size,
                 seed=self.seed,
                 step=step,
+                terms=how.terms(),
             )
         scaled = {
             m: replace(p, usual=float(u))
@@ -192,14 +199,14 @@ class G2SF(Detector):
             name: maps.enlarged(values.view(self.options.cells, -1), features.image_size)
             for name, values in of_cells.items()
         }
-        scaling = replace(self.choices.scaling, eight_bits=self.published.smoothing)
         return GridMaps(
             score=float(of_cells["map"].max()),
-            map=maps.smoothed(shown.pop("map"), scaling).numpy(),
+            map=maps.smoothed(shown.pop("map"), self.scaling).numpy(),
             maps={name: m.numpy() for name, m in shown.items()},
             modalities=self.modalities,
             window=features.window,
             name=features.name,
+            scores={name: float(of_cells[name].max()) for name in shown},
         )
 
     def measured(self, features: Features) -> tuple[Tensor, Tensor, Tensor]:

@@ -22,6 +22,22 @@ class NoOptions:
     """Of a method without options of its own."""
 
 
+@dataclass(frozen=True)
+class Ablation:
+    """A row of a paper's table: the method with something left out or exchanged."""
+
+    table: str
+    """The table's number in the paper."""
+    setting: str
+    """What the row is called in `cmad.report.published`."""
+    alone: str = ""
+    """Name of the map that parts are judged by alone; empty for the usual one."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """The method's own options that differ, of those that only scoring looks at."""
+    training: Mapping[str, object] = field(default_factory=dict)
+    """Arguments of `fit` that differ; the method is trained anew."""
+
+
 @dataclass(frozen=True, eq=False)
 class Learnt:
     """What a method learns from good parts."""
@@ -44,6 +60,8 @@ class Method(ABC):
     """Whether FPFH, given by name, is standardised per channel, or as it counts."""
     from_defects: ClassVar[bool] = False
     """Whether the method also learns from parts with synthetic defects, see `defective`."""
+    ablations: ClassVar[tuple[Ablation, ...]] = ()
+    """The paper's tables beside the method as a whole, for `cmad reproduce`."""
     why_all: ClassVar[str] = "it looks at all of them"
     """Ends the message to whoever gives a part without what the method needs."""
 

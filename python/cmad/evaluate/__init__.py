@@ -1,5 +1,6 @@
 """Fit a method on the categories of a data set, test it, and keep the results."""
 
+from cmad.evaluate.ablations import ablate, ablated, groups
 from cmad.evaluate.averages import Runs, averages, mean, over_seeds
 from cmad.evaluate.category import Evaluation, Plan, evaluate, fingerprint
 from cmad.evaluate.run import Run, writable, write_whole
@@ -14,9 +15,12 @@ __all__ = [
     "Run",
     "Runs",
     "Tally",
+    "ablate",
+    "ablated",
     "averages",
     "evaluate",
     "fingerprint",
+    "groups",
     "mean",
     "over_seeds",
     "writable",

@@ -5,11 +5,10 @@ import os
 import statistics
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from time import perf_counter
-from typing import cast
 
 import tifffile
 import torch
@@ -23,7 +22,7 @@ from cmad.environment import forget_peak, peak_memory
 from cmad.evaluate.tally import Tally
 from cmad.preprocess import to_input
 from cmad.progress import bar
-from cmad.types import GridMaps, Sample
+from cmad.types import Features, GridMaps, Sample
 
 
 @dataclass(frozen=True)
@@ -122,49 +121,101 @@ def fingerprint(data: DataSet, category: str) -> str:
 
 @notices.run()
 def _category(data: DataSet, category: str, detector: Detector, plan: Plan) -> Evaluation:
-    forget_peak()
-    seconds = {}
-    train, test_parts = data.split(category, "train"), data.split(category, "test")
-    if plan.shots is not None:
-        train = train.few_shot(plan.shots, plan.seed)
-    begin = perf_counter()
-    _check(test_parts, plan.skip_bad)
-    seconds["check"] = perf_counter() - begin
-    bad: list[tuple[str, str]] = []
-    begin = perf_counter()
-    parts = _loader(train, detector, plan)
-    detector.fit(parts, **plan.fit)  # type: ignore[arg-type]
-    bad += parts.bad
-    seconds["fit"] = perf_counter() - begin
-    if plan.false_reject_rate is not None:
+    trained = Trained.on(data, category, detector, plan)
+    return trained.tested({"": as_it_is}, plan)[""]
+
+
+Judge = Callable[[Detector, Features], GridMaps]
+"""Judges a part by its features."""
+
+
+def as_it_is(detector: Detector, features: Features) -> GridMaps:
+    """Judge a part as the detector does."""
+    return detector.judge(features)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A detector trained on a category, and what that took."""
+
+    data: DataSet
+    category: str
+    detector: Detector
+    parts: int
+    """That it was trained on."""
+    seconds: Mapping[str, float]
+    """Spent on each stage."""
+    bad: tuple[tuple[str, str], ...]
+    """Name and reason of each part left out."""
+
+    @staticmethod
+    def on(data: DataSet, category: str, detector: Detector, plan: Plan) -> "Trained":
+        """Train a detector on a category, after a look at the test parts; calibrate it."""
+        forget_peak()
+        seconds = {}
+        train = data.split(category, "train")
+        if plan.shots is not None:
+            train = train.few_shot(plan.shots, plan.seed)
         begin = perf_counter()
-        parts = _loader(data.split(category, "validation"), detector, plan)
-        unscored: list[tuple[str, str]] = []
-        skipped = unscored if plan.skip_bad else None
-        detector.calibrate(parts, plan.false_reject_rate, bad=skipped)
-        bad += parts.bad + unscored
-        seconds["calibrate"] = perf_counter() - begin
-    begin = perf_counter()
-    test = _Test(detector, plan.maps and plan.maps / category)
-    test.run(test_parts, plan.skip_bad)
-    seconds["test"] = perf_counter() - begin
-    begin = perf_counter()
-    metrics, grid = test.tally.metrics(), test.tally.grid()
-    seconds["metrics"] = perf_counter() - begin
-    return Evaluation(
-        category=category,
-        train=len(train) - sum(name in train.names for name, _ in bad),
-        good=test.tally.good,
-        defective=len(test.tally.kinds) - test.tally.good,
-        metrics=metrics,
-        grid=grid,
-        frames_per_second=1 / statistics.median(test.seconds),
-        memory=peak_memory(),
-        seconds=seconds,
-        verdicts=test.verdicts(),
-        bad=tuple((name, shown(reason)) for name, reason in (*bad, *test.bad)),
-        date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M"),
-    )
+        _check(data.split(category, "test"), plan.skip_bad)
+        seconds["check"] = perf_counter() - begin
+        bad: list[tuple[str, str]] = []
+        begin = perf_counter()
+        parts = _loader(train, detector, plan)
+        detector.fit(parts, **plan.fit)  # type: ignore[arg-type]
+        bad += parts.bad
+        seconds["fit"] = perf_counter() - begin
+        if plan.false_reject_rate is not None:
+            begin = perf_counter()
+            parts = _loader(data.split(category, "validation"), detector, plan)
+            unscored: list[tuple[str, str]] = []
+            skipped = unscored if plan.skip_bad else None
+            detector.calibrate(parts, plan.false_reject_rate, bad=skipped)
+            bad += parts.bad + unscored
+            seconds["calibrate"] = perf_counter() - begin
+        count = len(train) - sum(name in train.names for name, _ in bad)
+        return Trained(data, category, detector, count, seconds, tuple(bad))
+
+    def tested(self, judges: Mapping[str, Judge], plan: Plan) -> dict[str, Evaluation]:
+        """Test it on the category, judging the parts in several ways.
+
+        Args:
+            judges: by name; ``""`` writes the maps.
+            plan: as it was trained by.
+
+        Returns:
+            The results by name; what all judges need is counted for each.
+
+        """
+        begin = perf_counter()
+        tests = {
+            name: _Test(self.detector, judge, plan.maps and plan.maps / self.category)
+            if not name
+            else _Test(self.detector, judge)
+            for name, judge in judges.items()
+        }
+        bad = _run(self.detector, tests, self.data.split(self.category, "test"), plan.skip_bad)
+        spent = perf_counter() - begin
+        return {name: self._result(test, spent, bad) for name, test in tests.items()}
+
+    def _result(self, test: "_Test", spent: float, bad: list[tuple[str, str]]) -> Evaluation:
+        begin = perf_counter()
+        metrics, grid = test.tally.metrics(), test.tally.grid()
+        seconds = {**self.seconds, "test": spent, "metrics": perf_counter() - begin}
+        return Evaluation(
+            category=self.category,
+            train=self.parts,
+            good=test.tally.good,
+            defective=len(test.tally.kinds) - test.tally.good,
+            metrics=metrics,
+            grid=grid,
+            frames_per_second=1 / statistics.median(test.seconds),
+            memory=peak_memory(),
+            seconds=seconds,
+            verdicts=test.verdicts(),
+            bad=tuple((name, shown(reason)) for name, reason in (*self.bad, *bad)),
+            date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M"),
+        )
 
 
 def _check(samples: Sequence[Sample], skip_bad: bool) -> None:
@@ -191,28 +242,52 @@ def _loader(samples: Sequence[Sample], detector: Detector, plan: Plan) -> Loader
     return Loader(samples, skip_bad=plan.skip_bad, check=check)
 
 
+def _run(
+    detector: Detector, tests: Mapping[str, "_Test"], samples: Sequence[Sample], skip_bad: bool
+) -> list[tuple[str, str]]:
+    """Score the parts with each test, and return which were left out, and why."""
+    bad = []
+    parts = Loader(samples, skip_bad=skip_bad, check=_check_truth)
+    with bar("testing", len(samples)) as step:
+        for sample in parts:
+            try:
+                begin = perf_counter()
+                [features] = detector.features([replace(sample, name="")])  # named below
+                shared = perf_counter() - begin
+                judged = [(test, *test.judged(features)) for test in tests.values()]
+            except ValueError as error:
+                if not skip_bad:
+                    raise ValueError(f"{sample.name}: {error}") from error
+                bad.append((sample.name, str(error)))
+            else:
+                for test, grid, own in judged:
+                    test.add(sample, grid, shared + own)
+            step()
+    return bad + parts.bad
+
+
 class _Test:
     """The test parts of a category, scored."""
 
-    def __init__(self, detector: Detector, maps: Path | None) -> None:
-        self.bad: list[tuple[str, str]] = []
+    def __init__(self, detector: Detector, judge: Judge, maps: Path | None = None) -> None:
         self.seconds: list[float] = []
         self.tally = Tally(detector)
-        self._detector, self._folder = detector, maps
+        self._detector, self._judge, self._folder = detector, judge, maps
 
-    def run(self, samples: Sequence[Sample], skip_bad: bool) -> None:
-        """Score the parts, and write their maps."""
-        parts = Loader(samples, skip_bad=skip_bad, check=_check_truth)
-        with bar("testing", len(samples)) as step:
-            for sample in parts:
-                try:
-                    self._add(sample)
-                except ValueError as error:
-                    if not skip_bad:
-                        raise ValueError(f"{sample.name}: {error}") from error
-                    self.bad.append((sample.name, str(error)))
-                step()
-        self.bad += parts.bad
+    def judged(self, features: Features) -> tuple[GridMaps, float]:
+        """Judge a part, and say how long that took."""
+        begin = perf_counter()
+        return self._judge(self._detector, features), perf_counter() - begin
+
+    def add(self, sample: Sample, grid: GridMaps, seconds: float) -> None:
+        """Count a part, and write its map."""
+        self.seconds.append(seconds)
+        self.tally.add(sample, grid)
+        if self._folder is not None:
+            path = self._folder / "test" / str(sample.defect) / f"{_number(sample)}.tiff"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            full = to_input(torch.from_numpy(grid.map)[None], grid.window)[0].numpy()
+            tifffile.imwrite(path, full)
 
     def verdicts(self) -> dict[str, float]:
         """Count wrong verdicts, where there is a threshold."""
@@ -220,19 +295,6 @@ class _Test:
         if wrong is None or threshold is None:
             return {}
         return {"threshold": threshold, "false_rejects": wrong[0], "missed": wrong[1]}
-
-    def _add(self, sample: Sample) -> None:
-        begin = perf_counter()
-        grid = cast(
-            GridMaps, self._detector.predict(sample.rgb, sample.xyz, unit="m", resolution="grid")
-        )
-        self.seconds.append(perf_counter() - begin)
-        self.tally.add(sample, grid)
-        if self._folder is not None:
-            path = self._folder / "test" / str(sample.defect) / f"{_number(sample)}.tiff"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            full = to_input(torch.from_numpy(grid.map)[None], grid.window)[0].numpy()
-            tifffile.imwrite(path, full)
 
 
 def _number(sample: Sample) -> str:

@@ -1,5 +1,6 @@
 """The overall loss of G2SF (equation 10), as one step descends it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import torch
@@ -9,6 +10,9 @@ from cmad.nn import g2sf_losses as losses
 from cmad.nn.g2sf_choices import Published
 from cmad.nn.g2sf_pairs import negatives, noisy
 from cmad.nn.lspn import LSPN, GlobalScales, Local, metric
+
+TERMS = {"margin": "alpha", "consistency": "beta", "scaling": "gamma", "alignment": "mu"}
+"""Of the loss, beside the separation and the regularisation, and the weight of each."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,17 @@ class Weights:
     """Adam's weight decay."""
 
     @classmethod
-    def of(cls, published: Published) -> "Weights":
-        """Return the paper's, with those of the published code where they are chosen."""
+    def of(cls, published: Published, terms: Collection[str] = tuple(TERMS)) -> "Weights":
+        """Return the paper's, with those of the published code where they are chosen.
+
+        Args:
+            published: the choice.
+            terms: of `TERMS`, those that count; the weights of the others are 0.
+
+        """
         own = {"beta": 40.0, "gamma": 3.0, "l1": 5e-4, "decay": 1e-4}
-        return cls(**{name: value for name, value in own.items() if getattr(published, name)})
+        chosen = {name: value for name, value in own.items() if getattr(published, name)}
+        return cls(**chosen | {w: 0.0 for term, w in TERMS.items() if term not in terms})
 
 
 @dataclass(frozen=True, eq=False)

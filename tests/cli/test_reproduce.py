@@ -1,0 +1,127 @@
+"""`cmad reproduce`: a paper's tables, ours beside the paper's, resumed and with wrong input."""
+
+import json
+import re
+
+import pytest
+
+from cmad.datasets import Synthetic
+from cmad.datasets.writing import write_part
+from cmad.detectors import G2SF
+from cmad.evaluate import groups
+from cmad.report.published import published
+
+QUICK = ["--weights", "random", "--rgb", "vit_tiny_patch16_224", "--variant", "tiny"]
+QUICK += ["--image-size", "112", "--epochs", "1", "--set", "cells=14", "--set", "fraction=0.3"]
+QUICK += ["--synthetic-parts", "4", "--patches-per-part", "20", "--batch-size", "40"]
+
+
+@pytest.fixture(scope="module")
+def bagels(tmp_path_factory):
+    """One category of MVTec 3D-AD, of synthetic covers."""
+    root = tmp_path_factory.mktemp("mvtec")
+    counts = (("train", 3, 0), ("validation", 1, 0), ("test", 2, 4))
+    for split, good, defective in counts:
+        for s in Synthetic(split, good=good, defective=defective, size=(160, 160)):
+            write_part(s, root / "bagel" / s.name.rsplit("/", 1)[0], s.name.rsplit("/", 1)[1])
+    return root
+
+
+@pytest.fixture(scope="module")
+def done(run, bagels, tmp_path_factory):
+    out = tmp_path_factory.mktemp("reproduced")
+    result = run("reproduce", "g2sf", bagels, "--out", out, *QUICK)
+    assert result.code == 0, result.err
+    return out, result
+
+
+def section(page, heading):
+    return re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", page, re.M | re.S)[1]
+
+
+def test_every_table_of_the_method_has_the_papers_numbers_and_ours(done):
+    out, result = done
+    page = (out / "reproduction.md").read_text()
+    tables = re.findall(r"^## (G2SF.*)$", page, re.M)
+    assert tables == [
+        *(f"G2SF Table {n}" for n in ("I", "II", "III", "IV", "V")),
+        "G2SF supplementary Table I",
+        "G2SF supplementary Table II",
+    ]
+    data = json.loads((out / "reproduction.json").read_text())["settings"]
+    third = section(page, "G2SF Table III")
+    for setting in ("s^R", "s^P", "w^R", "w^P"):
+        paper = published("MVTec 3D-AD", "AUPRO@1%", method="G2SF", setting=setting)
+        [paper] = [n.value for n in paper if n.table == "III"]
+        ours = data[setting]["mean"]["grid"]["AUPRO@1%"]
+        row = next(line for line in third.splitlines() if line.startswith(f"| {setting} |"))
+        assert row.endswith(f"| {paper:.3f} | {ours:.3f} |")
+    first = section(page, "G2SF Table I").strip() or section(page, "I-AUROC")
+    assert "| as it is, paper | 0.997 | 0.997 | 0.971 |" in first
+    value = data["as it is"]["mean"]["metrics"]["I-AUROC"]
+    assert f"| as it is, ours | {value:.3f} | {value:.3f} | - |" in first
+    assert "Not comparable with the paper" in page
+    assert "The paper has no G2SF-T: its rows are of the full G2SF." in page
+    assert "the weights of the 2D extractor are random" in page
+    assert "note: not comparable with the paper's numbers" in result.out
+    assert "L_sep + L_cns + L_mar + L_sc" in result.out
+    assert page.index("## What was run") > 0
+
+
+def test_what_is_ablated_differs_and_what_is_not_is_the_evaluation(done, run, bagels, tmp_path):
+    out, _ = done
+    data = json.loads((out / "reproduction.json").read_text())["settings"]
+    means = {name: tuple(one["mean"]["metrics"].values()) for name, one in data.items()}
+    assert set(means) == {"as it is", *(a.setting for a in G2SF.ablations)}
+    assert len(set(means.values())) > 8, "maps, losses and operators make a difference"
+    result = run("evaluate", bagels, "--method", "g2sf", "--out", tmp_path, *QUICK)
+    assert result.code == 0, result.err
+    evaluated = json.loads((tmp_path / "evaluation.json").read_text())["mean"]
+    assert evaluated["metrics"] == data["as it is"]["mean"]["metrics"]
+    assert evaluated["grid"] == data["as it is"]["mean"]["grid"]
+
+
+def test_what_is_there_is_not_run_again_and_tables_can_be_chosen(done, run, bagels, tmp_path):
+    out, _ = done
+    before = (out / "settings" / "L_sep" / "categories" / "bagel.json").stat().st_mtime_ns
+    again = run("reproduce", "g2sf", bagels, "--out", out, "--table", "III", *QUICK)
+    assert again.code == 0, again.err
+    assert "rows" not in again.out.replace("row ", "")
+    page = (out / "reproduction.md").read_text()
+    assert "## G2SF Table III" in page
+    assert "| max operator |" not in page
+    after = (out / "settings" / "L_sep" / "categories" / "bagel.json").stat().st_mtime_ns
+    assert before == after
+
+
+def test_a_method_without_ablations_has_its_papers_tables(run, bagels, tmp_path):
+    quick = [*QUICK[:8], "--pixels-per-image", "20", "--seeds", "2"]
+    result = run("reproduce", "cfm", bagels, "--out", tmp_path, *quick)
+    assert result.code == 0, result.err
+    page = (tmp_path / "reproduction.md").read_text()
+    assert re.findall(r"^## (CFM.*)$", page, re.M)[0] == "CFM Table 5"
+    assert "over seeds 0, 1" in page
+    assert " ± " in section(page, "CFM Table 5")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--table", "VII"], "--table must be one of III, IV, V, none, got 'VII'"),
+        (["--category", "tire"], "--category must be one of bagel, got 'tire'"),
+        (["--seeds", "0"], "--seeds must be at least 1, got 0"),
+    ],
+)
+def test_wrong_input_is_named(run, bagels, tmp_path, options, message):
+    result = run("reproduce", "g2sf", bagels, "--out", tmp_path / "out", *options, *QUICK)
+    assert (result.code, result.err) == (1, f"error: {message}\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_ablations_of_one_training_are_tested_together():
+    found = groups(G2SF.ablations)
+    assert list(found) == ["", *(a.setting for a in G2SF.ablations if a.training)]
+    assert list(found[""][1]) == ["", *(a.setting for a in G2SF.ablations if not a.training)]
+    assert found["L_sep"] == ({"losses": "none"}, {"L_sep": G2SF.ablations[4]})
+    known = {n.setting for n in published("MVTec 3D-AD", method="G2SF")}
+    assert {a.setting for a in G2SF.ablations} <= known
