@@ -106,6 +106,18 @@ def test_beside_the_foreground_scales_are_one_and_only_the_image_counts(build):
     assert [len(banks[m].bank) for m in ("2d", "3d")] == [3 * 4, 3 * 16]
 
 
+@pytest.mark.parametrize("published", ["none", "bank"])
+def test_cells_outside_a_region_of_interest_are_not_looked_at(build, published):
+    detector, region = learnt(build(published=published)), torch.zeros(8, 8, dtype=torch.bool)
+    region[2:6, 2:8] = True
+    features = replace(frame(50), region=region)
+    seen = [5, 6, 7, 9, 10, 11]  # cells of 2 x 2 pixels
+    local, _, _ = detector.measured(features)
+    assert (local[:, 0] > 0).nonzero()[:, 0].tolist() == seen
+    cells = {"none": [6, 6], "bank": [2 * 2, 6]}[published]  # the image's bank has 2 x 2 cells
+    assert [len(detector.bank_rows(features, m)) for m in ("2d", "3d")] == cells
+
+
 def test_maps_and_score_are_those_of_the_cells(build):
     detector = learnt(build())
     local, w, distance = detector.measured(frame(50))

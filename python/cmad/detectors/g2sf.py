@@ -25,7 +25,7 @@ from cmad.nn.g2sf_choices import Published
 from cmad.nn.lspn import LSPN, GlobalScales
 from cmad.presets import Grouping
 from cmad.progress import Step, bar
-from cmad.rasters import Raster, counted, foreground, only, rows
+from cmad.rasters import Raster, counted, everything, foreground, only, rows
 from cmad.store import FeatureStore
 from cmad.synthesis import SyntheticFrames, synthesise
 from cmad.types import Features, Frame, GridMaps
@@ -122,7 +122,7 @@ class G2SF(Detector):
             raster = replace(raster, size=max(1, raster.size // 2))
         cell = foreground(alone, raster)
         if self.published.bank:
-            cell = torch.arange(raster.size**2, device=cell.device)
+            cell = everything(alone, raster)
         return rows(alone, raster, cell)[modality]
 
     def defective(
@@ -230,8 +230,10 @@ class G2SF(Detector):
         inside[foreground(features, raster)] = True
         e = rows(features, raster, torch.arange(raster.size**2))
         inside &= counted(e["3d"], raster.smoothing)
+        whole = torch.zeros_like(inside)
+        whole[everything(features, raster)] = True
         # Beside the foreground there is no point to measure, unless the bank has such rows.
-        searched = {"2d": torch.ones_like(inside), "3d": inside | self.published.bank}
+        searched = {"2d": whole, "3d": whole if self.published.bank else inside}
         distance = torch.zeros(len(inside), ranks, 2)
         index = torch.zeros(len(inside), ranks, 2, dtype=torch.int64)
         standardised = {m: metric.prototypes[m].standardised(e[m]) for m in MODALITIES}
