@@ -209,12 +209,13 @@ def _asked(known: Sequence[Ablation], tables: Sequence[str] | None) -> list[Abla
     """Return the ablations of the tables that were asked for."""
     if tables is None:
         return list(known)
-    numbers = [*dict.fromkeys(a.table for a in known)]
+    numbers = [*dict.fromkeys(a.table for a in known if a.table)]
     for table_ in tables:
         if table_ not in numbers and table_ != "none":
             listed = ", ".join((*numbers, "none"))
             raise ValueError(f"--table must be one of {listed}, got {table_!r}")
-    return [a for a in known if a.table in tables]
+    # A row of no table costs nothing beside those that judge by one map, too.
+    return [a for a in known if a.table in tables or (tables != ["none"] and not a.table)]
 
 
 def _folder(setting: str) -> str:

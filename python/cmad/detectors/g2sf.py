@@ -210,7 +210,10 @@ class G2SF(Detector):
             modalities=self.modalities,
             window=features.window,
             name=features.name,
-            scores={name: float(of_cells[name].max()) for name in shown},
+            scores={
+                **{name: float(of_cells[name].max()) for name in shown},
+                "2d+3d": float(distance[:, 0].sum(-1).max()),
+            },
         )
 
     def measured(self, features: Features) -> tuple[Tensor, Tensor, Tensor]:

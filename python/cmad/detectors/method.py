@@ -28,11 +28,12 @@ class Ablation:
     """A row of a paper's table: the method with something left out or exchanged."""
 
     table: str
-    """The table's number in the paper."""
+    """The table's number in the paper; empty for a row that it does not have."""
     setting: str
     """What the row is called in `cmad.report.published`."""
     alone: str = ""
-    """Name of the map that parts are judged by alone; empty for the usual one."""
+    """Name of the map that parts are judged by alone, of several their sum, ``"2d+3d"``; empty for
+    the usual one."""
     options: Mapping[str, object] = field(default_factory=dict)
     """The method's own options that differ, of those that only scoring looks at."""
     training: Mapping[str, object] = field(default_factory=dict)

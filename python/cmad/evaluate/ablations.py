@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
 
 from cmad import maps, notices
@@ -85,8 +86,8 @@ def ablated(ablation: Ablation, detector: Detector, features: Features) -> GridM
         features: of the part.
 
     Returns:
-        Of a map alone the score is what the method gives for it, or its maximum, and the map is
-        smoothed as the usual one is.
+        Of a map alone, or a sum of some, the score is what the method gives for it, or its maximum,
+        and the map is smoothed as the usual one is.
 
     """
     if ablation.options:
@@ -95,7 +96,7 @@ def ablated(ablation: Ablation, detector: Detector, features: Features) -> GridM
     grid = detector.judge(features)
     if not ablation.alone:
         return grid
-    own = grid.maps[ablation.alone]
+    own = np.sum([grid.maps[name] for name in ablation.alone.split("+")], axis=0)
     smooth = maps.smoothed(torch.from_numpy(own), detector.scaling).numpy()
     score = grid.scores.get(ablation.alone, float(own.max()))
     return replace(grid, score=score, map=smooth, maps={ablation.alone: own}, scores={})

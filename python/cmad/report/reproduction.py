@@ -107,6 +107,12 @@ def tables(results: Results, subject: Subject) -> Iterator[Block]:
             yield _by_category([n for n in own if n.metric == metric], means)
         if rest := [n for n in own if n.metric not in with_categories]:
             yield _of_means(rest, means)
+    if others := [name for name in results if name not in {n.setting for n in whole} | {""}]:
+        yield Heading("Not in the paper")
+        metrics = ["I-AUROC", "P-AUROC", *AREAS]
+        rows = [[name, *(_cell(means[name][1], m) for m in metrics)] for name in (*others, "")]
+        rows[-1][0] = FULL
+        yield Table(["row", *metrics], rows)
 
 
 Means = Mapping[str, tuple[Sequence[Evaluation], Evaluation]]
