@@ -75,7 +75,7 @@ def test_what_is_ablated_differs_and_what_is_not_is_the_evaluation(done, run, ba
     out, _ = done
     data = json.loads((out / "reproduction.json").read_text())["settings"]
     means = {name: tuple(one["mean"]["metrics"].values()) for name, one in data.items()}
-    assert set(means) == {"as it is", *(a.setting for a in G2SF.ablations)}
+    assert set(means) == {"as it is", *(a.setting for a in G2SF.ablations if not a.epoch)}
     assert len(set(means.values())) > 8, "maps, losses and operators make a difference"
     result = run("evaluate", bagels, "--method", "g2sf", "--out", tmp_path, *QUICK)
     assert result.code == 0, result.err
@@ -95,6 +95,20 @@ def test_what_is_there_is_not_run_again_and_tables_can_be_chosen(done, run, bage
     assert "| max operator |" not in page
     after = (out / "settings" / "L_sep" / "categories" / "bagel.json").stat().st_mtime_ns
     assert before == after
+
+
+def test_the_learning_curve_is_that_of_trainings_that_stop(run, bagels, tmp_path):
+    quick = [*QUICK, "--epochs", "5"]
+    result = run("reproduce", "g2sf", bagels, "--out", tmp_path, "--table", "curve", *quick)
+    assert result.code == 0, result.err
+    page = section((tmp_path / "reproduction.md").read_text(), "Learning curve")
+    rows = re.findall(r"^\| (\w[\w ]*) \|", page, re.M)
+    assert rows == ["row", "2 epochs", "4 epochs", "as it is"]
+    data = json.loads((tmp_path / "reproduction.json").read_text())["settings"]
+    short = run("evaluate", bagels, "--method", "g2sf", "-o", tmp_path / "e", *QUICK, "--epochs", 4)
+    assert short.code == 0, short.err
+    stopped = json.loads((tmp_path / "e" / "evaluation.json").read_text())["mean"]
+    assert stopped["metrics"] == data["4 epochs"]["mean"]["metrics"]
 
 
 def test_a_method_without_ablations_has_its_papers_tables(run, bagels, tmp_path):
@@ -128,7 +142,7 @@ def test_an_interruption_says_what_is_kept(run, bagels, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--table", "VII"], "--table must be one of III, IV, V, none, got 'VII'"),
+        (["--table", "VII"], "--table must be one of III, IV, curve, V, none, got 'VII'"),
         (["--category", "tire"], "--category must be one of bagel, got 'tire'"),
         (["--seeds", "0"], "--seeds must be at least 1, got 0"),
     ],
@@ -145,4 +159,4 @@ def test_ablations_of_one_training_are_tested_together():
     assert list(found[""][1]) == ["", *(a.setting for a in G2SF.ablations if not a.training)]
     assert found["L_sep"] == ({"losses": "none"}, {"L_sep": G2SF.ablations[5]})
     known = {n.setting for n in published("MVTec 3D-AD", method="G2SF")}
-    assert {a.setting for a in G2SF.ablations if a.table} <= known
+    assert {a.setting for a in G2SF.ablations if a.table not in ("", "curve")} <= known

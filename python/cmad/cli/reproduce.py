@@ -12,7 +12,7 @@ from cmad.cli._background import background_of
 from cmad.cli._common import command, command_line, describe, table
 from cmad.cli._evaluation import SeedRun
 from cmad.cli._interrupt import if_interrupted
-from cmad.cli._method import Set, own_options, training
+from cmad.cli._method import Set, own_options, training, with_defaults
 from cmad.cli._options import (
     BatchSize,
     Cache,
@@ -69,7 +69,8 @@ def reproduce(
         typer.Option(
             "--table",
             metavar="TABLE",
-            help="An ablation to run, by the number of its table; may be repeated; none for none.",
+            help="An ablation to run, by the number of its table, or curve for the learning curve; "
+            "may be repeated; none for none.",
             show_default="all",
         ),
     ] = None,
@@ -129,7 +130,12 @@ def reproduce(
     found = open_data(data)
     categories = categories_of(found, category)
     check_splits(found, categories, None, None, seeds)
-    ablations = _asked(chosen.ablations, tables)
+    length = with_defaults(chosen, how).get("epochs")
+    ablations = [
+        a
+        for a in _asked(chosen.ablations, tables)
+        if not a.epoch or (isinstance(length, int) and a.epoch < length)
+    ]
     settings: dict[str, object] = {
         "variant": variant,
         "preset": preset,
@@ -188,7 +194,8 @@ def reproduce(
             for group, (fit, members) in groups(ablations).items():
                 if all(name in runs[setting][index].kept for setting in members):
                     continue
-                plan = Plan(None, seed + index, how, None, skip_bad)
+                state = runs[group][index].checkpoints
+                plan = Plan(None, seed + index, how, None, skip_bad, checkpoints=state)
                 made = partial(make, seed + index)
                 results = ablate(found, name, made, plan, fit, members)
                 for setting, result in results.items():

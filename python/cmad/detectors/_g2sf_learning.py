@@ -169,6 +169,7 @@ def train(
     step: Step,
     terms: Collection[str] = tuple(TERMS),
     checkpoint: Checkpoint | None = None,
+    stop: Callable[[int, Mapping[str, Any], Mapping[str, Any]], object] | None = None,
 ) -> list[tuple[float, ...]]:
     """Descend the overall loss by Adam, and keep the best epoch (G2SF, supplement B-C).
 
@@ -184,6 +185,8 @@ def train(
         step: called after each epoch.
         terms: of the loss that count beside the separation.
         checkpoint: keeps each epoch's end, and begins behind the last one that it holds.
+        stop: called after each epoch with the number done, and the states of network and scales
+            that the training would end with, were it the last.
 
     Returns:
         The weighted terms of each optimiser step, in the order of equation 10.
@@ -234,6 +237,8 @@ def train(
         objective.lspn.eval()
         reached = validated(objective, banks, validation, weights)
         best.offer(reached)
+        if stop is not None:
+            stop(epoch + 1, best.kept["lspn"], best.kept["scales"])
         step(f"loss {sum(found[-1]):.3f}, validation {reached:.4f}, best {best.value:.4f}")
     best.restore()
     return found
@@ -258,25 +263,25 @@ class _Best:
     def __init__(self, objective: Objective) -> None:
         self.value = math.inf
         self._objective = objective
-        self._kept = self._now()
+        self.kept = self._now()
 
     def offer(self, value: float) -> None:
         """Keep the present state, if it is better."""
         if value < self.value:
-            self.value, self._kept = value, self._now()
+            self.value, self.kept = value, self._now()
 
     def restore(self) -> None:
         """Bring the best state back."""
-        self._objective.lspn.load_state_dict(self._kept["lspn"])
-        self._objective.scales.load_state_dict(self._kept["scales"])
+        self._objective.lspn.load_state_dict(self.kept["lspn"])
+        self._objective.scales.load_state_dict(self.kept["scales"])
 
     def state_dict(self) -> dict[str, Any]:
         """Return it for a checkpoint."""
-        return {"value": self.value, "kept": self._kept}
+        return {"value": self.value, "kept": self.kept}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what a checkpoint holds."""
-        self.value, self._kept = state_dict["value"], state_dict["kept"]
+        self.value, self.kept = state_dict["value"], state_dict["kept"]
 
     def _now(self) -> dict[str, dict[str, Tensor]]:
         lspn, scales = self._objective.lspn, self._objective.scales

@@ -107,9 +107,13 @@ ABLATIONS = (
     Ablation(
         "IV", "L_sep + L_cns + L_mar + L_sc", training={"losses": "consistency,margin,scaling"}
     ),
+    *(
+        Ablation("curve", f"{epoch} epochs", epoch=epoch)
+        for epoch in (2, 4, 6, 8, *range(10, 81, 10))
+    ),
     Ablation("V", "l_0", options={"aggregate": "nearest"}),
     Ablation("V", "max operator", options={"aggregate": "max"}),
     Ablation("V", "mean operator", options={"aggregate": "mean"}),
 )
-"""The rows of the paper's Tables III to V, whose categories are in its supplement, and the sum of
-both distances, which the paper does not print."""
+"""The rows of the paper's Tables III to V, whose categories are in its supplement, the sum of both
+distances, which the paper does not print, and its learning curve (supplement C)."""

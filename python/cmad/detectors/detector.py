@@ -179,6 +179,8 @@ class Detector(Method):
             )
         self.losses: list[tuple[float, ...]] = []
         """Of each training step, by modality; empty for a method that does not descend."""
+        self.stopped: Mapping[int, Mapping[str, Tensor]] = {}
+        """What `fit` would have learnt in fewer epochs, of those in ``stops``; not saved."""
         self.calibrations: dict[str, Calibration] = {}
         """By the modalities that a part is judged by, such as ``"2d+3d"``: thresholds and scores
         of good parts; empty before `calibrate`."""
@@ -335,6 +337,7 @@ class Detector(Method):
         if own:
             kept.remove()
         self.losses, self.units = list(learnt.losses), units
+        self.stopped = learnt.stops
         self.card = Card(Seen.now(len(seen), samples), asdict(asked))
         return self
 

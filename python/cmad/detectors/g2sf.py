@@ -153,6 +153,19 @@ class G2SF(Detector):
         draws = len(halves[0])
         if how.patches_per_part is not None:
             draws = how.patches_per_part * len(made[0::2])
+        scaled = {
+            m: replace(p, usual=float(u))
+            for (m, p), u in zip(prototypes.items(), usual, strict=True)
+        }
+        stops: dict[int, dict[str, Tensor]] = {}
+
+        def stop(epoch: int, network: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+            if epoch in self.stops:
+                then = self._untrained()
+                then[0].load_state_dict(network)
+                then[1].load_state_dict(own)
+                stops[epoch] = Metric(scaled, *then).tensors()
+
         with bar("training", how.epochs, done=checkpoint.epoch, show=progress) as step:
             losses = learning.train(
                 g2sf_training.Objective(lspn, scales, usual, bound, published),
@@ -165,12 +178,9 @@ class G2SF(Detector):
                 step=step,
                 terms=how.terms(),
                 checkpoint=checkpoint,
+                stop=stop,
             )
-        scaled = {
-            m: replace(p, usual=float(u))
-            for (m, p), u in zip(prototypes.items(), usual, strict=True)
-        }
-        return Learnt(Metric(scaled, lspn, scales).tensors(), losses)
+        return Learnt(Metric(scaled, lspn, scales).tensors(), losses, stops)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return banks, network and scales."""

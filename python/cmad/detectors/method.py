@@ -4,7 +4,7 @@ docs/add-a-method.md walks through one. Everything else is the shell's, `detecto
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -38,6 +38,8 @@ class Ablation:
     """The method's own options that differ, of those that only scoring looks at."""
     training: Mapping[str, object] = field(default_factory=dict)
     """Arguments of `fit` that differ; the method is trained anew."""
+    epoch: int = 0
+    """Epochs after which the usual training would have stopped; 0 for its end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,9 @@ class Learnt:
     """Everything that its verdicts rest on, as it goes into a model file."""
     losses: Sequence[tuple[float, ...]] = field(default_factory=list)
     """Of each training step, by modality; empty for a method that does not descend."""
+    stops: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
+    """What ``tensors`` would be, had the training stopped after so many epochs; of those that
+    `Method.stops` names."""
 
 
 class Method(ABC):
@@ -64,6 +69,9 @@ class Method(ABC):
     """Whether the method also learns from parts with synthetic defects, see `defective`."""
     ablations: ClassVar[tuple[Ablation, ...]] = ()
     """The paper's tables beside the method as a whole, for `cmad reproduce`."""
+    stops: Collection[int] = ()
+    """Epochs after which `learn` also says what it has learnt until then, of a method whose
+    `ablations` ask for that."""
     why_all: ClassVar[str] = "it looks at all of them"
     """Ends the message to whoever gives a part without what the method needs."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from cmad import maps, notices
+from cmad.checkpoint import Checkpoint
 from cmad.datasets import DataSet
 from cmad.detectors import Ablation, Detector
 from cmad.evaluate.category import Evaluation, Judge, Plan, Trained, as_it_is, checkpoint_of
@@ -64,13 +65,16 @@ def ablate(
 
     """
     plan = replace(plan, fit={**plan.fit, **training})
-    checkpoint = checkpoint_of(plan, category)
+    detector = make()
+    detector.stops = {a.epoch for a in ablations.values() if a is not None and a.epoch}
+    # What the epochs before an interruption would have stopped with is not in a checkpoint.
+    checkpoint = Checkpoint() if detector.stops else checkpoint_of(plan, category)
     judges: dict[str, Judge] = {
         setting: as_it_is if one is None else partial(ablated, one)
         for setting, one in ablations.items()
     }
     try:
-        found = Trained.on(data, category, make(), plan, checkpoint).tested(judges, plan)
+        found = Trained.on(data, category, detector, plan, checkpoint).tested(judges, plan)
     except ValueError as error:
         raise ValueError(f"{category}: {error}") from error
     checkpoint.remove()
@@ -90,6 +94,9 @@ def ablated(ablation: Ablation, detector: Detector, features: Features) -> GridM
         and the map is smoothed as the usual one is.
 
     """
+    if ablation.epoch:
+        detector = copy.copy(detector)
+        detector.take(detector.stopped[ablation.epoch])
     if ablation.options:
         detector = copy.copy(detector)
         detector.options = replace(detector.options, **ablation.options)

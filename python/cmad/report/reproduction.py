@@ -107,12 +107,15 @@ def tables(results: Results, subject: Subject) -> Iterator[Block]:
             yield _by_category([n for n in own if n.metric == metric], means)
         if rest := [n for n in own if n.metric not in with_categories]:
             yield _of_means(rest, means)
-    if others := [name for name in results if name not in {n.setting for n in whole} | {""}]:
+    others = [name for name in results if name not in {n.setting for n in whole} | {""}]
+    curve = [name for name in others if name.endswith(" epochs")]
+    if curve:
+        yield Heading("Learning curve")
+        yield Text("Had the training stopped after so many epochs; the paper draws its own.")
+        yield _ours(curve, means)
+    if unprinted := [name for name in others if name not in curve]:
         yield Heading("Not in the paper")
-        metrics = ["I-AUROC", "P-AUROC", *AREAS]
-        rows = [[name, *(_cell(means[name][1], m) for m in metrics)] for name in (*others, "")]
-        rows[-1][0] = FULL
-        yield Table(["row", *metrics], rows)
+        yield _ours(unprinted, means)
 
 
 Means = Mapping[str, tuple[Sequence[Evaluation], Evaluation]]
@@ -166,6 +169,15 @@ def _of_means(numbers: Sequence[Published], means: Means) -> Table:
         ]
         rows.append([setting or FULL, *cells])
     return Table(["row", *(f"{m}, {who}" for m in metrics for who in ("paper", "ours"))], rows)
+
+
+def _ours(settings: Sequence[str], means: Means) -> Table:
+    """Compose a table of our means alone."""
+    metrics = ["I-AUROC", "P-AUROC", *AREAS]
+    rows = [
+        [name or FULL, *(_cell(means[name][1], m) for m in metrics)] for name in (*settings, "")
+    ]
+    return Table(["row", *metrics], rows)
 
 
 def _known(means: Means) -> set[str]:
