@@ -12,7 +12,7 @@ from cmad.nn.folded_lspn import FoldedLSPN
 from cmad.nn.lspn import LSPN, GlobalScales, metric
 
 AGGREGATES = ("min", "nearest", "max", "mean")
-"""Ways to make one score of those in several local spaces (G2SF, section III-F and table IV)."""
+"""Ways to make one score of those in several local spaces (G2SF, section III-F and Table V)."""
 
 
 @dataclass(frozen=True, eq=False)
