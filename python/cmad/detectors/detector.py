@@ -1,16 +1,12 @@
 """The shell: everything of a detector that is not its method."""
 
 import inspect
-import itertools
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal, cast, overload
+from typing import Any, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from typing_extensions import Self
@@ -21,11 +17,9 @@ from cmad.cache import Cache
 from cmad.calibrate import Calibration, Parts, check_parts, from_file, to_file
 from cmad.card import Card, Seen, Timing
 from cmad.checkpoint import Checkpoint
-from cmad.checks import checked
 from cmad.detectors._extraction import content, extract, extract_defective
 from cmad.detectors._inputs import (
     VARIANTS,
-    as_samples,
     device_of,
     good_only,
     in_metres,
@@ -35,7 +29,7 @@ from cmad.detectors._inputs import (
     parts_of,
     whole,
 )
-from cmad.detectors._outputs import on_input, peaks
+from cmad.detectors._outputs import peaks
 from cmad.detectors._parameters import changed, parameters
 from cmad.detectors._saving import (
     decisive,
@@ -44,7 +38,8 @@ from cmad.detectors._saving import (
     pipeline_to_file,
 )
 from cmad.detectors._unlike import compared
-from cmad.detectors.method import Method, check_modalities, complete
+from cmad.detectors.judging import Judge, joined
+from cmad.detectors.method import complete
 from cmad.extractors import Extractor, RgbExtractor, XyzExtractor
 from cmad.maps import Scaling
 from cmad.pipeline import Pipeline
@@ -54,15 +49,13 @@ from cmad.progress import bar
 from cmad.ranges import Ranges
 from cmad.reprs import short
 from cmad.store import FeatureStore
-from cmad.types import Array, Features, Frame, GridMaps, Prediction, Sample
+from cmad.types import Frame, Sample
 from cmad.units import Units
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-BATCH = 8
-"""Parts of a batch that go through the extractors in one call; bounds the memory."""
 
 
-class Detector(Method):
+class Detector(Judge):
     """A detector of anomalies: learns from good parts, judges others.
 
     Args:
@@ -245,31 +238,6 @@ class Detector(Method):
         """How Point-MAE, given by name, groups points."""
         return self.choices.grouping
 
-    @property
-    def calibration(self) -> Calibration | None:
-        """Thresholds and scores for parts of which all modalities are seen; None before."""
-        return self.calibrations.get(_way(self.modalities))
-
-    @calibration.setter
-    def calibration(self, calibration: Calibration | None) -> None:
-        """Take another one; those for parts with a modality missing are forgotten."""
-        self.calibrations = {} if calibration is None else {_way(self.modalities): calibration}
-        self.card = replace(self.card, calibrated=None)
-
-    @property
-    def threshold(self) -> float | None:
-        """The score above which a part is rejected; None before `calibrate`."""
-        return None if self.calibration is None else self.calibration.threshold
-
-    @property
-    def false_reject_rate(self) -> float | None:
-        """The rate that the threshold was asked for; None before `calibrate`."""
-        return None if self.calibration is None else self.calibration.false_reject_rate
-
-    def calibration_of(self, grid: GridMaps) -> Calibration | None:
-        """Return the calibration for parts judged by the same modalities as this one."""
-        return self.calibrations.get(_way(grid.modalities))
-
     @notices.run()
     def fit(
         self,
@@ -381,7 +349,7 @@ class Detector(Method):
         if count is not None:  # before the work, not after it
             check_parts(count, false_reject_rate)
         ways = (self.modalities, *self.fallbacks)
-        seen: dict[str, list[tuple[float, float, dict[str, float]]]] = {_way(w): [] for w in ways}
+        seen: dict[str, list[tuple[float, float, dict[str, float]]]] = {joined(w): [] for w in ways}
         parts = Parts(self.trained_on)
         seconds: list[float] = []
         with bar("calibrating", count, show=progress) as step:
@@ -402,193 +370,18 @@ class Detector(Method):
                     parts.add(content(frame), sample.name)
                     parts.scored(grids[0].score)
                     for way, grid in zip(ways, grids, strict=True):
-                        seen[_way(way)].append((grid.score, *peaks(grid)))
+                        seen[joined(way)].append((grid.score, *peaks(grid)))
                 step()
-        check_parts(len(seen[_way(self.modalities)]), false_reject_rate)
+        check_parts(len(seen[joined(self.modalities)]), false_reject_rate)
         parts.check_scores()
         self.calibrations = {
             way: Calibration.of(false_reject_rate, *zip(*of_parts, strict=True))
             for way, of_parts in seen.items()
         }
         timing = Timing.of(seconds) if self.pipeline.cache is None else None
-        calibrated = Seen.now(len(seen[_way(self.modalities)]), samples)
+        calibrated = Seen.now(len(seen[joined(self.modalities)]), samples)
         self.card = replace(self.card, calibrated=calibrated, timing=timing)
-        return self.calibrations[_way(self.modalities)].threshold
-
-    @overload
-    def predict(
-        self,
-        rgb: Array | Sequence[Array] | None,
-        xyz: Array | Sequence[Array] | None,
-        *,
-        unit: str | None = None,
-        resolution: Literal["input"] = "input",
-        strict: bool = False,
-    ) -> Prediction | list[Prediction]: ...
-
-    @overload
-    def predict(
-        self,
-        rgb: Array | Sequence[Array] | None,
-        xyz: Array | Sequence[Array] | None,
-        *,
-        unit: str | None = None,
-        resolution: Literal["grid"],
-        strict: bool = False,
-    ) -> GridMaps | list[GridMaps]: ...
-
-    def predict(
-        self,
-        rgb: Array | Sequence[Array] | None,
-        xyz: Array | Sequence[Array] | None,
-        *,
-        unit: str | None = None,
-        resolution: str = "input",
-        strict: bool = False,
-    ) -> Prediction | list[Prediction] | GridMaps | list[GridMaps]:
-        """Judge one part, or a batch of them.
-
-        Args:
-            rgb: (H, W, 3) uint8, or float in [0, 1]; for a batch (B, H, W, 3) or a list. None for
-                parts without an image, where the method can do without.
-            xyz: (H, W, 3) float in ``unit``; for a batch (B, H, W, 3) or a list. A pixel without
-                a 3D point has a coordinate that is not finite, or zeros. None likewise.
-            unit: of ``xyz``, ``"m"`` or ``"mm"``; None takes what `fit` was told, ``units.unit``.
-            resolution: ``"input"`` for predictions, on the input's own pixels; ``"grid"`` for the
-                maps on the (S, S) grid they are computed on, without verdict, mask and regions.
-            strict: raise where a part is unlike the training parts (docs/inputs.md: another unit,
-                BGR, exchanged axes, another camera pose or light, too little seen); otherwise that
-                is a warning, also in ``Prediction.warnings``.
-
-        Returns:
-            One prediction, or a list for a batch, or the same of grid maps.
-
-        Raises:
-            RuntimeError: not trained.
-            ValueError: the method needs what is None; the score is not finite; ``strict``.
-            TypeError, ValueError: see `cmad.checks.checked` and `cmad.preprocess.prepare`.
-
-        """
-        one_of(self.who, "resolution", resolution, ("input", "grid"))
-        samples, single = as_samples(rgb, xyz, self.units.unit if unit is None else unit)
-        grids = self.grids(samples, strict=strict)
-        if resolution == "grid":
-            return grids[0] if single else grids
-        predictions = [self.decide(g, s.xyz) for g, s in zip(grids, samples, strict=True)]
-        return predictions[0] if single else predictions
-
-    @notices.run()
-    def grids(self, samples: Sequence[Sample], *, strict: bool = False) -> list[GridMaps]:
-        """Judge parts on the method's own grid, without a verdict.
-
-        Args:
-            samples: ``xyz`` in metres.
-            strict: see `predict`.
-
-        Raises:
-            RuntimeError, ValueError, TypeError: see `predict`.
-
-        """
-        self._trained()
-        found: list[GridMaps] = []
-        for begin in range(0, len(samples), BATCH):
-            seen = self.features(samples[begin : begin + BATCH], strict=strict)
-            found += [self.judge(features) for features in seen]
-        return found
-
-    def features(self, samples: Sequence[Sample], *, strict: bool = False) -> list[Features]:
-        """Prepare parts, compare them with training's, and extract their features in one call.
-
-        Args:
-            samples: ``xyz`` in metres.
-            strict: see `predict`.
-
-        Raises:
-            ValueError, TypeError: see `predict`.
-
-        """
-        for sample in samples:
-            check_modalities(self, sample)
-        frames = [compared(self.pipeline, self.ranges, sample, strict) for sample in samples]
-        return self.pipeline.features(frames)
-
-    def judge(self, features: Features) -> GridMaps:
-        """Judge a part by its features, without a verdict.
-
-        Args:
-            features: from `features`.
-
-        Raises:
-            ValueError: the score or a map is not finite.
-
-        """
-        grid = self.maps(features)
-        shown = (grid.map, *grid.maps.values())
-        if not (math.isfinite(grid.score) and all(np.isfinite(m).all() for m in shown)):
-            named = f"{grid.name}: " if grid.name else ""
-            raise ValueError(f"{named}{self.who} gives no finite score: no verdict")
-        return replace(grid, notes=features.notes)
-
-    @notices.run()
-    def score_samples(
-        self,
-        samples: Iterable[Sample],
-        *,
-        unit: str = "m",
-        progress: bool = False,
-        strict: bool = False,
-    ) -> npt.NDArray[np.float64]:
-        """Score parts: larger is more anomalous, as everywhere here.
-
-        They are the scores of `predict` and compare with ``threshold``. **scikit-learn's methods of
-        this name give the opposite sign**, larger for more normal: negate them for code that is
-        made for these. ``sklearn.metrics.roc_auc_score(defective, scores)`` takes them as they are.
-
-        Args:
-            samples: iterated once, a few in memory at a time; labels are not looked at.
-            unit: of their ``xyz``, ``"m"`` or ``"mm"``, as in `fit`.
-            progress: show how far it is, see `cmad.progress.bar`.
-            strict: see `predict`.
-
-        Returns:
-            (N,) float64, in the order of the samples.
-
-        Raises:
-            RuntimeError, ValueError, TypeError: see `predict`.
-
-        """
-        self._trained()
-        scores: list[float] = []
-        parts = iter(in_metres(samples, Units(unit).unit))
-        with bar("scoring", parts_of(samples), show=progress) as step:
-            while some := list(itertools.islice(parts, BATCH)):
-                for grid in self.grids(some, strict=strict):
-                    scores.append(grid.score)
-                    step()
-        return np.array(scores, np.float64)
-
-    def decide(self, grid: GridMaps, xyz: Array | None) -> Prediction:
-        """Bring a part's grid maps to its own pixels, decide, and find the regions.
-
-        Args:
-            grid: from `grids`.
-            xyz: (H, W, 3) float, metres, of the same part; None where it has no points.
-
-        Raises:
-            TypeError, ValueError: points that the method does not look at, but that measure its
-                regions, are not what `cmad.checks.checked` asks for.
-
-        """
-        if xyz is not None and "3d" not in grid.modalities:
-            _, xyz = checked(Sample(None, xyz, name=grid.name))
-            size = grid.window.height, grid.window.width
-            if xyz is not None and tuple(xyz.shape[:2]) != size:
-                named = f"{grid.name}: " if grid.name else ""
-                raise ValueError(
-                    f"{named}rgb and xyz must have the same height and width, got "
-                    f"{size[0]}x{size[1]} and {xyz.shape[0]}x{xyz.shape[1]}"
-                )
-        return on_input(grid, xyz, self.calibration_of(grid))
+        return self.calibrations[joined(self.modalities)].threshold
 
     def save(self, path: str | Path, include_extractors: bool = False) -> None:
         """Save the detector as a `.cmad` file.
@@ -668,14 +461,3 @@ class Detector(Method):
         self.take(tensors)
         self.calibrations, self.trained_on, self.ranges = {}, frozenset(trained_on), ranges
         self.card = Card()
-
-    def _trained(self) -> None:
-        if not self.tensors():
-            raise RuntimeError(
-                f"{self.who}: not trained yet; call fit, or load a model with cmad.load"
-            )
-
-
-def _way(modalities: Sequence[str]) -> str:
-    """The name of a set of modalities, as in model files."""
-    return "+".join(modalities)
