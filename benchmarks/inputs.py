@@ -14,6 +14,7 @@ from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
+from _environment import one_line
 
 from cmad.datasets import MVTec3D, Synthetic
 from cmad.detectors._unlike import compared
@@ -256,8 +257,10 @@ def settings(asked):
 
 def splits(category):
     """Return the parts of a real category."""
-    root = os.environ["CMAD_MVTEC3D"]
-    return [list(MVTec3D(root, category, split)) for split in ("train", "validation", "test")]
+    if not (root := os.environ.get("CMAD_MVTEC3D")):
+        raise SystemExit("error: --category needs CMAD_MVTEC3D: the root folder of MVTec 3D-AD")
+    with one_line():
+        return [list(MVTec3D(root, category, split)) for split in ("train", "validation", "test")]
 
 
 def drawn(asked, how):

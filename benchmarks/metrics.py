@@ -231,6 +231,8 @@ def main():
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json", type=Path, help="write the results to this file too")
     arguments = parser.parse_args()
+    if arguments.json and not arguments.json.absolute().parent.is_dir():
+        parser.error(f"--json: {arguments.json.parent}: no such file or folder")
     torch.set_num_threads(1)
     results = {"results": compare(arguments.repeats)}
     if arguments.large:

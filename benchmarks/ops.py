@@ -290,6 +290,8 @@ def main() -> None:
     parser.add_argument("--only", help="ops, separated by commas")
     parser.add_argument("--json", type=Path, help="write the results to this file too")
     arguments = parser.parse_args()
+    if arguments.json and not arguments.json.absolute().parent.is_dir():
+        parser.error(f"--json: {arguments.json.parent}: no such file or folder")
     wanted = arguments.only.split(",") if arguments.only else ops.__all__
     if unknown := set(wanted) - set(ops.__all__):
         sys.exit(f"no such op: {', '.join(sorted(unknown))}; there are {', '.join(ops.__all__)}")

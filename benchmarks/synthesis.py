@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import torch
-from _environment import environment
+from _environment import environment, one_line
 
 from cmad.datasets import Synthetic
 from cmad.datasets import open as open_data
@@ -34,8 +34,9 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.data:
-        data = open_data(given.data)
-        samples = data.split(given.category or data.categories[0], "train")[: given.parts]
+        with one_line():
+            data = open_data(given.data)
+            samples = data.split(given.category or data.categories[0], "train")[: given.parts]
     else:
         samples = Synthetic(good=given.parts)
     frames = [prepare(sample, Preprocessing()) for sample in samples]

@@ -40,6 +40,22 @@ def test_real_says_what_is_missing_in_a_line(data, tmp_path, arguments, said):
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.parametrize(
+    ("script", "arguments", "said"),
+    [
+        ("inputs.py", ["--category", "nut"], "error: --category needs CMAD_MVTEC3D"),
+        ("synthesis.py", ["--data", "nowhere"], "error: nowhere: no such file or folder"),
+        ("metrics.py", ["--json", "nowhere/a.json"], "--json: nowhere: no such file or folder"),
+        ("ops.py", ["--json", "nowhere/a.json"], "--json: nowhere: no such file or folder"),
+    ],
+)
+def test_the_others_say_in_a_line_what_is_missing(tmp_path, script, arguments, said):
+    ran = run(script, *arguments)
+    assert ran.returncode != 0
+    assert said in ran.stderr.splitlines()[-1]
+    assert "Traceback" not in ran.stderr
+
+
 def test_bank_says_what_is_wrong_with_its_features_in_a_line(tmp_path):
     other = tmp_path / "other.safetensors"
     save_file({"rows": np.zeros((2, 3), np.float32)}, other)

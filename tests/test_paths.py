@@ -35,5 +35,6 @@ def test_a_model_and_a_file_are_no_folders(tmp_path):
 def test_a_name_is_suggested_where_it_is_near():
     assert meant("cmf", ["cfm", "patchcore"]) == "; did you mean 'cfm'?"
     assert meant("BAGLE", ["bagel", "tire"]) == "; did you mean 'bagel'?"
+    assert meant("tyre", ["bagel", "tire"]) == "; did you mean 'tire'?"
     assert meant("wheel", ["bagel", "tire", None]) == ""
     assert meant(3, []) == ""

@@ -70,7 +70,7 @@ def _listed(folder: Path, path: Path, split: str, part: object) -> D3Files:
         raise ValueError(f"{path}: a part of {split} must be an object, got {type(part).__name__}")
     wanted = ("anomaly_class", "image_path", "xyz_path")
     if lacking := [key for key in wanted if not isinstance(part.get(key), str)]:
-        raise ValueError(f"{path}: a part of {split} has no {', '.join(lacking)}, got {part}")
+        raise ValueError(f"{path}: a part of {split} has no {', '.join(lacking)}")
     kind, masked = part["anomaly_class"], part.get("mask_path")
     defect = "good" if kind.casefold() in GOOD else plain(kind)
     if defect != "good" and not masked:

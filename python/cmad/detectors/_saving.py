@@ -68,9 +68,15 @@ def extractors_from_file(
 
     """
     if header["preprocessing"] != CONSTANTS:
+        stored = cast(Header, header["preprocessing"])
+        apart = [
+            f"{name} {stored.get(name, 'unset')} instead of {CONSTANTS.get(name, 'unset')}"
+            for name in sorted({*stored, *CONSTANTS})
+            if stored.get(name) != CONSTANTS.get(name)
+        ]
         raise ValueError(
-            f"the model was trained on parts prepared with {header['preprocessing']}, this "
-            f"version prepares them with {CONSTANTS}: train it again"
+            f"the model was trained on parts prepared with {', '.join(apart)} as this version has "
+            "it: train it again"
         )
     found: dict[str, Extractor] = {}
     for name, config in cast("dict[str, Header]", header["extractors"]).items():
