@@ -137,7 +137,7 @@ def test_bad_parts_are_left_out_where_asked_and_a_good_folder_is_named(
         (["{data}/cover", "-r", "0.4"], "pass {data}/cover/validation, or its parent folder"),
         (["{held_out}", "-r", "0.4", "--out", "{tmp}"], "--out must name a file, {tmp} is a"),
         (["{held_out}", "-r", "0.4", "-o", "{tmp}/no/m"], "--out: there is no folder {tmp}/no"),
-        (["{held_out}", "-r", "0.4", "--unit", "inch"], "unit must be 'm' or 'mm', got 'inch'"),
+        (["{held_out}", "-r", "0.4", "--unit", "inch"], "--unit must be m or mm, got 'inch'"),
     ],
 )
 def test_what_cannot_be_leaves_the_model_as_it_was(
@@ -156,7 +156,7 @@ def test_what_cannot_be_leaves_the_model_as_it_was(
 
 def test_a_missing_model_and_a_missing_rate_are_named(run, own, held_out, tmp_path):
     gone = run("calibrate", tmp_path / "gone.cmad", held_out, "-r", "0.4", "-o", own)
-    assert (gone.code, "gone.cmad: no such model file" in gone.err) == (1, True)
+    assert (gone.code, "gone.cmad: no such file or folder" in gone.err) == (1, True)
     assert run("calibrate", own, held_out).code == 2
 
 

@@ -11,13 +11,13 @@ from cmad.paths import what_is
 from cmad.units import Units
 
 
-def expect_order(model: Path, paths: Sequence[Path]) -> None:
+def expect_order(command: str, model: Path, paths: Sequence[Path]) -> None:
     """Raise ValueError where a model and a folder of parts stand in each other's place."""
     models = [path for path in paths if what_is(path) == "a model" and path.is_file()]
     if model.is_dir() and models:
         raise ValueError(
-            f"{model} is a folder, not a model; the model comes first: cmad score {models[0]} "
-            f"{model}"
+            f"{model} is a folder, not a model; the model comes first: cmad {command} "
+            f"{models[0]} {model}"
         )
 
 

@@ -23,7 +23,7 @@ from cmad.cli._options import (
     expect_named,
     units_of,
 )
-from cmad.cli._parts import good_parts
+from cmad.cli._parts import expect_order, good_parts
 from cmad.detectors import load
 
 
@@ -79,6 +79,7 @@ def calibrate(
     - `cmad calibrate part.cmad parts/of_today -r 0.02`
     - `cmad calibrate bagel.cmad mvtec_3d --category bagel -r 0.05 --out strict.cmad`
     """
+    expect_order("calibrate", model, [data])
     if out is not None and not (out.exists() and model.exists() and out.samefile(model)):
         place = out
         check_out(place, overwrite)

@@ -102,7 +102,7 @@ def score(
     table says how well the model did.
     """
     if_interrupted(lambda: f"results in {out} are as they were")
-    expect_order(model, paths)
+    expect_order("score", model, paths)
     detector = load(model)
     units = units_of(unit, intrinsics, depth_unit, depth_scale, detector.units)
     sources = _sources(paths, units, good or ())
