@@ -61,6 +61,9 @@ def test_nothing_but_the_calibration_changes(run, own, plain, held_out, tmp_path
     (was, before), (header, tensors) = model_file.read(plain), model_file.read(out)
     assert header.pop("calibration")
     assert was.pop("calibration") == {}
+    for name in ("calibrated", "timing"):  # which are of the calibration
+        assert header["card"].pop(name) is not None
+        assert was["card"].pop(name) is None
     assert header == was
     assert set(tensors) - set(before) == {"calibration.2d+3d.scores"}
     assert all(torch.equal(tensors[name], before[name]) for name in before)

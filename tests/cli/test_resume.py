@@ -109,7 +109,7 @@ def test_evaluate_keeps_the_training_where_the_test_is_interrupted(
 
     command = ["evaluate", data, "--out", tmp_path / "out", *QUICK]
     with monkeypatch.context() as patch:
-        patch.setattr(cmad.detectors.Detector, "predict", ctrl_c)
+        patch.setattr(cmad.detectors.Detector, "features", ctrl_c)
         interrupted(run, *command)
     trained = len(pressed)
     assert run(*command).code == 0

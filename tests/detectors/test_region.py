@@ -56,6 +56,10 @@ def test_frames_have_the_region_on_their_grid_and_beside_the_image_none():
     want = torch.zeros(24, 24, dtype=torch.bool)
     want[4:19, 8:20] = True  # pixels 9, 11, ..., 37; 8 columns of padding on either side
     assert torch.equal(region, want)
+    whole = replace(how, background=cmad.background.Background.of(np.ones((48, 32), bool)))
+    region = prepare(cmad.Sample(rgb, None, name="a"), whole).region
+    assert region[:, 4:20].all()
+    assert region.sum() == 24 * 16, "what is beside the image is not in it"
     assert (
         prepare(
             cmad.Sample(rgb, None, name="a"), replace(how, background=cmad.background.Background())
