@@ -145,12 +145,13 @@ def _by_category(numbers: Sequence[Published], means: Means) -> Table:
     columns = ["row", *here, "mean", "mean of all"]
     rows = []
     for setting, values in printed.items():
-        results, mean = means[setting]
         known = [values[c] for c in here if c in values]
         own = [shown(values.get(c)) for c in here]
         of_these = shown(fmean(known)) if len(known) == len(here) else "-"
         rows.append([f"{setting or FULL}, paper", *own, of_these, shown(values.get("mean"))])
-        ours = [_cell(r, metric) for r in (*results, mean)]
+        of_category = {r.category: r for r in means[setting][0]}
+        ours = [_cell(of_category[c], metric) if c in of_category else "-" for c in here]
+        ours.append(_mean(means, setting, metric))
         every = set(values) - {"mean"} <= set(here)
         rows.append([f"{setting or FULL}, ours", *ours, ours[-1] if every else "-"])
     return Table(columns, rows)
@@ -165,7 +166,7 @@ def _of_means(numbers: Sequence[Published], means: Means) -> Table:
         cells = [
             cell
             for metric in metrics
-            for cell in (shown(printed.get((setting, metric))), _cell(means[setting][1], metric))
+            for cell in (shown(printed.get((setting, metric))), _mean(means, setting, metric))
         ]
         rows.append([setting or FULL, *cells])
     return Table(["row", *(f"{m}, {who}" for m in metrics for who in ("paper", "ours"))], rows)
@@ -174,14 +175,18 @@ def _of_means(numbers: Sequence[Published], means: Means) -> Table:
 def _ours(settings: Sequence[str], means: Means) -> Table:
     """Compose a table of our means alone."""
     metrics = ["I-AUROC", "P-AUROC", *AREAS]
-    rows = [
-        [name or FULL, *(_cell(means[name][1], m) for m in metrics)] for name in (*settings, "")
-    ]
+    rows = [[name or FULL, *(_mean(means, name, m) for m in metrics)] for name in (*settings, "")]
     return Table(["row", *metrics], rows)
 
 
 def _known(means: Means) -> set[str]:
     return set(means[""][1].metrics)
+
+
+def _mean(means: Means, setting: str, metric: str) -> str:
+    """Return a setting's mean; nothing while it lacks categories that the method as it is has."""
+    results, mean = means[setting]
+    return _cell(mean, metric) if len(results) == len(means[""][0]) else "-"
 
 
 def _cell(result: Evaluation, metric: str) -> str:
