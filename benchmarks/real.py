@@ -99,7 +99,7 @@ def run(kind, name, args):
     asked = trained(name, args)
     samples, predictions = list(test), []
     with ExitStack() as timed:
-        for owner, name, stage in (
+        for owner, function, stage in (
             (shell, "extract", "fit: extract once"),
             (method, "learn", "fit: learn"),
             (Pipeline, "frame", "prepare"),
@@ -108,7 +108,7 @@ def run(kind, name, args):
             (type(detector.pipeline.extractors["xyz"]), "fit", "3D statistics"),
             (method, "maps", "method"),
         ):
-            timed.enter_context(clock.wrapped(owner, name, stage))
+            timed.enter_context(clock.wrapped(owner, function, stage))
         detector.fit(train, **asked)
         fitting = clock.take()
         for sample in samples:
