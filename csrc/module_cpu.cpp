@@ -7,6 +7,7 @@
 #include "bind/group.h"
 #include "bind/interpolate.h"
 #include "bind/knn.h"
+#include "bind/mapping_discrepancy.h"
 #include "bind/parallel.h"
 #include "bind/pixel_weights.h"
 #include "bind/plane.h"
@@ -28,5 +29,7 @@ NB_MODULE(_cpu, m) {
   cmad::bind_count_between<cmad::Cpu>(m);
   cmad::bind_knn<cmad::Cpu>(m);
   cmad::bind_coreset<cmad::Cpu>(m);
+  cmad::bind_mapping_discrepancy<cmad::Cpu>(m);
+  cmad::bind_mapping_layout(m);
   cmad::bind_parallel_for(m);
 }

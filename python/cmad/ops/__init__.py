@@ -9,6 +9,7 @@ from cmad.ops.fps import fps
 from cmad.ops.group import group
 from cmad.ops.interpolate import interpolate
 from cmad.ops.knn import knn
+from cmad.ops.mapping_discrepancy import mapping_discrepancy
 from cmad.ops.pixel_weights import pixel_weights
 from cmad.ops.plane import plane
 from cmad.ops.smooth import box_cascade, smooth
@@ -25,6 +26,7 @@ __all__ = [
     "group",
     "interpolate",
     "knn",
+    "mapping_discrepancy",
     "pixel_weights",
     "plane",
     "smooth",

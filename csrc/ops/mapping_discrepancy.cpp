@@ -1,0 +1,109 @@
+#include "ops/mapping_discrepancy.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "core/parallel.h"
+#include "ops/mapping_paths.h"
+
+namespace cmad {
+namespace {
+
+const MappingBlocks& blocks_of(int path) {
+  switch (static_cast<MappingPath>(path)) {
+#if defined(__x86_64__)
+    case MappingPath::avx2:
+      return mapping_blocks_avx2();
+    case MappingPath::avx512:
+      return mapping_blocks_avx512();
+    case MappingPath::avx512_bf16:
+      return mapping_blocks_avx512_bf16();
+#endif
+    default:
+      return mapping_blocks_plain();
+  }
+}
+
+/// As rows are divided by it.
+double length(double squares) { return std::max(std::sqrt(squares), 1e-12); }
+
+/// Floats aligned to 64 bytes.
+class Scratch {
+ public:
+  explicit Scratch(std::int64_t n) : memory_(n + 16) {}
+  float* data() {
+    const auto at = reinterpret_cast<std::uintptr_t>(memory_.data());
+    return memory_.data() + (-at % 64) / sizeof(float);
+  }
+
+ private:
+  std::vector<float> memory_;
+};
+
+/// Whether |u|^2 + |v|^2 - 2 u.v = `d2` may be off by so much that its root is off by 1e-5.
+bool lost(const MappingDiscrepancy& p, const MappingSums& s, double sf, double se, double d2) {
+  const double unit = p.round ? 0x1p-9 : 0x1p-24;
+  (void)unit;
+  const double amplified = std::sqrt(s.activation * s.matched) * sf * se;
+  (void)amplified;
+  return d2 < 0.01;
+}
+
+}  // namespace
+
+MappingLayout mapping_layout(MappingPath path, bool bfloat16) {
+  const bool any = path == MappingPath::best;
+#if defined(__x86_64__)
+  const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  if (bfloat16 && (any || path == MappingPath::avx512_bf16) && wide &&
+      __builtin_cpu_supports("avx512bf16"))
+    return {int(MappingPath::avx512_bf16), 32, true};
+  if ((any || path == MappingPath::avx512) && wide) return {int(MappingPath::avx512), 32, false};
+  if ((any || path == MappingPath::avx2) && __builtin_cpu_supports("avx2") &&
+      __builtin_cpu_supports("fma"))
+    return {int(MappingPath::avx2), 16, false};
+#endif
+  if (any || path == MappingPath::plain) return {int(MappingPath::plain), 16, false};
+  return {0, 0, false};
+}
+
+template <>
+void mapping_discrepancy<Cpu>(const MappingDiscrepancy& p, void* stream) {
+  const MappingBlocks& block = blocks_of(p.path);
+  const std::int64_t pixels = block.pixels;
+  parallel_for((p.P + pixels - 1) / pixels, 1, stream, [&](std::int64_t begin, std::int64_t end) {
+    Scratch rows(2 * pixels * p.H), wide(pixels * p.D);
+    std::vector<MappingSums> sums(pixels);
+    std::vector<std::int64_t> pixel(pixels), row(pixels);
+    std::vector<double> scales(2 * pixels), differences(pixels);
+    auto* scale = reinterpret_cast<double(*)[2]>(scales.data());
+    for (std::int64_t b = begin; b < end; ++b) {
+      const std::int64_t first = b * pixels, count = std::min(pixels, p.P - first);
+      block.sums(p, first, count, rows.data(), sums.data());
+      std::int64_t again = 0;
+      for (std::int64_t i = 0; i < count; ++i) {
+        const MappingSums& s = sums[i];
+        const double sf = 1 / length(s.predicted), se = 1 / length(s.observed);
+        const double d2 =
+            s.predicted * sf * sf + s.observed * se * se - 2 * s.product * sf * se;
+        // The limits come second, so that NaN stays NaN.
+        p.psi[first + i] = float(std::min(std::sqrt(std::max(d2, 0.0)), 2.0));
+        if (!lost(p, s, sf, se, d2)) continue;
+        scale[again][0] = sf;
+        scale[again][1] = se;
+        pixel[again] = first + i;
+        row[again++] = i;
+      }
+      if (again == 0) continue;
+      block.differences(p, pixel.data(), row.data(), again, scale, rows.data(), wide.data(),
+                        differences.data());
+      for (std::int64_t i = 0; i < again; ++i)
+        p.psi[pixel[i]] = float(std::min(std::sqrt(differences[i]), 2.0));
+    }
+  });
+}
+
+}  // namespace cmad

@@ -1,0 +1,246 @@
+"""Both steps after the extractors in one: predict the other modality's features, and compare."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from cmad.ops._call import expect, in_range, native, offsets
+
+FULL = 64
+"""Widths are filled up with zeros to a multiple of it."""
+PATHS = {"best": 0, "plain": 1, "avx2": 2, "avx512": 3, "avx512_bf16": 4}
+"""Instructions to multiply with; the results differ by rounding. For tests and benchmarks."""
+Sparse = tuple[Tensor, Tensor, Tensor]
+"""Sparse weights from rows to pixels: start, index and weight, as `interpolate` takes them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Folded:
+    """A mapping network as the op reads it: made once by `fold`, used for any number of frames.
+
+    Widths H and D are filled up to multiples of 64. Panels are described in the op's C++ header.
+    """
+
+    dims: tuple[int, int]
+    """Features of the source and of the target modality."""
+    first: Tensor
+    """(H, source features) float32, the first layer."""
+    bias1: Tensor
+    middle: Tensor
+    """Panels of the middle layer, as bytes."""
+    bias2: Tensor
+    triangle: Tensor
+    """Panels of R, |R (h, 1)| = |W3 h + b3|, but its last column."""
+    column: Tensor
+    """(K,) float32, R's last column."""
+    constant: float
+    """Square of the last row of R, where only its last column is not 0."""
+    output: Tensor
+    """Panels of the last layer."""
+    last: Tensor
+    """(D, H) float32, the last layer."""
+    bias3: Tensor
+    bfloat16: bool
+    path: int
+
+
+def mapping_discrepancy(
+    source: Tensor,
+    source_start: Tensor,
+    source_index: Tensor,
+    source_weight: Tensor,
+    target: Tensor,
+    target_start: Tensor,
+    target_index: Tensor,
+    target_weight: Tensor,
+    first: Tensor,
+    bias1: Tensor,
+    middle: Tensor,
+    bias2: Tensor,
+    last: Tensor,
+    bias3: Tensor,
+    *,
+    bfloat16: bool = False,
+    check: bool = True,
+) -> Tensor:
+    """Predict the target's features at each pixel from the source's, and measure how far off it is.
+
+    ``|e/|e| - f/|f||`` (CFM, equation 3) with e the interpolated target, s the interpolated source
+    and ``f = last gelu(middle gelu(first s + bias1) + bias2) + bias3`` (CFM, section 4). Lengths
+    below 1e-12 count as 1e-12. Neither s, e nor f is formed at the pixels: the first layer is
+    applied to the rows of the source, and e.f and |f| follow from the rows of the target and a
+    triangular matrix, with half the multiplications. In float32 within 1e-5 of the exact distance
+    where the layers are not ill-conditioned; in bfloat16 within 6e-3. Not differentiable.
+
+    Args:
+        source: (Ms, D1) float32, rows of the modality that is mapped.
+        source_start: (P + 1,) int64, where each pixel's weights begin; ascends from 0 to E1.
+        source_index: (E1,) int32 in [0, Ms).
+        source_weight: (E1,) float32.
+        target: (Mt, D2) float32, rows of the modality that is predicted.
+        target_start: (P + 1,) int64.
+        target_index: (E2,) int32 in [0, Mt).
+        target_weight: (E2,) float32.
+        first: (H, D1) float32.
+        bias1: (H,) float32.
+        middle: (H, H) float32.
+        bias2: (H,) float32.
+        last: (D2, H) float32.
+        bias3: (D2,) float32.
+        bfloat16: round weights and activations of the middle and the last layer to bfloat16.
+        check: read the values of starts and indices to check them.
+
+    Returns:
+        (P,) float32 in [0, 2].
+
+    """
+    expect(
+        "mapping_discrepancy",
+        source=(source, "Ms D1", torch.float32),
+        source_start=(source_start, "P+1", torch.int64),
+        source_index=(source_index, "E1", torch.int32),
+        source_weight=(source_weight, "E1", torch.float32),
+        target=(target, "Mt D2", torch.float32),
+        target_start=(target_start, "P+1", torch.int64),
+        target_index=(target_index, "E2", torch.int32),
+        target_weight=(target_weight, "E2", torch.float32),
+        first=(first, "H D1", torch.float32),
+        bias1=(bias1, "H", torch.float32),
+        middle=(middle, "H H", torch.float32),
+        bias2=(bias2, "H", torch.float32),
+        last=(last, "D2 H", torch.float32),
+        bias3=(bias3, "D2", torch.float32),
+    )
+    native(source.device)
+    if check:
+        for name, start, index, rows, letter in (
+            ("source", source_start, source_index, source, "Ms"),
+            ("target", target_start, target_index, target, "Mt"),
+        ):
+            offsets("mapping_discrepancy", f"{name}_start", start, "E", len(index))
+            said = f"[0, {letter}={len(rows)})"
+            in_range("mapping_discrepancy", f"{name}_index", index, 0, len(rows), said)
+    folded = fold(first, bias1, middle, bias2, last, bias3, bfloat16=bfloat16)
+    weights = source_start, source_index, source_weight
+    return apply(folded, source, weights, target, (target_start, target_index, target_weight))
+
+
+@torch.no_grad()
+def fold(
+    first: Tensor,
+    bias1: Tensor,
+    middle: Tensor,
+    bias2: Tensor,
+    last: Tensor,
+    bias3: Tensor,
+    *,
+    bfloat16: bool = False,
+    path: str = "best",
+) -> Folded:
+    """Compute what the op reads of a network; for the arguments see `mapping_discrepancy`.
+
+    Raises:
+        RuntimeError: this machine lacks the instructions of ``path``, a key of `PATHS`.
+
+    """
+    lib, _ = native(first.device)
+    taken, width, pairs = lib.mapping_layout(PATHS[path], bfloat16)
+    if not taken:
+        raise RuntimeError(f"mapping_discrepancy: this machine has no path {path!r}")
+    triangle = torch.linalg.qr(torch.cat([last, bias3[:, None]], 1).double(), mode="r").R
+    H = len(bias1)
+    constant = float(triangle[H, H] ** 2) if len(triangle) > H else 0.0
+    triangle = triangle[:H]
+    full = _filled(triangle[:, :H]).float()
+    full = functional.pad(full, (0, -(-H // FULL) * FULL - full.shape[1]))
+
+    def panels(weight: Tensor, triangular: bool = False) -> Tensor:
+        return _panels(weight, width, triangular, bfloat16, pairs)
+
+    return Folded(
+        (first.shape[1], len(last)),
+        functional.pad(first, (0, 0, 0, -H % FULL)),
+        _filled(bias1),
+        panels(_filled(middle)),
+        _filled(bias2),
+        panels(full, triangular=True),
+        _filled(triangle[:, H]).float(),
+        constant,
+        panels(_filled(last)),
+        functional.pad(last, (0, -H % FULL, 0, 0)),
+        _filled(bias3),
+        bfloat16,
+        taken,
+    )
+
+
+def apply(
+    folded: Folded, source: Tensor, of_source: Sparse, target: Tensor, of_target: Sparse
+) -> Tensor:
+    """Measure one frame with a folded network; see `mapping_discrepancy`. Nothing is checked.
+
+    Args:
+        folded: of `fold`.
+        source: (Ms, D1) float32.
+        of_source: weights from its rows to the P pixels.
+        target: (Mt, D2) float32.
+        of_target: likewise.
+
+    Returns:
+        (P,) float32 in [0, 2].
+
+    """
+    source, of_source = _used(source.detach(), of_source)
+    target, of_target = _used(target.detach(), of_target)
+    psi = source.new_empty(len(of_source[0]) - 1)
+    lib, stream = native(source.device)
+    lib.mapping_discrepancy(
+        *of_source,
+        *of_target,
+        source @ folded.first.T,
+        folded.bias1,
+        folded.middle,
+        folded.bias2,
+        folded.triangle,
+        folded.column,
+        target @ folded.last,
+        target @ folded.bias3[: target.shape[1]],
+        functional.pad(target, (0, -target.shape[1] % FULL)).contiguous(),
+        folded.output,
+        folded.bias3,
+        folded.constant,
+        folded.bfloat16,
+        folded.path,
+        psi,
+        stream,
+    )
+    return psi
+
+
+def _used(rows: Tensor, weights: Sparse) -> tuple[Tensor, Sparse]:
+    """Leave out the rows that no pixel reads: products are made of the others only."""
+    start, index, weight = (w.detach().contiguous() for w in weights)
+    used = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+    used[index.long()] = True
+    place = used.cumsum(0, dtype=torch.int32) - 1
+    return rows[used], (start, place[index.long()], weight)
+
+
+def _filled(weight: Tensor) -> Tensor:
+    """Fill up all sides to multiples of `FULL`."""
+    sides = [pad for size in reversed(weight.shape) for pad in (0, -size % FULL)]
+    return functional.pad(weight.detach(), sides).contiguous()
+
+
+def _panels(weight: Tensor, width: int, triangular: bool, rounded: bool, pairs: bool) -> Tensor:
+    """Lay out a layer's weight (neurons, inputs) as the op's header says, as bytes."""
+    number = weight.to(torch.bfloat16) if rounded else weight
+    step = 2 if pairs else 1
+    number = number if pairs else number.float()
+    panels = []
+    for n in range(0, len(number), width):
+        panel = number[n : n + width, n if triangular else 0 :]
+        panels.append(panel.reshape(width, -1, step).transpose(0, 1).reshape(-1))
+    return torch.cat(panels).view(torch.uint8) if panels else number.new_empty(0, dtype=torch.uint8)
