@@ -24,11 +24,11 @@ void bind_mapping_discrepancy(nb::module_& m) {
       [](In<I, D, -1> source_start, In<std::int32_t, D, -1> source_index,
          In<float, D, -1> source_weight, In<I, D, -1> target_start,
          In<std::int32_t, D, -1> target_index, In<float, D, -1> target_weight,
-         In<float, D, -1, -1> hidden, In<float, D, -1> bias1, Weights middle, In<float, D, -1> bias2,
-         Weights triangle, In<float, D, -1> column, In<float, D, -1, -1> matched,
-         In<float, D, -1> shift, In<float, D, -1, -1> observed, Weights output,
-         In<float, D, -1> bias3, float constant, bool round, int path, Out<float, D, -1> psi,
-         std::uintptr_t stream) {
+         In<float, D, -1, -1> hidden, In<float, D, -1> bias1, Weights middle,
+         In<float, D, -1> bias2, Weights triangle, In<float, D, -1> column,
+         In<float, D, -1, -1> matched, In<float, D, -1> shift, In<float, D, -1, -1> observed,
+         Weights output, In<float, D, -1> bias3, float constant, bool round, int path,
+         Out<float, D, -1> psi, std::uintptr_t stream) {
         MappingDiscrepancy p{{source_start.data(), source_index.data(), source_weight.data()},
                              {target_start.data(), target_index.data(), target_weight.data()},
                              hidden.data(),

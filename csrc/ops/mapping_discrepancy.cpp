@@ -42,13 +42,14 @@ class Scratch {
   std::vector<float> memory_;
 };
 
-/// Whether |u|^2 + |v|^2 - 2 u.v = `d2` may be off by so much that its root is off by 1e-5.
-bool lost(const MappingDiscrepancy& p, const MappingSums& s, double sf, double se, double d2) {
-  const double unit = p.round ? 0x1p-9 : 0x1p-24;
-  (void)unit;
-  const double amplified = std::sqrt(s.activation * s.matched) * sf * se;
-  (void)amplified;
-  return d2 < 0.01;
+/// Whether `d2` = |u|^2 + |v|^2 - 2 u.v may have lost the digits of its root. It is off by up to
+/// 8 * 2^-24 or, in bfloat16, 2^-11, times |h| |W3^T e| / (|f| |e|) where that is above 1: by how
+/// much the terms of e.f are larger than their sum may be. Above the limit the root is off by less
+/// than 3e-6, or 2e-3.
+bool lost(const MappingDiscrepancy& p, const MappingSums& s, double scale, double d2) {
+  const double larger = std::max(1.0, std::sqrt(s.activation * s.matched) * scale);
+  const double limit = (p.round ? 0.2 : 0.1) * larger;
+  return d2 < limit * limit;
 }
 
 }  // namespace
@@ -79,7 +80,7 @@ void mapping_discrepancy<Cpu>(const MappingDiscrepancy& p, void* stream) {
     std::vector<MappingSums> sums(pixels);
     std::vector<std::int64_t> pixel(pixels), row(pixels);
     std::vector<double> scales(2 * pixels), differences(pixels);
-    auto* scale = reinterpret_cast<double(*)[2]>(scales.data());
+    auto* scale = reinterpret_cast<double (*)[2]>(scales.data());
     for (std::int64_t b = begin; b < end; ++b) {
       const std::int64_t first = b * pixels, count = std::min(pixels, p.P - first);
       block.sums(p, first, count, rows.data(), sums.data());
@@ -87,11 +88,10 @@ void mapping_discrepancy<Cpu>(const MappingDiscrepancy& p, void* stream) {
       for (std::int64_t i = 0; i < count; ++i) {
         const MappingSums& s = sums[i];
         const double sf = 1 / length(s.predicted), se = 1 / length(s.observed);
-        const double d2 =
-            s.predicted * sf * sf + s.observed * se * se - 2 * s.product * sf * se;
+        const double d2 = s.predicted * sf * sf + s.observed * se * se - 2 * s.product * sf * se;
         // The limits come second, so that NaN stays NaN.
         p.psi[first + i] = float(std::min(std::sqrt(std::max(d2, 0.0)), 2.0));
-        if (!lost(p, s, sf, se, d2)) continue;
+        if (!lost(p, s, sf * se, d2)) continue;
         scale[again][0] = sf;
         scale[again][1] = se;
         pixel[again] = first + i;

@@ -21,9 +21,9 @@ struct Spread {
 /// (W3, b3), and e.f = (W3^T e).h + b3.e. Where the distance is so small that
 /// |u|^2 + |v|^2 - 2 u.v would lose it, f is formed after all, and the differences are squared.
 ///
-/// H and D are multiples of 64; columns that only fill up are zero. Weights lie in panels of `width`
-/// neurons, [panel][input][width] (of the triangle only inputs from the panel's first neuron on), as
-/// floats; or, for `pairs`, as bfloat16, [panel][input / 2][width][2].
+/// H and D are multiples of 64; columns that only fill up are zero. Weights lie in panels of
+/// `width` neurons, [panel][input][width] (of the triangle only inputs from the panel's first
+/// neuron on), as floats; or, for `pairs`, as bfloat16, [panel][input / 2][width][2].
 struct MappingDiscrepancy {
   Spread source, target;
   const float* hidden;    // [Ms, H] W1 s of each row

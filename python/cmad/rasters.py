@@ -55,6 +55,16 @@ class Taps:
     """(R, T) float32."""
 
 
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """Rows of features at cells, not interpolated yet."""
+
+    features: Tensor
+    """(M, D) float32, tokens or centres."""
+    weights: PixelWeights
+    """From their rows to the Q cells."""
+
+
 def rows(features: Features, raster: Raster, cell: Tensor | None = None) -> dict[str, Tensor]:
     """Compute the features of cells, of all modalities that there are.
 
@@ -69,12 +79,64 @@ def rows(features: Features, raster: Raster, cell: Tensor | None = None) -> dict
 
     """
     cell = foreground(features, raster) if cell is None else cell
-    found: dict[str, Tensor] = {}
+    return {
+        modality: _joined([interpolated(one) for one in parts])
+        for modality, parts in _parts(features, raster, cell).items()
+    }
+
+
+def spread(features: Features, raster: Raster, cell: Tensor) -> dict[str, Spread]:
+    """Compose what `rows` would interpolate, without doing so.
+
+    Args:
+        features: of one frame.
+        raster: of the cells.
+        cell: (Q,) int64, row * R + column.
+
+    Returns:
+        By modality, ``"2d"`` and ``"3d"``; of several extractors of a modality, each has rows of
+        its own, zero in the channels of the others.
+
+    """
+    return {m: _stacked(parts) for m, parts in _parts(features, raster, cell).items()}
+
+
+def interpolated(of: Spread) -> Tensor:
+    """Compute the rows at the cells, (Q, D) float32."""
+    weights = of.weights
+    return ops.interpolate(of.features, weights.start, weights.index, weights.weight, check=False)
+
+
+def _parts(features: Features, raster: Raster, cell: Tensor) -> dict[str, list[Spread]]:
+    """What each extractor made, by modality."""
+    found: dict[str, list[Spread]] = {}
     if features.tokens:
-        found["2d"] = _joined([_token_rows(t, raster, cell) for t in features.tokens.values()])
+        found["2d"] = [_of_tokens(t, raster, cell) for t in features.tokens.values()]
     if features.points:
-        found["3d"] = _joined(_point_rows(features, raster, cell))
+        assert features.valid is not None  # points are of the valid pixels
+        found["3d"] = [
+            Spread(p.features.float(), point_weights(p, features.valid, raster, cell))
+            for p in features.points.values()
+        ]
     return found
+
+
+def _stacked(parts: list[Spread]) -> Spread:
+    if len(parts) == 1:
+        return parts[0]
+    cells = [part.weights.start.diff() for part in parts]
+    cell = torch.cat([torch.arange(len(n)).repeat_interleave(n) for n in cells])
+    order = cell.argsort(stable=True)
+    first = torch.tensor([len(part.features) for part in parts]).cumsum(0).roll(1)
+    first[0] = 0
+    index = torch.cat([p.weights.index + int(m) for p, m in zip(parts, first, strict=True)])
+    weights = PixelWeights(
+        torch.stack([part.weights.start for part in parts]).sum(0),
+        index[order],
+        torch.cat([part.weights.weight for part in parts])[order],
+    )
+    features = torch.block_diag(*[p.features for p in parts])  # type: ignore[no-untyped-call]
+    return Spread(features, weights)
 
 
 def foreground(features: Features, raster: Raster) -> Tensor:
@@ -229,7 +291,7 @@ def _reached(valid: Tensor, taps: Taps) -> Tensor:
     return (across[:, high] - across[:, low]) > 0
 
 
-def _token_rows(tokens: Tensor, raster: Raster, cell: Tensor) -> Tensor:
+def _of_tokens(tokens: Tensor, raster: Raster, cell: Tensor) -> Spread:
     height, width, dim = tokens.shape
     vertical = token_taps(height, raster, tokens.device)
     horizontal = token_taps(width, raster, tokens.device)
@@ -237,36 +299,15 @@ def _token_rows(tokens: Tensor, raster: Raster, cell: Tensor) -> Tensor:
     index = _read(vertical, r, height)[:, :, None] * width + _read(horizontal, c, width)[:, None]
     weight = vertical.tap[r][:, :, None] * horizontal.tap[c][:, None]
     entries = vertical.tap.shape[1] * horizontal.tap.shape[1]
-    return ops.interpolate(
-        tokens.float().reshape(height * width, dim),
-        torch.arange(len(cell) + 1, device=tokens.device) * entries,
-        index.flatten().int(),
-        weight.flatten(),
-        check=False,
-    )
+    start = torch.arange(len(cell) + 1, device=tokens.device) * entries
+    weights = PixelWeights(start, index.flatten().int(), weight.flatten())
+    return Spread(tokens.float().reshape(height * width, dim), weights)
 
 
 def _read(taps: Taps, at: Tensor, size: int) -> Tensor:
     """Inputs that the outputs ``at`` read, (Q, T); those past the end have weight 0."""
     offset = torch.arange(taps.tap.shape[1], device=at.device)
     return (taps.first[at][:, None] + offset).clamp(max=size - 1)
-
-
-def _point_rows(features: Features, raster: Raster, cell: Tensor) -> list[Tensor]:
-    found = []
-    for points in features.points.values():
-        assert features.valid is not None  # points are of the valid pixels
-        weights = point_weights(points, features.valid, raster, cell)
-        found.append(
-            ops.interpolate(
-                points.features.float(),
-                weights.start,
-                weights.index,
-                weights.weight,
-                check=False,
-            )
-        )
-    return found
 
 
 def _joined(blocks: list[Tensor]) -> Tensor:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from cmad import maps, ops
+from cmad import maps
 from cmad.checkpoint import Checkpoint
 from cmad.detectors._inputs import whole
 from cmad.detectors._training import train
@@ -17,14 +16,11 @@ from cmad.detectors.detector import Detector
 from cmad.detectors.method import Learnt
 from cmad.extractors import weights as weight_files
 from cmad.nn import Mappings
-from cmad.pipeline import arithmetic
+from cmad.nn.folded import Discrepancies, channel_sums, discrepancies_of
 from cmad.progress import bar
-from cmad.rasters import Raster, counted, foreground, rows
+from cmad.rasters import Raster, counted, foreground, spread
 from cmad.store import FeatureStore
 from cmad.types import Features, GridMaps
-
-CHUNK = 8192
-"""Pixels mapped at a time in prediction, to bound the memory."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,8 @@ class CFM(Detector):
     why_all = "it predicts each modality from the other"
     mappings: Mappings | None = None
     """The trained networks; None before `fit`."""
+    _measure: Discrepancies | None = None
+    """These networks as they are measured with; None before that."""
 
     @property
     def raster(self) -> Raster:
@@ -110,7 +108,7 @@ class CFM(Detector):
             raise ValueError(
                 f"CFM: mapping weights must fit features {dims['2d']} and {dims['3d']} wide: {said}"
             ) from error
-        self.mappings = mappings.eval()
+        self.mappings, self._measure = mappings.eval(), None
 
     def load_mappings(
         self,
@@ -150,20 +148,15 @@ class CFM(Detector):
 
         """
         self._trained()
-        mappings, raster = cast(Mappings, self.mappings), self.raster
+        if self._measure is None:
+            mappings = cast(Mappings, self.mappings)
+            self._measure = discrepancies_of(mappings, self.pipeline.precision)
+        raster = self.raster
         cell = foreground(features, raster)
-        psi_2d, psi_3d = [], []
-        for some in torch.split(cell, CHUNK):
-            e = rows(features, raster, some)
-            used = counted(e["3d"], raster.smoothing)
-            with torch.inference_mode(), arithmetic(self.pipeline.precision):
-                predicted_2d, predicted_3d = mappings(e["2d"], e["3d"])
-            psi_2d.append(ops.discrepancy(predicted_2d.float(), e["2d"])[0] * used)
-            psi_3d.append(ops.discrepancy(predicted_3d.float(), e["3d"])[0] * used)
-        return (
-            maps.on_grid(torch.cat(psi_2d), cell, raster.size),
-            maps.on_grid(torch.cat(psi_3d), cell, raster.size),
-        )
+        e = spread(features, raster, cell)
+        used = counted(channel_sums(e["3d"]), raster.smoothing)
+        psi_2d, psi_3d = (psi * used for psi in self._measure(e["2d"], e["3d"]))
+        return maps.on_grid(psi_2d, cell, raster.size), maps.on_grid(psi_3d, cell, raster.size)
 
     def maps(self, features: Features) -> GridMaps:
         """Multiply the discrepancies, smooth and score them (CFM, section 3.3)."""

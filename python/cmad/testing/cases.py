@@ -49,6 +49,7 @@ from cmad.testing.inputs import (
     sheet,
     strided,
 )
+from cmad.testing.mapping_cases import MAPPING_CASES
 
 __all__ = ["CASES", "DEVICES", "Case", "moved", "to_torch"]
 
@@ -215,5 +216,6 @@ CASES = [
     coreset_case("20000x128", lambda rng: rng.normal(size=(20_000, 128)), 2000),
     counts_case("5000000_normal", normal(5_000_000), normal(50_000)),
     counts_case("5000000_heavy_tailed", heavy_tailed(5_000_000), heavy_tailed(50_000)),
+    *MAPPING_CASES,
 ]
 """Every case of every op."""

@@ -5,6 +5,7 @@ what it returns.
 Squared distances are float32 sums of squared differences, x first, as the ops are defined on them.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -58,11 +59,15 @@ def three_nn(xyz: Floats, ptr: Ints, centre: Floats, centre_ptr: Ints) -> tuple[
 
 def interpolate(feature: Floats, start: Ints, index: Ints32, weight: Floats) -> Floats:
     """Add the weighted features that each row names."""
+    return _interpolated(feature, start, index, weight).astype(np.float32)
+
+
+def _interpolated(feature: Floats, start: Ints, index: Ints32, weight: Floats) -> Doubles:
     out = np.zeros((len(start) - 1, feature.shape[1]))
     for row, total in enumerate(out):
         for i in range(start[row], start[row + 1]):
             total += weight[i] * feature[index[i]].astype(np.float64)
-    return out.astype(np.float32)
+    return out
 
 
 def pixel_weights(
@@ -170,13 +175,55 @@ def box_cascade(maps: Floats) -> Floats:
     return out.astype(np.float32)
 
 
-def discrepancy(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+def discrepancy(a: Numbers, b: Numbers) -> tuple[Floats, Floats]:
     """Divide each row by its length, at least 1e-12, and compare."""
     u, v = a.astype(np.float64), b.astype(np.float64)
     u /= np.maximum(np.sqrt((u**2).sum(-1, keepdims=True)), 1e-12)
     v /= np.maximum(np.sqrt((v**2).sum(-1, keepdims=True)), 1e-12)
     euclidean = np.sqrt(((u - v) ** 2).sum(-1))
     return euclidean.astype(np.float32), (1 - (u * v).sum(-1)).astype(np.float32)
+
+
+def mapping(
+    x: Numbers,
+    first: Floats,
+    bias1: Floats,
+    middle: Floats,
+    bias2: Floats,
+    last: Floats,
+    bias3: Floats,
+) -> Doubles:
+    """Apply three layers with GELU between, in float64."""
+    gelu = np.vectorize(lambda v: v * (1 + math.erf(v / math.sqrt(2))) / 2, otypes=[float])
+    for weight, bias in ((first, bias1), (middle, bias2)):
+        x = gelu(x @ weight.astype(np.float64).T + bias)
+    return np.asarray(x @ last.astype(np.float64).T + bias3, np.float64)
+
+
+def mapping_discrepancy(
+    source: Floats,
+    source_start: Ints,
+    source_index: Ints32,
+    source_weight: Floats,
+    target: Floats,
+    target_start: Ints,
+    target_index: Ints32,
+    target_weight: Floats,
+    first: Floats,
+    bias1: Floats,
+    middle: Floats,
+    bias2: Floats,
+    last: Floats,
+    bias3: Floats,
+    *,
+    bfloat16: bool = False,
+) -> Floats:
+    """Interpolate both modalities, map the source, and compare; in float64 in any case."""
+    del bfloat16
+    seen = _interpolated(source, source_start, source_index, source_weight)
+    observed = _interpolated(target, target_start, target_index, target_weight)
+    predicted = mapping(seen, first, bias1, middle, bias2, last, bias3)
+    return discrepancy(predicted, observed)[0]
 
 
 def components(mask: npt.NDArray[np.bool_]) -> Ints:

@@ -1,0 +1,122 @@
+"""CFM's mapping networks in the form that is measured with; made once per model, never saved."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from cmad import notices
+from cmad.nn.mapping import Mapping, Mappings
+from cmad.ops import discrepancy, interpolate
+from cmad.ops.mapping_discrepancy import Folded, apply, fold
+from cmad.rasters import Spread, interpolated
+from cmad.types import PixelWeights
+
+CHUNK = 8192
+"""Pixels that the plain form maps at a time, to bound the memory."""
+TRIED = 64
+"""Rows by which a folded network is compared with the plain one."""
+FOLDS = {False: 1e-3, True: 5e-2}
+"""Largest difference between them, by whether in bfloat16. They are a tenth of it and less unless
+the last layer is so ill-conditioned that this arithmetic does not carry the result."""
+
+Discrepancies = Callable[[Spread, Spread], tuple[Tensor, Tensor]]
+"""psi_2D and psi_3D, (P,) float32 each, of the 2D and 3D features at P pixels."""
+
+
+def discrepancies_of(mappings: Mappings, precision: torch.dtype) -> Discrepancies:
+    """Fold both networks, or return the plain form where one does not fold.
+
+    Args:
+        mappings: trained.
+        precision: of the arithmetic. float16 computes in float32: CPUs multiply it no faster.
+
+    """
+    bfloat16 = precision == torch.bfloat16
+    folded = FoldedMappings(mappings, bfloat16)
+    if folded.agrees(mappings):
+        return folded
+    notices.warn(
+        "CFM: networks do not fold",
+        "CFM: the mapping networks do not fold without loss of accuracy (a last layer is "
+        "ill-conditioned); the plain form is used, which takes several times as long",
+    )
+    return PlainMappings(mappings)
+
+
+class FoldedMappings:
+    """Both networks as `cmad.ops.mapping_discrepancy` reads them."""
+
+    def __init__(self, mappings: Mappings, bfloat16: bool) -> None:
+        """Fold them: one QR decomposition each."""
+        self.to_2d = _folded(mappings.CFM_3Dto2D, bfloat16)
+        self.to_3d = _folded(mappings.CFM_2Dto3D, bfloat16)
+
+    def __call__(self, of_2d: Spread, of_3d: Spread) -> tuple[Tensor, Tensor]:
+        """Measure one frame; see `Discrepancies`."""
+        e = {"2d": (of_2d.features, _sparse(of_2d)), "3d": (of_3d.features, _sparse(of_3d))}
+        return apply(self.to_2d, *e["3d"], *e["2d"]), apply(self.to_3d, *e["2d"], *e["3d"])
+
+    def agrees(self, mappings: Mappings) -> bool:
+        """Compare with the plain networks on random rows; see `FOLDS`."""
+        g = torch.Generator().manual_seed(0)
+        d2, d3 = self.to_3d.dims
+        rows = PixelWeights(
+            torch.arange(TRIED + 1), torch.arange(TRIED, dtype=torch.int32), torch.ones(TRIED)
+        )
+        of_2d, of_3d = (Spread(torch.randn(TRIED, d, generator=g), rows) for d in (d2, d3))
+        want = PlainMappings(mappings)(of_2d, of_3d)
+        limit = FOLDS[self.to_2d.bfloat16]
+        return all(
+            bool(((w - g).abs() <= limit).all())
+            for w, g in zip(want, self(of_2d, of_3d), strict=True)
+        )
+
+
+class PlainMappings:
+    """Both networks as the paper has them: both modalities' features formed and mapped (CFM, 3.2).
+
+    What the folded form is compared with.
+    """
+
+    def __init__(self, mappings: Mappings) -> None:
+        """Take the networks as they are; float32 arithmetic."""
+        self.mappings = mappings
+
+    def __call__(self, of_2d: Spread, of_3d: Spread) -> tuple[Tensor, Tensor]:
+        """Measure one frame; see `Discrepancies`."""
+        psi_2d, psi_3d = [], []
+        for begin in range(0, len(of_2d.weights.start) - 1, CHUNK):
+            e_2d, e_3d = (interpolated(_some(s, begin, begin + CHUNK)) for s in (of_2d, of_3d))
+            with torch.inference_mode():
+                predicted_2d, predicted_3d = self.mappings(e_2d, e_3d)
+            psi_2d.append(discrepancy(predicted_2d, e_2d)[0])
+            psi_3d.append(discrepancy(predicted_3d, e_3d)[0])
+        none = [of_2d.features.new_zeros(0)]
+        return torch.cat(psi_2d or none), torch.cat(psi_3d or none)
+
+
+def channel_sums(of: Spread) -> Tensor:
+    """Add the channels at each pixel, (P, 1) float32, without forming them."""
+    sums = of.features.sum(1, keepdim=True)
+    weights = of.weights
+    return interpolate(sums, weights.start, weights.index, weights.weight, check=False)
+
+
+def _folded(mapping: Mapping, bfloat16: bool) -> Folded:
+    layers = mapping.input, mapping.projection, mapping.output
+    parameters = [p.detach().float() for layer in layers for p in (layer.weight, layer.bias)]
+    return fold(*parameters, bfloat16=bfloat16)
+
+
+def _sparse(of: Spread) -> tuple[Tensor, Tensor, Tensor]:
+    return of.weights.start, of.weights.index, of.weights.weight
+
+
+def _some(of: Spread, begin: int, end: int) -> Spread:
+    start = of.weights.start[begin : end + 1]
+    first, last = int(start[0]), int(start[-1])
+    weights = PixelWeights(
+        start - first, of.weights.index[first:last], of.weights.weight[first:last]
+    )
+    return Spread(of.features, weights)

@@ -1,0 +1,192 @@
+"""The fused mapping and discrepancy: paths, small distances, cliffs, memory, wrong arguments."""
+
+import time
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from cmad import ops
+from cmad.ops._call import native
+from cmad.ops.mapping_discrepancy import PATHS, apply, fold, mapping_discrepancy
+from cmad.testing import reference
+from cmad.testing.cases import CASES, to_torch
+from cmad.testing.mapping_cases import NETWORK, mapping_case
+
+SMALL = [c for c in CASES if c.op == "mapping_discrepancy" and not c.timed]
+
+
+def here(path, bfloat16=False):
+    """Whether this machine has a path."""
+    return native(torch.device("cpu"))[0].mapping_layout(PATHS[path], bfloat16)[0] > 0
+
+
+def folded(args, path="best"):
+    """Fold the network among an op's arguments; return the rest as `apply` takes it."""
+    network = fold(*[args[n] for n in NETWORK], bfloat16=args.get("bfloat16", False), path=path)
+    entries = [
+        tuple(args[f"{role}_{k}"] for k in ("start", "index", "weight"))
+        for role in ("source", "target")
+    ]
+    return network, args["source"], entries[0], args["target"], entries[1]
+
+
+@pytest.mark.parametrize("path", [p for p in PATHS if here(p) or here(p, True)])
+@pytest.mark.parametrize("case", SMALL, ids=lambda c: c.name)
+def test_every_path_of_this_machine_agrees_with_the_reference(case, path):
+    inputs = case.make(np.random.default_rng(1))
+    if path == "avx512_bf16":
+        inputs["bfloat16"], case = True, replace(case, atol=6e-3)
+    psi = apply(*folded(to_torch(inputs, "cpu"), path))
+    np.testing.assert_allclose(psi, reference.mapping_discrepancy(**inputs), atol=case.atol)
+
+
+def test_the_best_path_is_one_for_the_numbers_asked_for():
+    lib, _ = native(torch.device("cpu"))
+    for bfloat16 in (False, True):
+        path, width, pairs = lib.mapping_layout(0, bfloat16)
+        assert path >= 1
+        assert width in (16, 32)
+        assert pairs == (path == PATHS["avx512_bf16"])
+    assert lib.mapping_layout(PATHS["avx512_bf16"], False)[0] == 0
+    assert here("plain")
+    assert here("plain", True)
+
+
+def test_a_path_that_is_not_there_is_named():
+    args = to_torch(SMALL[0].make(np.random.default_rng(0)), "cpu")
+    with pytest.raises(RuntimeError, match="this machine has no path 'avx512_bf16'"):
+        fold(*[args[n] for n in NETWORK], bfloat16=False, path="avx512_bf16")
+
+
+def test_a_worked_example():
+    """One feature, one neuron: h = gelu(gelu(2 * 1)), f = (h, -1), e = (3, 4)."""
+    gelu = torch.nn.functional.gelu
+    h = float(gelu(gelu(torch.tensor(2.0, dtype=torch.float64))))
+    one = [torch.tensor([0, 1]), torch.zeros(1, dtype=torch.int32), torch.ones(1)]
+    layer = torch.ones(1, 1), torch.zeros(1)
+    last = torch.tensor([[1.0], [0]]), torch.tensor([0.0, -1])
+    [psi] = mapping_discrepancy(
+        torch.tensor([[2.0]]), *one, torch.tensor([[3.0, 4]]), *one, *layer, *layer, *last
+    )
+    u = np.array([h, -1]) / np.hypot(h, 1)
+    assert float(psi) == pytest.approx(np.linalg.norm(u - [0.6, 0.8]), abs=2e-7)
+
+
+@pytest.mark.parametrize("near", [0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.09, 0.11, 0.15, 0.3])
+def test_small_distances_keep_their_digits(near):
+    """2 - 2 cos alone is off by 7e-4 at 0 and by 2e-5 at 0.01."""
+    inputs = mapping_case("random", (300, 200), 30, near=near).make(np.random.default_rng(2))
+    got = ops.mapping_discrepancy(**to_torch(inputs, "cpu"))
+    np.testing.assert_allclose(got, reference.mapping_discrepancy(**inputs), atol=3e-6)
+
+
+def test_a_common_direction_of_all_predictions_does_not_cost_digits():
+    """A last layer with one huge singular value, and targets almost as predicted."""
+    rng = np.random.default_rng(3)
+    inputs = mapping_case("random", (200, 120), 30, near=0.0).make(rng)
+    spike = rng.standard_normal((120, 1)) @ rng.standard_normal((1, 160))
+    inputs["last"] = (inputs["last"] + 3 * spike).astype(np.float32)
+    exact = reference.mapping(inputs["source"], *[inputs[n] for n in NETWORK])
+    noise = rng.standard_normal(exact.shape)
+    noise *= np.linalg.norm(exact, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1)[:, None]
+    for near in (1e-3, 0.01, 0.1, 0.5):
+        inputs["target"] = (exact + near * noise).astype(np.float32)
+        got = ops.mapping_discrepancy(**to_torch(inputs, "cpu"))
+        # The network itself is off by as much in float32: its h times the spike nearly cancel.
+        np.testing.assert_allclose(got, reference.mapping_discrepancy(**inputs), atol=2e-5)
+
+
+def test_bfloat16_is_rounded_on_every_path():
+    inputs = to_torch(mapping_case("random", (96, 160), 40).make(np.random.default_rng(4)), "cpu")
+    exact = apply(*folded(inputs))
+    rounded = apply(*folded({**inputs, "bfloat16": True}))
+    plain = apply(*folded({**inputs, "bfloat16": True}, "plain"))
+    assert 1e-5 < float((rounded - exact).abs().max()) < 6e-3
+    # The same numbers are multiplied; only an h on the edge of two bfloat16 may fall either way.
+    assert float((rounded - plain).abs().max()) < 2e-4
+
+
+def test_length_of_the_target_does_not_matter_and_zero_rows_count_as_zero():
+    inputs = to_torch(mapping_case("random", (40, 60), 30).make(np.random.default_rng(5)), "cpu")
+    want = ops.mapping_discrepancy(**inputs)
+    longer = ops.mapping_discrepancy(**{**inputs, "target": inputs["target"] * 4096})
+    np.testing.assert_allclose(longer, want, atol=3e-7)
+    zeros = {**inputs, "target": torch.zeros_like(inputs["target"])}
+    np.testing.assert_allclose(ops.mapping_discrepancy(**zeros), 1, atol=3e-7)
+
+
+def test_nan_stays_at_the_pixels_that_read_it():
+    inputs = to_torch(mapping_case("random", (40, 60), 120).make(np.random.default_rng(6)), "cpu")
+    want = ops.mapping_discrepancy(**inputs)
+    for role in ("source", "target"):
+        rows = inputs[role].clone()
+        rows[3, 5] = torch.nan
+        got = ops.mapping_discrepancy(**{**inputs, role: rows})
+        start, index = inputs[f"{role}_start"], inputs[f"{role}_index"]
+        reads = [bool((index[a:b] == 3).any()) for a, b in pairwise(start)]
+        assert got.isnan().tolist() == reads
+        assert torch.equal(got[~got.isnan()], want[~got.isnan()])
+
+
+def test_values_stay_in_their_range():
+    for near in (0.0, None):
+        inputs = mapping_case("random", (64, 64), 200, near=near).make(np.random.default_rng(7))
+        opposite = {**inputs, "target": -inputs["target"]}
+        for args in (inputs, opposite):
+            psi = ops.mapping_discrepancy(**to_torch(args, "cpu"))
+            assert 0 <= float(psi.min()) <= float(psi.max()) <= 2
+
+
+def test_a_pixel_does_not_depend_on_those_beside_it():
+    inputs = to_torch(mapping_case("random", (48, 80), 131).make(np.random.default_rng(8)), "cpu")
+    network, source, of_source, target, of_target = folded(inputs)
+    whole = apply(network, source, of_source, target, of_target)
+    for p in (0, 1, 47, 48, 130):
+        one = [
+            (torch.tensor([0, int(s[p + 1] - s[p])]), i[s[p] : s[p + 1]], w[s[p] : s[p + 1]])
+            for s, i, w in (of_source, of_target)
+        ]
+        assert torch.equal(apply(network, source, one[0], target, one[1]), whole[p : p + 1])
+
+
+def test_distances_formed_by_differences_cost_less_than_twice_the_others():
+    """No cliff where every pixel is predicted well."""
+    taken = []
+    for near in (None, 0.0):
+        case = mapping_case("random", (192, 256), 4000, (1, 1), near=near)
+        args = folded(to_torch(case.make(np.random.default_rng(9)), "cpu"))
+        times = []
+        for _ in range(5):
+            begin = time.process_time()
+            apply(*args)
+            times.append(time.process_time() - begin)
+        taken.append(min(times))
+    assert taken[1] < 3 * taken[0], taken  # 1.6 times; process time still varies by half
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"source": torch.zeros(4)}, ValueError, r"source must be \(Ms, D1\), got \(4,\)"),
+        ({"last": torch.zeros(7, 9)}, ValueError, r"last must be \(D2=7, H=6\), got \(7, 9\)"),
+        ({"bias3": torch.zeros(7).half()}, TypeError, "bias3 must be torch.float32, got"),
+        ({"target_start": torch.tensor([0, 1])}, ValueError, "target_start must be"),
+        ({"source_index": 10**6}, ValueError, r"source_index must be in \[0, Ms=30\)"),
+        ({"target_index": -1}, ValueError, r"target_index must be in \[0, Mt=20\)"),
+        ({"source_start": "reverse"}, ValueError, "source_start must ascend from 0 to E"),
+    ],
+)
+def test_wrong_arguments_are_named(change, error, message):
+    args = to_torch(mapping_case("random", (5, 7), 20).make(np.random.default_rng(0)), "cpu")
+    [(name, value)] = change.items()
+    if isinstance(value, int):
+        args[name][0] = value
+    elif value == "reverse" if isinstance(value, str) else False:
+        args[name] = args[name].flip(0)
+    else:
+        args[name] = value
+    with pytest.raises(error, match=f"mapping_discrepancy: {message}"):
+        ops.mapping_discrepancy(**args)
