@@ -61,10 +61,11 @@ class FoldedMappings:
         """Compare with the plain networks on random rows; see `FOLDS`."""
         g = torch.Generator().manual_seed(0)
         d2, d3 = self.to_3d.dims
-        rows = PixelWeights(
-            torch.arange(TRIED + 1), torch.arange(TRIED, dtype=torch.int32), torch.ones(TRIED)
+        at = torch.arange(TRIED + 1)
+        rows = PixelWeights(at, at[:-1].int(), torch.ones(TRIED, dtype=torch.float32))
+        of_2d, of_3d = (
+            Spread(torch.randn(TRIED, d, generator=g, dtype=torch.float32), rows) for d in (d2, d3)
         )
-        of_2d, of_3d = (Spread(torch.randn(TRIED, d, generator=g), rows) for d in (d2, d3))
         want = PlainMappings(mappings)(of_2d, of_3d)
         limit = FOLDS[self.to_2d.bfloat16]
         return all(
