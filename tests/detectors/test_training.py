@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from cmad.detectors import _extraction, cfm
+from cmad.detectors import _extraction
 from cmad.detectors._training import train
 from cmad.nn import Mappings
+from cmad.ops import discrepancy
 from cmad.pipeline import Pipeline
-from cmad.rasters import Raster
+from cmad.rasters import Raster, foreground, rows
 from cmad.store import FeatureStore
 from cmad.types import Features, Points, Window
 
@@ -56,14 +57,19 @@ def test_training_in_half_precision_learns_as_in_full_from_as_many_pixels_as_par
     assert sum(brain[-1]) == pytest.approx(sum(full[-1]), rel=0.02)
 
 
-def test_pixels_mapped_in_blocks_are_those_mapped_at_once(trained, parts, monkeypatch):
+def test_discrepancies_are_those_of_the_networks_as_they_were_trained(trained, parts):
     [features] = trained.pipeline.features([trained.pipeline.frame(parts[0])])
-    want = trained.discrepancies(features)
-    for block in (1000, 77, 1):
-        monkeypatch.setattr(cfm, "CHUNK", block)
-        for got, whole in zip(trained.discrepancies(features), want, strict=True):
-            # Products of another number of rows may add in another order.
-            torch.testing.assert_close(got, whole, rtol=1e-4, atol=1e-6)
+    raster = trained.raster
+    cell = foreground(features, raster)
+    e = rows(features, raster, cell)
+    with torch.no_grad():
+        predicted = trained.mappings(e["2d"], e["3d"])
+    for psi, f, observed in zip(
+        trained.discrepancies(features), predicted, (e["2d"], e["3d"]), strict=True
+    ):
+        want = discrepancy(f, observed)[0]
+        torch.testing.assert_close(psi.flatten()[cell], want, rtol=0, atol=2e-6)
+        assert int((psi != 0).sum()) == len(cell)
 
 
 def test_frames_beyond_those_for_the_statistics_are_trained_on_too(untrained, parts, monkeypatch):

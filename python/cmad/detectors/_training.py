@@ -64,9 +64,11 @@ def train(
                     drawn = torch.randperm(len(cell), generator=generator)[:pixels_per_image]
                     cell = cell[drawn]
                 e = rows(features, raster, cell)
-                used = counted(e["3d"], raster.smoothing)
-                parts_2d.append(e["2d"][used])
-                parts_3d.append(e["3d"][used])
+                if raster.smoothing.zero_sum_is_missing:
+                    used = counted(e["3d"], raster.smoothing)
+                    e = {m: rows_of[used] for m, rows_of in e.items()}
+                parts_2d.append(e["2d"])
+                parts_3d.append(e["3d"])
             e_2d, e_3d = torch.cat(parts_2d), torch.cat(parts_3d)
             if len(e_2d) == 0:  # the draw hit no pixel that counts
                 continue

@@ -1,9 +1,15 @@
 """The crossmodal mapping networks of CFM and their loss."""
 
+from typing import Any
+
+import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from cmad.seeding import seeded
+
+EPS = 1e-6
+"""Lengths count as at least so much in the loss."""
 
 
 class Mapping(nn.Module):
@@ -63,7 +69,37 @@ def cosine_losses(
         The losses of the 2D and of the 3D features, scalars in [0, 2].
 
     """
-    return (
-        1 - functional.cosine_similarity(predicted_2d, e_2d, dim=-1, eps=1e-6).mean(),
-        1 - functional.cosine_similarity(predicted_3d, e_3d, dim=-1, eps=1e-6).mean(),
-    )
+    return _mean_distance(predicted_2d, e_2d), _mean_distance(predicted_3d, e_3d)
+
+
+def _mean_distance(predicted: Tensor, observed: Tensor) -> Tensor:
+    distance: Tensor = _MeanCosineDistance.apply(predicted, observed)
+    return distance
+
+
+class _MeanCosineDistance(torch.autograd.Function):
+    """1 - the mean of a.b / (|a| |b|), lengths of at least 1e-6, with a gradient for a only.
+
+    torch's own form makes ten passes over the rows and their gradients; this one makes five.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        """Keep what the gradient needs: the rows and two numbers for each."""
+        x, y = a.float(), b.float()
+        length = torch.linalg.vector_norm(x, dim=-1)
+        scale = 1 / (length.clamp_min(EPS) * torch.linalg.vector_norm(y, dim=-1).clamp_min(EPS))
+        cosine = torch.bmm(x[:, None], y[:, :, None]).flatten() * scale
+        # Where a is shorter than the least length, that does not depend on it.
+        turn = torch.where(length > EPS, cosine / length.clamp_min(EPS).square(), 0)
+        ctx.save_for_backward(a, b, scale, turn)
+        distance: Tensor = 1 - cosine.mean()
+        return distance
+
+    @staticmethod
+    def backward(ctx: Any, *gradient: Tensor) -> tuple[Tensor, None]:
+        """Turn a towards b: (a.b / |a|^2 a - b) / (|a| |b|), over the number of rows."""
+        a, b, scale, turn = ctx.saved_tensors
+        each = gradient[0] / len(a)
+        rows = a.float() * (turn * each)[:, None]
+        return rows.addcmul_(b.float(), (scale * each)[:, None], value=-1).to(a.dtype), None
