@@ -48,6 +48,7 @@ def every_pixel(of: Spread, cell) -> torch.Tensor:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--share", type=float, default=0.2, help="of the frame, foreground")
+    parser.add_argument("--only", choices=WIDTH.values(), help="one precision")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path, help="write the results to this file too")
@@ -64,6 +65,8 @@ def main():
     print(f"{len(cell)} of {SIZE**2} pixels, {arguments.threads} threads")
     results = {}
     for bfloat16, limit in ((False, 1e-5), (True, 6e-3)):
+        if arguments.only not in (None, WIDTH[bfloat16]):
+            continue
         folded = FoldedMappings(mappings, bfloat16)
         for got, want in zip(folded(e["2d"], e["3d"]), exact, strict=True):
             assert float((got - want).abs().max()) < limit

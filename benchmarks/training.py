@@ -26,7 +26,7 @@ from cmad.types import Features, Points, Window
 PRODUCTS = ("aten::mm", "aten::addmm", "mkldnn::_linear_pointwise", "aten::bmm")
 
 
-def part(seed, tokens=28, dims=(768, 1152), size=224, centres=1024, share=0.2):
+def part(seed, *, dims=(768, 1152), tokens=28, size=224, centres=1024, share=0.2):
     """Features of one part whose points cover a share of the frame."""
     g = torch.Generator().manual_seed(seed)
     side = int(size * share**0.5)

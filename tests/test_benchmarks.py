@@ -64,3 +64,21 @@ def test_bank_says_what_is_wrong_with_its_features_in_a_line(tmp_path):
         assert ran.returncode != 0
         assert said in ran.stderr.splitlines()[-1]
         assert "Traceback" not in ran.stderr
+
+
+def test_mapping_checks_its_results_and_prints_ratios():
+    ran = run("mapping.py", "--share", "0.002", "--repeats", "1", "--only", "float32")
+    assert ran.returncode == 0, ran.stderr
+    said = [line.split() for line in ran.stdout.splitlines()]
+    assert said[0][:3] == ["100", "of", "50176"]
+    [folded, foreground, every] = [line for line in said if line[-1].endswith("x")]
+    assert (folded[0], foreground[-4], every[-4]) == ("folded", "foreground", "pixel")
+    assert float(every[-1][:-1]) > 2
+
+
+def test_training_prints_the_share_of_the_products():
+    ran = run("training.py", "--parts", "2", "--pixels", "30", "--repeats", "1")
+    assert ran.returncode == 0, ran.stderr
+    assert "2 parts, 30 pixels each, 4 a step" in ran.stdout
+    [line] = [line for line in ran.stdout.splitlines() if "by the profiler" in line]
+    assert 0 < float(line.split()[-1].rstrip("%")) <= 100

@@ -1,5 +1,7 @@
 """The fused mapping and discrepancy: paths, small distances, cliffs, memory, wrong arguments."""
 
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -165,6 +167,30 @@ def test_distances_formed_by_differences_cost_less_than_twice_the_others():
             times.append(time.process_time() - begin)
         taken.append(min(times))
     assert taken[1] < 3 * taken[0], taken  # 1.6 times; process time still varies by half
+
+
+def test_no_feature_is_formed_at_the_pixels():
+    """A row of floats for each pixel would take 120 MB."""
+    code = """
+import torch
+from cmad.environment import peak_memory
+from cmad.ops.mapping_discrepancy import apply, fold
+torch.set_num_threads(1)
+def ones(P):
+    return torch.arange(P + 1), torch.zeros(P, dtype=torch.int32), torch.ones(P)
+square = torch.randn(150, 150) / 12, torch.zeros(150)
+network = fold(*square, *square, *square)
+one = torch.randn(1, 150)
+apply(network, one, ones(100), one, ones(100))
+many = ones(200_000)
+before = peak_memory()
+apply(network, one, many, one, many)
+print(peak_memory() - before)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert float(ran.stdout) < 20
 
 
 @pytest.mark.parametrize(
