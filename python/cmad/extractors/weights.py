@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from huggingface_hub import constants, try_to_load_from_cache
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -171,6 +170,8 @@ def vit(name: str) -> tuple[dict[str, Tensor], str]:
     """
     if path := find(name):
         return read(path), str(path)
+    from huggingface_hub import constants, try_to_load_from_cache  # which brings an HTTP client
+
     cfg = timm().get_pretrained_cfg(name)
     repository = (cfg and cfg.hf_hub_id) or ""
     names = [cfg.hf_hub_filename] if cfg and cfg.hf_hub_filename else []
@@ -182,6 +183,8 @@ def vit(name: str) -> tuple[dict[str, Tensor], str]:
         if files := [c for c in cached if isinstance(c, str)]:
             overlay = {"file": files[0]}
         elif repository:
+            if constants.HF_HUB_OFFLINE:
+                raise OSError("HF_HUB_OFFLINE is set")
             _reach(constants.ENDPOINT)
         with seeded(0):
             model = timm().create_model(
@@ -261,8 +264,6 @@ def _sha256(path: Path) -> str:
 
 def _reach(url: str) -> None:
     """Raise OSError at once where a server cannot be reached; any answer will do."""
-    if constants.HF_HUB_OFFLINE:
-        raise OSError("HF_HUB_OFFLINE is set")
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_SECONDS):
             pass
