@@ -26,7 +26,7 @@ LAYERS = [
     {"ranges"},
     {"maps", "rasters", "preprocess", "extractors", "cache"},
     {"checks", "foreground"},
-    {"background", "ops"},
+    {"background", "ops", "marks"},
     {"_native"},
 ]
 # Modules beside the layers, and all that they may import.
