@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import cmad
-from cmad import checks, marks
+from cmad import marks
 from cmad.checks import JUDGED, REACH, _some_of, checked, no_point
 from cmad.preprocess import Preprocessing, prepare
 from cmad.types import Sample
