@@ -1,8 +1,8 @@
 """The plain vision transformer, as timm's `VisionTransformer` computes it, without timm.
 
 timm and the torchvision that it imports take longer to import than torch does. What is here gives
-the same numbers, bit for bit, under the same names of the weights; timm is asked where a model is
-made by its name, and for all other kinds of transformers.
+the same numbers under the same names of the weights, bit for bit where torch multiplies
+(`cmad.linear`); timm is asked where a model is made by its name, and for all other transformers.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from cmad.extractors._timm import timm
+from cmad.linear import linear
 
 EPS = 1e-6
 """Of all norms."""
@@ -126,7 +127,7 @@ class _Block(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(dim, EPS), nn.LayerNorm(dim, EPS)
         self.attn = _Attention(dim, heads, qkv_bias, qk_norm)
-        self.mlp = nn.ModuleDict({"fc1": nn.Linear(dim, hidden), "fc2": nn.Linear(hidden, dim)})
+        self.mlp = nn.ModuleDict({"fc1": _Linear(dim, hidden), "fc2": _Linear(hidden, dim)})
         self.ls1, self.ls2 = (_Scale(dim) if scaled else nn.Identity() for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -139,17 +140,22 @@ class _Attention(nn.Module):
     def __init__(self, dim: int, heads: int, qkv_bias: bool, qk_norm: bool) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.qkv = _Linear(dim, 3 * dim, bias=qkv_bias)
         self.q_norm, self.k_norm = (
             nn.LayerNorm(dim // heads, EPS) if qk_norm else nn.Identity() for _ in range(2)
         )
-        self.proj = nn.Linear(dim, dim)
+        self.proj = _Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         B, N, C = x.shape
         q, k, v = self.qkv(x).reshape(B, N, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         seen = functional.scaled_dot_product_attention(self.q_norm(q), self.k_norm(k), v)
         return cast(Tensor, self.proj(seen.transpose(1, 2).reshape(B, N, C)))
+
+
+class _Linear(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
 
 
 class _Scale(nn.Module):
