@@ -92,11 +92,11 @@ def _crowded(
 
 
 def _buckets(points: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
-    """Return a number below 2^22 for each point (H, W, 3): the same for the same point."""
+    """Return a number for each of N points (H, W, 3), some 2 N there are: the same for the same."""
     x, y, z = (points[..., axis].view(np.uint32) for axis in range(3))
     # Even factors drop the sign, which 0 has none of.
     word = (x * np.uint32(0x9E3779B2) ^ y * np.uint32(0x85EBCA78)) + z * np.uint32(0xC2B2AE3E)
-    return np.asarray(word >> np.uint32(10))
+    return np.asarray(word >> np.uint32(max(10, 31 - z.size.bit_length())))
 
 
 def _words(points: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
