@@ -51,6 +51,14 @@ def test_other_kinds_stay_timms(small_vit, kind, images):
     assert isinstance(ViT(small_vit())._net, Transformer)
 
 
+def test_a_module_with_hooks_stays_as_it_is(small_vit, images):
+    module = small_vit()
+    module.blocks[1].register_forward_hook(lambda *a: 2 * a[2])
+    doubled = ViT(module)
+    assert not torch.equal(doubled.tokens(images), ViT(small_vit()).tokens(images))
+    assert doubled.config()["model"] is None
+
+
 WITHOUT_TIMM = """
 import json, sys, torch
 from cmad.extractors import from_config

@@ -195,7 +195,10 @@ def arguments_of(net: nn.Module) -> dict[str, Any] | None:
     if isinstance(net, Transformer):
         return {**net.arguments, "depth": len(net.blocks)}
     kind = timm("timm.models.vision_transformer").VisionTransformer
-    if type(net) is not kind:
+    hooked = (
+        m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in net.modules()
+    )
+    if type(net) is not kind or any(hooked):
         return None
     vit = cast("Any", net)
     attn, mlp = vit.blocks[0].attn, vit.blocks[0].mlp
