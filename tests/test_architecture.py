@@ -26,7 +26,7 @@ LAYERS = [
     {"ranges"},
     {"maps", "rasters", "preprocess", "extractors", "cache"},
     {"checks", "foreground"},
-    {"background", "ops"},
+    {"background", "ops", "marks"},
     {"_native"},
 ]
 # Modules beside the layers, and all that they may import.
@@ -39,6 +39,7 @@ BESIDE = {
     "spelling": set(),
     "version": set(),
     "environment": {"version"},
+    "linear": set(),
     "seeding": set(),
     "forking": set(),
     "units": {"types"},
@@ -50,6 +51,7 @@ BESIDE = {
 FOR_ALL = {
     *("types", "progress", "reprs", "notices", "paths", "spelling", "version", "seeding", "units"),
     "environment",
+    "linear",
 }
 # Used by the rows above detectors.
 FOR_THE_TOP = {"metrics", "datasets", "registration", "forking"}

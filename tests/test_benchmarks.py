@@ -1,5 +1,6 @@
 """The benchmark scripts say in a line what is missing, before they work for minutes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -47,6 +48,9 @@ def test_real_says_what_is_missing_in_a_line(data, tmp_path, arguments, said):
         ("synthesis.py", ["--data", "nowhere"], "error: nowhere: no such file or folder"),
         ("metrics.py", ["--json", "nowhere/a.json"], "--json: nowhere: no such file or folder"),
         ("ops.py", ["--json", "nowhere/a.json"], "--json: nowhere: no such file or folder"),
+        ("frame.py", ["--json", "nowhere/a.json"], "--json: nowhere: no such file or folder"),
+        ("frame.py", ["--size", "12"], "--size: must be WxH, each from 64, got '12'"),
+        ("frame.py", ["--rgb", "nothing"], "error: ViT: model must be the name of a timm model"),
     ],
 )
 def test_the_others_say_in_a_line_what_is_missing(tmp_path, script, arguments, said):
@@ -54,6 +58,25 @@ def test_the_others_say_in_a_line_what_is_missing(tmp_path, script, arguments, s
     assert ran.returncode != 0
     assert said in ran.stderr.splitlines()[-1]
     assert "Traceback" not in ran.stderr
+
+
+def test_frame_counts_the_whole_time_and_every_product_once(tmp_path):
+    """Of a ViT whose layers are counted by hand: 16 patches and a class token, 192 wide."""
+    out = tmp_path / "frame.json"
+    options = ["--rgb", "vit_tiny_patch16_224", "--variant", "tiny", "--image-size", 64]
+    ran = run("frame.py", *options, "--size", "120x90", "--repeats", 1, "--json", out)
+    assert ran.returncode == 0, ran.stderr
+    kept = json.loads(out.read_text())
+    rows = {row["stage"]: row for row in kept["stages"]}
+    assert sum(row["ms"] for row in rows.values()) == pytest.approx(kept["ms"][0])
+    width, tokens = 192, 17
+    layers = tokens * 12 * width**2 + 16 * 3 * 16**2 * width
+    flop = 2 * (layers + 2 * tokens**2 * width)
+    assert rows["2D extractor"]["gflop"] == pytest.approx(flop / 1e9)
+    assert rows["check the arrays"]["mb"] > 90 * 120 * 15 / 1e6
+    assert rows["op discrepancy"]["floor_ms"] > 0
+    printed = [line.split("  ")[0] for line in ran.stdout.splitlines()[2:]]
+    assert printed == list(rows)
 
 
 def test_bank_says_what_is_wrong_with_its_features_in_a_line(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import cmad
-from cmad import checks
+from cmad import marks
 from cmad.checks import JUDGED, REACH, _some_of, checked, no_point
 from cmad.preprocess import Preprocessing, prepare
 from cmad.types import Sample
@@ -110,10 +110,40 @@ def test_points_are_told_apart_by_each_coordinate_and_zero_has_no_sign():
     for constant in ((u, 0 * u), (0 * v, v), (u, v)):  # whole rows and columns share the others
         xyz = np.stack([0.01 + 1e-3 * constant[0], 0.02 + 1e-3 * constant[1], 0.5 + 0 * u], -1)
         xyz = xyz.astype(np.float32)
-        words = checks._words(xyz.reshape(-1, 3))
+        words = marks._words(xyz.reshape(-1, 3))
         assert len(np.unique(words)) == len(np.unique(xyz.reshape(-1, 3), axis=0))
     signed = np.array([[0, -0.0, -1], [-0.0, 0, -1]], np.float32)
-    assert len(np.unique(checks._words(signed))) == 1
+    assert len(np.unique(marks._words(signed))) == 1
+
+
+def plainly_crowded(points):
+    """Points (N, 3) where 16 or more lie, and ten times as many as usual where z is shared."""
+    shared = np.isin(points[:, 2], [z for z in set(points[:, 2]) if (points[:, 2] == z).sum() > 15])
+    _, group, count = np.unique(points + 0, axis=0, return_inverse=True, return_counts=True)
+    of_shared = np.unique((points + 0)[shared], axis=0, return_counts=True)[1]
+    usual = np.median(of_shared) if len(of_shared) > 2 else 1
+    return (count >= max(16, 10 * usual))[group.ravel()]
+
+
+@pytest.mark.parametrize("steps", [1, 3, 40, 10_000])
+@pytest.mark.parametrize("share", [0, 0.3, 0.95])
+@pytest.mark.parametrize("enlarged", [1, 3])
+def test_crowded_points_are_those_that_a_plain_count_finds(steps, share, enlarged):
+    """By buckets, where usual is found quickly and where it is not."""
+    rng = np.random.default_rng(steps)
+    points = rng.integers(-steps, steps + 1, (40, 40, 3)).astype(np.float32) / 64
+    points[rng.random((40, 40)) < share] = (0.0, -0.0, 7.0)
+    points = points.repeat(enlarged, 0).repeat(enlarged, 1)
+    present = rng.random(points.shape[:2]) < 0.9
+    z = points[..., 2][present]
+    value, count = marks._counted(z)
+    assert dict(zip(*np.unique(z, return_counts=True), strict=True)) == dict(
+        zip(value, count, strict=True)
+    )
+    shared, sharing = value[count >= 16], int(count[count >= 16].sum())
+    got = marks._crowded(points, present, z, shared, sharing)
+    want = plainly_crowded(points[present])
+    assert (got is None and not want.any()) or np.array_equal(got, want)
 
 
 def test_points_beyond_the_reach_are_missing_one_by_one():

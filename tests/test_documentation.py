@@ -12,10 +12,9 @@ import click
 import numpy as np
 import pytest
 import tifffile
-import typer
 from PIL import Image
 
-from cmad.cli import app
+from cmad.cli import _group
 from cmad.datasets import Synthetic
 
 ROOT = Path(__file__).parent.parent
@@ -93,7 +92,7 @@ def test_a_name_that_does_not_exist_is_noticed():
             resolve(path)
 
 
-COMMANDS = typer.main.get_command(app).commands
+COMMANDS = {name: _group.load(name) for name in _group.COMMANDS}
 
 
 def command_lines(page):

@@ -7,22 +7,50 @@ detector.save("part.cmad")
 cmad.score(rgb, xyz, model="part.cmad")
 """
 
-from cmad import (  # noqa: F401 (forking: for what it does)
-    datasets,
-    detectors,
-    evaluate,
-    extractors,
-    forking,
-    metrics,
-    ops,
-    report,
-)
-from cmad.api import score, use
-from cmad.detectors import CFM, G2SF, PatchCore, load
-from cmad.registration import register
-from cmad.types import Prediction, Region, Sample
-from cmad.units import xyz_from_depth
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from cmad import forking  # noqa: F401 (for what it does)
 from cmad.version import __version__
+
+if TYPE_CHECKING:  # also for editors; what runs is below
+    from cmad import datasets, detectors, evaluate, extractors, metrics, ops, report
+    from cmad.api import score, use
+    from cmad.detectors import CFM, G2SF, PatchCore
+    from cmad.detectors.load import load
+    from cmad.registration import register
+    from cmad.types import Prediction, Region, Sample
+    from cmad.units import xyz_from_depth
+else:
+    # Imported where it is first asked for: `cmad --help` needs no torch, which takes seconds.
+    _HOMES = {
+        "api": ("score", "use"),
+        "detectors": ("CFM", "G2SF", "PatchCore", "load"),
+        "registration": ("register",),
+        "types": ("Prediction", "Region", "Sample"),
+        "units": ("xyz_from_depth",),
+    }
+
+    def __getattr__(name):
+        """Return a public name or a module of the package, and keep it."""
+        home = next((module for module, names in _HOMES.items() if name in names), None)
+        if home is not None:
+            found = getattr(import_module(f"cmad.{home}"), name)
+            globals()[name] = found
+            return found
+        missing = AttributeError(f"module 'cmad' has no attribute {name!r}")
+        if name.startswith("_"):
+            raise missing
+        try:
+            return import_module(f"cmad.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"cmad.{name}":
+                raise
+            raise missing from None
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "CFM",

@@ -6,6 +6,8 @@ What a user may miss of it is in the notes of the result.
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -37,6 +39,8 @@ PIECE = 0.05
 """Of the largest cluster's points, that a piece of the part has at least."""
 DROPPED = 0.1
 """Of the points beside the background; where more are dropped, it is said."""
+CHUNK = 1 << 15
+"""Points whose distances are computed at a time, in float64, while they are in the cache."""
 CONSTANTS = {
     "border": BORDER,
     "background_share": BACKGROUND_SHARE,
@@ -131,23 +135,23 @@ def find_part(
         return Part(valid)
     if background.is_region:
         return Part(valid & background.region(*valid.shape))
-    plane, notes = None, list[Note]()
+    plane, notes, distance = None, list[Note](), None
     if background.kind == "fixed":
         plane = xyz.new_tensor(background.plane, dtype=torch.float64)
     elif rule.published:
         plane = _published_plane(xyz, valid, background, rule, seed)
     else:
-        plane = _plane(xyz, valid, background, rule, seed, notes)
+        plane, distance = _plane(xyz, valid, background, rule, seed, notes)
     if plane is None and background.kind == "distance":
         notes.append(NOT_FOUND)
     rest = valid
     if plane is not None:
-        distance = _signed(xyz, plane)
+        distance = _signed(xyz, plane) if distance is None else distance
         if background.kind != "fixed":
             distance = distance.abs()
         rest = valid & (distance >= background.distance)
     keep = _pieces(xyz, rest, rule)
-    notes += _shares(int(valid.sum()), int(rest.sum()), int(keep.sum()), background)
+    notes += _shares(_count(valid), _count(rest), _count(keep), background)
     return Part(keep, None if plane is None else tuple(plane.tolist()), tuple(notes))
 
 
@@ -177,7 +181,21 @@ def _shares(points: int, rest: int, kept: int, background: Background) -> list[N
 
 def _signed(points: Tensor, plane: Tensor) -> Tensor:
     """Distances (...) of points (..., 3) to a plane, positive on the camera's side."""
-    return points.double() @ plane[:3] + plane[3]
+    flat = points.reshape(-1, 3)
+    distance = flat.new_empty(len(flat), dtype=torch.float64)
+    for begin in range(0, len(flat), CHUNK):
+        some = slice(begin, begin + CHUNK)
+        torch.mv(flat[some].double(), plane[:3], out=distance[some])
+    return distance.add_(plane[3]).view(points.shape[:-1])
+
+
+def _of(xyz: Tensor, mask: Tensor) -> Tensor:
+    """The points (N, 3) of a mask (H, W); NumPy's indexing is much faster than torch's."""
+    return torch.from_numpy(xyz.numpy()[mask.numpy()])
+
+
+def _count(mask: Tensor) -> int:
+    return int(torch.count_nonzero(mask))
 
 
 def _fit(
@@ -206,10 +224,10 @@ def _published_plane(
 ) -> Tensor | None:
     """Fit the plane to the image's outermost pixels; their corners count twice."""
     rows, columns = _frame(*valid.shape)
-    points = torch.cat([xyz[rows & valid], xyz[columns & valid]])
+    points = torch.cat([_of(xyz, rows & valid), _of(xyz, columns & valid)])
     found = _fit(points, background, rule, seed)
     # Where the background has been removed already, a part that reaches the border is no plane.
-    if found is None or found[1] < BACKGROUND_SHARE * int((rows | columns).sum()):
+    if found is None or found[1] < BACKGROUND_SHARE * _count(rows | columns):
         return None
     return found[0]
 
@@ -219,12 +237,23 @@ def outermost(valid: Tensor) -> Tensor:
 
     Where all pixels have a point, they are the image's border.
     """
-    found = torch.zeros_like(valid)
-    for axis in (0, 1):
-        number = valid.cumsum(axis, dtype=torch.int32)
-        last = number.select(axis, -1).unsqueeze(axis)
-        found |= (number <= BORDER) | (number > last - BORDER)
-    return found & valid
+    number = valid.cumsum(1, dtype=torch.int32)
+    in_rows = (number <= BORDER) | (number > number[:, -1:] - BORDER)
+    pixels = valid.numpy()
+    in_columns = _first(pixels) | _first(pixels[::-1])[::-1]
+    return (in_rows | torch.from_numpy(in_columns)) & valid
+
+
+def _first(pixels: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The pixels of each column down to the `BORDER`-th true one; row by row, as memory lies."""
+    found = np.zeros_like(pixels)
+    number = np.zeros(pixels.shape[1], np.int32)
+    for row, out in zip(pixels, found, strict=True):
+        number += row
+        np.less_equal(number, BORDER, out=out)
+        if not out.any():
+            break
+    return found
 
 
 def _plane(
@@ -234,32 +263,36 @@ def _plane(
     rule: Rule,
     seed: int,
     notes: list[Note],
-) -> Tensor | None:
-    """Fit the plane to the outermost points, and judge whether it is the background."""
+) -> tuple[Tensor | None, Tensor | None]:
+    """Fit the plane to the outermost points, and judge whether it is the background.
+
+    With it come the distances to it, where they are known.
+    """
     outer = outermost(valid)
-    points = xyz[outer]
+    points = _of(xyz, outer)
     found = _fit(points, background, rule, seed)
     if found is None or found[1] < BACKGROUND_SHARE * len(points):
-        return None
+        return None, None
     plane = found[0]
     rows, columns = _frame(*valid.shape)
     frame = rows | columns
-    on_frame = _signed(xyz[frame & valid], plane).abs() < rule.plane_support
-    at_border = int(on_frame.sum()) >= BACKGROUND_SHARE * int(frame.sum())
+    on_frame = _signed(_of(xyz, frame & valid), plane).abs() < rule.plane_support
+    at_border = _count(on_frame) >= BACKGROUND_SHARE * _count(frame)
     if background.kind == "plane" and not at_border:
         # Either the sensor gives no points at the border, or the background has been removed.
-        note = _doubt(xyz[valid], points, plane, _spans(valid))
+        note = _doubt(_of(xyz, valid), points, plane, _spans(valid))
         if note is not None:
             notes.append(note)
         if note is not INSET:
-            return None
-    behind = _behind(xyz, valid, outer, plane, background)
+            return None, None
+    distance = _signed(xyz, plane)
+    behind = _behind(xyz, valid, outer, distance, background)
     if behind is not None:
         farther = _fit(behind, background, rule, seed)
         if farther is not None and _is_background(farther, plane, behind, points):
             notes.append(FARTHER)
-            return farther[0]
-    return plane
+            return farther[0], None
+    return plane, distance
 
 
 def _doubt(everything: Tensor, outer: Tensor, plane: Tensor, spans: bool) -> Note | None:
@@ -283,16 +316,15 @@ def _spans(valid: Tensor) -> bool:
 
 
 def _behind(
-    xyz: Tensor, valid: Tensor, outer: Tensor, plane: Tensor, background: Background
+    xyz: Tensor, valid: Tensor, outer: Tensor, distance: Tensor, background: Background
 ) -> Tensor | None:
     """Return the points behind a plane that has many there: of the outermost ones, or of all."""
-    distance = _signed(xyz, plane)
     behind = valid & (distance <= -background.distance)
-    points = xyz[behind & outer]
-    if len(points) >= BEHIND * int(outer.sum()):
+    points = _of(xyz, behind & outer)
+    if len(points) >= BEHIND * _count(outer):
         return points
-    front = int((valid & (distance >= background.distance)).sum())
-    return xyz[behind] if int(behind.sum()) > max(front, LITTLE * int(valid.sum())) else None
+    front = _count(valid & (distance >= background.distance))
+    return _of(xyz, behind) if _count(behind) > max(front, LITTLE * _count(valid)) else None
 
 
 def _is_background(
@@ -308,23 +340,23 @@ def _is_background(
 
 def _pieces(xyz: Tensor, rest: Tensor, rule: Rule) -> Tensor:
     """Keep the largest cluster of these pixels, and what is near it; (H, W) bool."""
-    points = xyz[rest]
-    label = ops.clusters(points, CLUSTER_EPS, CLUSTER_POINTS, check=False)
-    voters = label if rule.published else label[label >= 0]
+    points = _of(xyz, rest)
+    label = ops.clusters(points, CLUSTER_EPS, CLUSTER_POINTS, check=False).numpy()
+    noise, *of_cluster = np.bincount(label + 1, minlength=1).tolist()
     # Points so far apart that most are noise say nothing of what belongs together; where noise has
     # a vote, it has been counted.
-    if 2 * len(voters) <= len(label):
+    if not of_cluster or (not rule.published and noise >= len(label) - noise):
         return rest
-    chosen = label == voters.mode().values
-    if not rule.published:
-        count = voters.bincount()
-        large = torch.cat([count >= PIECE * count.max(), count.new_zeros(1, dtype=torch.bool)])
-        of_pieces = large[label]  # -1, noise, is the last
-        if int(large.sum()) > 1:
-            piece = ops.clusters(points[of_pieces], NEAR, 1, check=False)
-            near = torch.zeros_like(of_pieces)
-            near[of_pieces] = piece == piece[chosen[of_pieces]][0]
-            chosen = near
-    keep = rest.clone()
-    keep[rest] = chosen
-    return keep
+    most = max(of_cluster)
+    largest = -1 if rule.published and noise >= most else of_cluster.index(most)
+    chosen = label == largest
+    large = np.array([n >= PIECE * most for n in of_cluster] + [False])  # -1, noise, is the last
+    if not rule.published and np.count_nonzero(large) > 1:
+        of_pieces = large[label]
+        pieces = points[torch.from_numpy(of_pieces)]
+        piece = ops.clusters(pieces, NEAR, 1, check=False).numpy()
+        chosen = np.zeros_like(of_pieces)
+        chosen[of_pieces] = piece == piece[(label == largest)[of_pieces]][0]
+    keep = np.zeros(rest.shape, np.bool_)
+    keep[rest.numpy()] = chosen
+    return torch.from_numpy(keep)

@@ -7,16 +7,20 @@ That is what happens to a web server that loads a model and then forks its worke
 nobody. `torch.set_num_threads` with more in a forked process brings the fault back: processes that
 need several threads are to be spawned. Our own ops start threads for each call, and need nothing.
 
-Importing this module, which `cmad` does, is what installs it.
+Importing this module, which `cmad` does, is what installs it; a torch that is imported after the
+fork has no threads to wait for.
 """
 
 import os
-
-import torch
+import sys
 
 
 def _one_thread() -> None:
-    torch.set_num_threads(1)
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(
+        torch, "set_num_threads"
+    ):  # not where the fork came in the midst of its import
+        torch.set_num_threads(1)
 
 
 if hasattr(os, "register_at_fork"):  # only where there is a fork

@@ -138,8 +138,8 @@ def _region(sample: Sample, how: Preprocessing, height: int, width: int) -> Tens
 
 
 def _valid(xyz: Tensor, how: Preprocessing) -> Tensor:
-    present = xyz != 0
-    return present.all(-1) if how.choices.any_zero_is_missing else present.any(-1)
+    x, y, z = (axis != 0 for axis in xyz.unbind(-1))
+    return x & y & z if how.choices.any_zero_is_missing else x | y | z
 
 
 def nothing(background: Background) -> str:

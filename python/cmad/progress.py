@@ -6,17 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from time import monotonic
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+if TYPE_CHECKING:  # of use where there is a terminal
+    from rich.console import Console
+    from rich.progress import Progress
 
 LINE_EVERY = 30.0
 """Seconds between two lines; work that is done before gets none."""
@@ -50,10 +44,13 @@ def bar(what: str, total: int | None, *, done: int = 0, show: bool = True) -> It
         A function to call after each step.
 
     """
-    display, console = _notebook(), Console(stderr=True)
     if not show:
         yield lambda note="": None
-    elif display is not None:
+        return
+    from rich.console import Console
+
+    display, console = _notebook(), Console(stderr=True)
+    if display is not None:
         shown = _Notebook(_Count(what, total, done), display)
         try:
             yield shown
@@ -159,7 +156,16 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def _terminal(console: Console) -> Progress:
+def _terminal(console: "Console") -> "Progress":
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -237,7 +237,7 @@ def test_words_of_one_command_are_not_the_next_ones(run, model, data, tmp_path, 
 
     good = data / "cover" / "test" / "good"
     assert run("score", model, good, "-o", tmp_path).code == 0
-    monkeypatch.setattr(cmad.cli.info.__wrapped__.__globals__["model_file"], "read", interrupted)
+    monkeypatch.setattr("cmad.model_file.read", interrupted)
     result = run("info", model)
     assert (result.code, result.err) == (
         130,

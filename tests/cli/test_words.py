@@ -4,13 +4,12 @@ import re
 import warnings
 
 import pytest
-import typer
 
-from cmad.cli import app
+from cmad.cli import _group
 from cmad.cli._common import said
 from cmad.cli._words import in_options, speak_as
 
-COMMANDS = typer.main.get_command(app).commands
+COMMANDS = {name: _group.load(name) for name in _group.COMMANDS}
 
 
 @pytest.mark.parametrize(

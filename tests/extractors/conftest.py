@@ -16,7 +16,7 @@ def no_weights(monkeypatch, tmp_path):
     monkeypatch.delenv("CMAD_WEIGHTS", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("urllib.request.urlopen", refuse)
-    monkeypatch.setattr("cmad.extractors.weights.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def test_a_cached_file_of_the_hub_is_used_without_the_network(monkeypatch, tmp_p
     cached = tmp_path / "model.safetensors"
     state = vit.state_dict() | {"head.weight": torch.zeros(9, 192), "head.bias": torch.zeros(9)}
     save_file(state, cached)
-    monkeypatch.setattr(weights, "try_to_load_from_cache", lambda *_: str(cached))
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(cached))
     before = torch.get_rng_state()
     found = ViT("vit_tiny_patch16_224")
     assert found.fingerprint() == vit.fingerprint()

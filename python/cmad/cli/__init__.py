@@ -4,16 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cmad.cli._common import EXIT_CODES, Command, Group
-from cmad.cli.calibrate import calibrate
-from cmad.cli.demo import demo
-from cmad.cli.evaluate import evaluate
-from cmad.cli.fit import fit
-from cmad.cli.info import info
-from cmad.cli.reproduce import reproduce
-from cmad.cli.score import score
-from cmad.cli.show import show
-from cmad.cli.synthesise import synthesise
+from cmad.cli._group import COMMANDS, EXIT_CODES, MARKUP, Group, named
 from cmad.version import __version__
 
 app = typer.Typer(
@@ -22,11 +13,11 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=MARKUP,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, show, synthesise, fit, calibrate, score, evaluate, reproduce, info):
-    app.command(cls=Command, epilog=EXIT_CODES)(command)
+for command, what in COMMANDS.items():
+    app.command(command, help=what)(named)
 
 
 def _version(asked: bool) -> None:

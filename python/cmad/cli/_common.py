@@ -2,22 +2,21 @@
 
 import functools
 import inspect
-import re
 import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, TextIO
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from typer.core import TyperCommand, TyperGroup
 
 from cmad import notices
+from cmad.cli._group import WORDS
 from cmad.cli._interrupt import EXIT_CODE, if_interrupted, interrupted
 from cmad.cli._words import in_options, learn, speak_as
 from cmad.datasets.names import shown
@@ -28,35 +27,6 @@ Traceback = Annotated[
 ]
 EXPECTED = (ValueError, TypeError, RuntimeError, OSError)
 """Errors whose message says what is wrong; anything else is a bug and keeps its traceback."""
-
-
-WORDS = "cmad.words"
-EXIT_CODES = (
-    "Exit codes: 0, all went well; 1, an error, which a line `error: ...` says; 2, the command "
-    "line is wrong and nothing was done; 130, stopped by Ctrl-C, and a line says what is left."
-)
-_CODE_OR_BRACKET = re.compile(r"(?P<code>`[^`]*`)|<")
-
-
-class Group(TyperGroup):
-    """The commands; keeps the words of the command line for results that name it."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Keep the words, then read them."""
-        ctx.meta[WORDS] = list(args)
-        return list(super().parse_args(ctx, args))
-
-
-class Command(TyperCommand):
-    """A command whose help keeps names such as <defect>, which Markdown takes for HTML."""
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        """Mark them once, in the command's own help and in that of its options."""
-        super().__init__(*arguments, **settings)
-        for helped in (self, *self.params):
-            text = getattr(helped, "help", None)
-            if isinstance(text, str):
-                vars(helped)["help"] = _CODE_OR_BRACKET.sub(lambda m: m["code"] or r"\<", text)
 
 
 def command_line(context: typer.Context) -> str:

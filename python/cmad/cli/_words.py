@@ -9,6 +9,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from importlib import import_module
 from typing import Annotated, get_args, get_origin, get_type_hints
 
 from typer.models import OptionInfo
@@ -81,6 +82,8 @@ def _option(name: str) -> str | None:
     own = _options.get(_running.get(), {})
     if name in own:
         return own[name]
+    if OTHER not in _options:
+        import_module(f"cmad.cli.{OTHER}")
     other = _options.get(OTHER, {}).get(name)
     return None if other is None else f"cmad {OTHER} {other}"
 

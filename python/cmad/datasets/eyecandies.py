@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from cmad.datasets.files import (
     LazySamples,
@@ -219,6 +218,8 @@ def _pose(path: Path) -> npt.NDArray[np.float64]:
 
 
 def _yaml(path: Path) -> dict[str, object]:
+    import yaml  # no other data set has it
+
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cmad.extractors import weights as stored
 from cmad.extractors._timm import timm
+from cmad.extractors.vit_network import Transformer, arguments_of, bare
 from cmad.ops._call import expect
 from cmad.seeding import seeded
 from cmad.spelling import meant
@@ -68,6 +69,7 @@ class ViT:
         self._seed = seed
         state: Mapping[str, Tensor] | None = None
         self._source = "given weights"
+        self._published: list[str] | None = None
         if isinstance(weights, Mapping):
             state = stored.unwrap(weights)
         elif weights == "random":
@@ -77,6 +79,7 @@ class ViT:
         elif isinstance(model, str):
             _check_name(model)
             state, source = stored.vit(model)
+            self._published = stored.published(model)
             self._source = f"weights of {source}"
         net = copy.deepcopy(model) if isinstance(model, nn.Module) else None
         if net is None:
@@ -90,6 +93,9 @@ class ViT:
                 self._cut(full, block)
                 _load(full, state, self._name)
                 net = full
+        self._plain = arguments_of(net)
+        if self._plain is not None:
+            net = Transformer.of(self._plain, net)
         self._net = net.eval().requires_grad_(False)
         cfg = getattr(net, "pretrained_cfg", None) or _IMAGENET
         self._mean, self._std = tuple(cfg["mean"]), tuple(cfg["std"])
@@ -137,10 +143,11 @@ class ViT:
 
     def config(self) -> dict[str, object]:
         """Return what ``from_config`` needs to build the extractor again, but the weights."""
-        model = _arguments(self._net) if self._is_module else self._name
         return {
             "kind": "vit",
-            "model": model,
+            "model": self._plain if self._is_module else self._name,
+            "plain": None if self._is_module else self._plain,
+            "published": self._published,
             "block": self.block,
             "image_size": self.image_size,
             "weights": self._weights,
@@ -159,31 +166,55 @@ class ViT:
             RuntimeError: the weights or the module were passed in by a user and are not at hand.
 
         """
-        arguments = cast("dict[str, Any]", {k: v for k, v in config.items() if k != "kind"})
-        look = {k: arguments.pop(k) for k in ("mean", "std")}
-        if arguments["model"] is None:
+        model, weights = config["model"], cast("str | None", config["weights"])
+        look = {k: config[k] for k in ("mean", "std")}
+        given: dict[str, Any] = {k: config[k] for k in ("block", "image_size", "seed")}
+        if model is None:
             raise RuntimeError(
                 "ViT: the model was trained with a module that was passed in and cannot be built "
                 "from its description: in Python pass it again as rgb"
             )
-        if state is None and config["weights"] == "given":
+        if state is None and weights == "given":
             raise RuntimeError(
                 "ViT: the model was trained with extractor weights that were passed in: "
                 "save the model with include_extractors=True, or in Python pass the extractor "
                 "again as rgb"
             )
-        if state is not None:
-            arguments["weights"] = state
-        is_module = isinstance(arguments["model"], dict)
-        if is_module:
-            with seeded(0), torch.device("meta"):
-                arguments["model"] = _transformer()(**arguments["model"])
-            arguments["model"].pretrained_cfg = look
-        extractor = cls(**arguments)
-        extractor._weights = cast("str | None", config["weights"])
-        if extractor._weights == "random":
+        if isinstance(model, dict):
+            extractor = cls(bare(model, look), weights=state, **given)
+        else:
+            extractor = cls._named(str(model), weights, state, config, look, given)
+        extractor._weights = weights
+        if weights == "random":
             extractor._source = f"random weights (seed {extractor._seed})"
         return extractor
+
+    @classmethod
+    def _named(
+        cls,
+        name: str,
+        weights: str | None,
+        state: Mapping[str, Tensor] | None,
+        config: Mapping[str, object],
+        look: Mapping[str, object],
+        given: dict[str, Any],
+    ) -> "ViT":
+        """Build a model that was given by name, without timm where it is a plain transformer."""
+        plain = cast("dict[str, Any] | None", config.get("plain"))
+        published = cast("list[str] | None", config.get("published"))
+        found, source = state, "given weights"
+        if plain is not None and state is None and weights != "random":
+            found, source = stored.at_hand(name, weights, published)
+        if plain is not None and found is not None:
+            try:
+                extractor = cls(bare(plain, look), weights=found, **given)
+            except ValueError:  # a file in another form than timm's, which knows some of them
+                pass
+            else:
+                extractor._name, extractor._is_module, extractor._source = name, False, source
+                extractor._published = published
+                return extractor
+        return cls(name, weights=weights if state is None else state, **given)
 
     def describe(self) -> str:
         """Say in one line what the extractor is and where its weights come from."""
@@ -220,11 +251,6 @@ class ViT:
             raise ValueError(f"ViT: block must be in [1, {len(vit.blocks)}], got {block}")
         vit.blocks = vit.blocks[: self.block]
         vit.reset_classifier(0, "")
-
-
-def _transformer() -> type[nn.Module]:
-    """Return timm's class of plain vision transformers."""
-    return cast("type[nn.Module]", timm("timm.models.vision_transformer").VisionTransformer)
 
 
 def _check_name(name: str) -> None:
@@ -271,38 +297,3 @@ def _load(net: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
             num_prefix_tokens=0 if getattr(net, "no_embed_class", False) else vit.num_prefix_tokens,
         )
     stored.load(net, kept, f"ViT {name}")
-
-
-def _arguments(net: nn.Module) -> dict[str, Any] | None:
-    """Return arguments of timm's VisionTransformer that build this module, or None."""
-    if type(net) is not _transformer():
-        return None
-    vit = cast("Any", net)
-    attn, mlp = vit.blocks[0].attn, vit.blocks[0].mlp
-    arguments: dict[str, Any] = {
-        "img_size": list(vit.patch_embed.img_size),
-        "patch_size": list(vit.patch_embed.patch_size),
-        "num_classes": 0,
-        "global_pool": "",
-        "embed_dim": vit.embed_dim,
-        "depth": len(vit.blocks),
-        "num_heads": attn.num_heads,
-        "mlp_ratio": mlp.fc1.out_features / vit.embed_dim,
-        "qkv_bias": attn.qkv.bias is not None,
-        "qk_norm": not isinstance(attn.q_norm, nn.Identity),
-        "init_values": 1.0 if hasattr(vit.blocks[0].ls1, "gamma") else None,
-        "class_token": vit.cls_token is not None,
-        "no_embed_class": vit.no_embed_class,
-        "reg_tokens": vit.num_reg_tokens,
-        "pre_norm": not isinstance(vit.norm_pre, nn.Identity),
-        "fc_norm": not isinstance(vit.fc_norm, nn.Identity),
-        "dynamic_img_size": vit.dynamic_img_size,
-    }
-    with torch.device("meta"):
-        again = _transformer()(**arguments)
-    # The printed tree shows the kind, sizes and constants of every layer.
-    same = repr(again) == repr(net) and all(
-        a.shape == b.shape
-        for a, b in zip(again.state_dict().values(), net.state_dict().values(), strict=True)
-    )
-    return arguments if same else None

@@ -10,13 +10,12 @@ import shutil
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import torch
-from huggingface_hub import constants, try_to_load_from_cache
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -171,6 +170,8 @@ def vit(name: str) -> tuple[dict[str, Tensor], str]:
     """
     if path := find(name):
         return read(path), str(path)
+    from huggingface_hub import constants, try_to_load_from_cache  # which brings an HTTP client
+
     cfg = timm().get_pretrained_cfg(name)
     repository = (cfg and cfg.hf_hub_id) or ""
     names = [cfg.hf_hub_filename] if cfg and cfg.hf_hub_filename else []
@@ -182,6 +183,8 @@ def vit(name: str) -> tuple[dict[str, Tensor], str]:
         if files := [c for c in cached if isinstance(c, str)]:
             overlay = {"file": files[0]}
         elif repository:
+            if constants.HF_HUB_OFFLINE:
+                raise OSError("HF_HUB_OFFLINE is set")
             _reach(constants.ENDPOINT)
         with seeded(0):
             model = timm().create_model(
@@ -190,6 +193,42 @@ def vit(name: str) -> tuple[dict[str, Tensor], str]:
     except Exception as error:
         raise RuntimeError(_help(f"ViT {name!r}", name, repository or name, error)) from error
     return dict(model.state_dict()), "timm"
+
+
+def published(name: str) -> list[str] | None:
+    """Return repository and file of a timm model's weights on Hugging Face; None without."""
+    cfg = timm().get_pretrained_cfg(name)
+    if not cfg or not cfg.hf_hub_id:
+        return None
+    return [cfg.hf_hub_id, cfg.hf_hub_filename or "model.safetensors"]
+
+
+def at_hand(
+    name: str, weights: str | None, published: Sequence[str] | None
+) -> tuple[dict[str, Tensor] | None, str]:
+    """Return the weights of a timm model that are on this machine, without importing timm.
+
+    Args:
+        name: of the model.
+        weights: path of a file; None looks for them as `vit` does.
+        published: what `published` returned.
+
+    Returns:
+        The weights, None where there are none, and a description of where they come from.
+
+    Raises:
+        RuntimeError: a file cannot be read.
+
+    """
+    if path := weights or find(name):
+        return read(path), f"weights of {path}"
+    if published:
+        from huggingface_hub import try_to_load_from_cache
+
+        path = try_to_load_from_cache(*published)
+        if isinstance(path, str):
+            return read(path), "weights of timm"
+    return None, ""
 
 
 def point_mae() -> tuple[dict[str, Tensor], str]:
@@ -261,8 +300,6 @@ def _sha256(path: Path) -> str:
 
 def _reach(url: str) -> None:
     """Raise OSError at once where a server cannot be reached; any answer will do."""
-    if constants.HF_HUB_OFFLINE:
-        raise OSError("HF_HUB_OFFLINE is set")
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_SECONDS):
             pass
