@@ -71,8 +71,9 @@ def _shared(layers, x):
 def points(extractor, xyz):
     """Features of a cloud's groups, and the three centres nearest to each of its points."""
     network = extractor.network
-    centre = xyz[farthest(xyz, extractor._groups)]
-    index = cKDTree(xyz.numpy()).query(centre.numpy(), extractor._group_size)[1]
+    groups, size = (min(n, len(xyz)) for n in (extractor._groups, extractor._group_size))
+    centre = xyz[farthest(xyz, groups)]
+    index = cKDTree(xyz.numpy()).query(centre.numpy(), size)[1]
     x = encoded(network.encoder, xyz[torch.from_numpy(index)] - centre[:, None])[None]
     position, taken = network.pos_embed(centre)[None], []
     for i, block in enumerate(network.blocks["blocks"], start=1):
