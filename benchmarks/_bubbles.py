@@ -14,6 +14,8 @@ LEFT, RIGHT, TOP, BOTTOM = 70, 24, 44, 60
 LOW, HIGH = 0.940, 0.985
 """AUPRO@30% from the lower to the upper edge."""
 INK, GRID, PAPER, HERE = "#333333", "#dddddd", "#b9b9b9", "#0b6e99"
+LABEL = 110
+"""Pixels that the text beside a circle is wide, about."""
 SCALE = 2
 """Pixels of the PNG for one of the SVG."""
 
@@ -64,12 +66,17 @@ def shapes(bubbles, title):
     for b in sorted(bubbles, key=lambda b: -b.memory):
         colour = HERE if b.here else PAPER
         found.append(("circle", x(b.fps), y(b.aupro), radius(b.memory), colour))
+    taken: list[tuple[float, float]] = []
     for b in bubbles:
-        said, r = f"{b.name}, {b.memory:.0f} MB", radius(b.memory)
+        said, r, down = f"{b.name}, {b.memory:.0f} MB", radius(b.memory), y(b.aupro) + 4
         right = x(b.fps) + r + 6
         beside = right < WIDTH - 150
         place = (right, "start") if beside else (x(b.fps) - r - 6, "end")
-        found.append(("text", place[0], y(b.aupro) + 4, said, place[1], INK))
+        begin = place[0] if beside else place[0] - LABEL
+        while any(abs(begin - a) < LABEL and abs(down - b) < 14 for a, b in taken):
+            down += 3
+        taken.append((begin, down))
+        found.append(("text", place[0], down, said, place[1], INK))
     for i, (colour, said) in enumerate(
         ((HERE, "measured here"), (PAPER, "printed in CFM's Table 5 (RTX 4090)"))
     ):

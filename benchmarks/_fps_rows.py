@@ -40,6 +40,8 @@ ROWS = {
 IMAGES = 265
 """Training parts that banks are as large as those of: 10 % of their rows."""
 LARGE = (1944, 2592)
+LEAST = 5.0
+"""Seconds that whole calls are timed for, 100 of them at most."""
 ALLOWED = {
     # psi is a difference of unit vectors: of 0.5 and more, what float32 extractors leave in it.
     "fp32": {"psi": 2e-4, "map": 1e-3, "banks": 2 / 255},
@@ -181,10 +183,10 @@ def times(asked):
     }
 
 
-def whole(detector, samples, asked, least=5.0):
+def whole(detector, samples, asked):
     """Time calls from arrays to decisions: as many as asked for, and more of fast ones."""
     taken = []
-    while len(taken) < asked["repeats"] or (sum(taken) < least and len(taken) < 100):
+    while len(taken) < asked["repeats"] or (sum(taken) < LEAST and len(taken) < 100):
         sample = samples[len(taken) % len(samples)]
         taken.append(timed(detector.predict, sample.rgb, sample.xyz))
     return taken

@@ -36,18 +36,21 @@ OTHERS = ("BTF", "AST", "M3DM")
 """Rows of the paper's table that there is no detector for."""
 
 
-def measure(arguments, row, part, precision, repeats=None):
+def measure(arguments, row, part, precision):
     """Have a process of its own measure something; see `_fps_rows.PARTS`."""
-    asked = {
-        "row": row,
-        "part": part,
-        "precision": precision,
-        "repeats": repeats or arguments.repeats,
-        "input": [arguments.input] * 2,
-        **{k: getattr(arguments, k) for k in ("preset", "rgb", "size", "device", "threads")},
-    }
     print(f"  {row}, {precision}: {part} ...", file=sys.stderr, flush=True)
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(arguments.threads))
+    given = ("preset", "rgb", "size", "device", "threads", "repeats")
+    return process(
+        {
+            **{"row": row, "part": part, "precision": precision, "input": [arguments.input] * 2},
+            **{name: getattr(arguments, name) for name in given},
+        }
+    )
+
+
+def process(asked):
+    """Run `_fps_rows.py`; return what it prints."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(asked["threads"]))
     ran = subprocess.run(
         [sys.executable, HERE / "_fps_rows.py", json.dumps(asked)],
         capture_output=True,
@@ -57,7 +60,7 @@ def measure(arguments, row, part, precision, repeats=None):
     )
     if ran.returncode:
         lines = ran.stderr.strip().splitlines() or [f"ended with {ran.returncode}"]
-        raise RuntimeError(f"{row}: {lines[-1].removeprefix('error: ')}")
+        raise RuntimeError(f"{asked['row']}: {lines[-1].removeprefix('error: ')}")
     return json.loads(ran.stdout.splitlines()[-1])
 
 
@@ -81,9 +84,10 @@ def row_of(arguments, name):
 
 
 def printed(row, metric):
-    """Return the paper's number of a row, None where it has none."""
+    """Return the mean that a paper prints for a row, None where none does."""
     method, table = NAMES.get(row, row), published("MVTec 3D-AD", metric, setting="")
-    return next((n.value for n in table if n.method == method), None)
+    means = (n.value for n in table if n.method == method and n.category == "mean")
+    return next(means, None)
 
 
 COLUMNS = (
@@ -205,7 +209,7 @@ def at_least_one(value):
     return int(value)
 
 
-def asked_for():
+def asked_for(given=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=some_rows, default=list(ROWS), help="separated by commas")
     parser.add_argument("--repeats", type=at_least_one, default=3, help="of each timing")
@@ -222,19 +226,19 @@ def asked_for():
         "--table-only", action="store_true", help="without bfloat16 and large images for the list"
     )
     parser.add_argument("--json", type=Path, help="to write, pictures beside it; see results/")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     if arguments.json and not arguments.json.parent.is_dir():
         parser.error(f"--json: {arguments.json.parent}: no such file or folder")
     return arguments
 
 
-def main():
-    arguments = asked_for()
+def main(given=None):
+    arguments = asked_for(given)
     with one_line():
         device_of("fps", arguments.device)
         torch.set_num_threads(arguments.threads)
-        given = {k: v for k, v in vars(arguments).items() if k != "json"}
-        about = {**environment(), "settings": given}
+        settings = {k: v for k, v in vars(arguments).items() if k != "json"}
+        about = {**environment(), "settings": settings}
         rows = {name: row_of(arguments, name) for name in arguments.rows}
         reached = speeds(arguments, rows)
     first = next(iter(rows.values()))
