@@ -37,7 +37,8 @@ def g2sf(detector, features):
     count = raster.size**2
     e = rows(features, raster, torch.arange(count))
     tokens = features.tokens["rgb"].permute(2, 0, 1)[None]
-    e["2d"] = functional.interpolate(tokens, size=raster.size, mode="nearest")[0].flatten(1).T
+    mode = "nearest" if raster.nearest else "bilinear"
+    e["2d"] = functional.interpolate(tokens, size=raster.size, mode=mode)[0].flatten(1).T
     e = {m: metric.prototypes[m].standardised(e[m]) for m in MODALITIES}
     inside = torch.zeros(count, dtype=torch.bool)
     inside[foreground(features, raster)] = True
@@ -49,9 +50,12 @@ def g2sf(detector, features):
     both, local = torch.cat([e["2d"], e["3d"]], 1), []
     for j in range(ranks):
         near = torch.cat([bank[i[:, j]] for bank, i in zip(banks, index, strict=True)], 1)
-        w = metric.lspn(directions(both - near, metric.lspn.dims, True), near)
+        joint = detector.published.directions
+        w = metric.lspn(directions(both - near, metric.lspn.dims, joint), near)
         w[~inside] = 1
         parts = [(a - b).norm(dim=1) for a, b in _split(banks, both, near)]
+        if not detector.published.bank:  # then it has no rows for what lies beside the part
+            parts[1] *= inside
         local.append((w * metric.scales() * torch.stack(parts, 1) / metric.usual).sum(1))
     local = torch.stack(local, 1)
     cells = local.min(1).values

@@ -67,9 +67,7 @@ def process(asked):
 def row_of(arguments, name):
     """Measure a row of the table."""
     found = measure(arguments, name, "times", arguments.precision)
-    for whose in ("ours", "plain"):
-        seen = measure(arguments, name, f"memory {whose}", arguments.precision)
-        found[f"{whose} peak MB"] = seen["peak MB"]
+    found |= measure(arguments, name, "memory", arguments.precision)
     median = {k: float(np.median(s)) for k, s in found["seconds"].items()}
     return {
         **found,
