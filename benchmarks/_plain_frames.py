@@ -40,7 +40,7 @@ def fastest_float32():
 
 
 def autocast(precision):
-    """Return the context of plain networks: of every one of them, where it is half precision."""
+    """Return the context of plain networks, in half precision or not."""
     return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
 
 
@@ -100,10 +100,12 @@ def points(extractor, xyz):
     return Points(torch.cat(taken, -1)[0].float(), near, weight)
 
 
-def extracted(detector, frame):
-    """What both extractors make of a frame, as `cmad` keeps it."""
+def extracted(detector, frame, half=True):
+    """What both extractors make of a frame; ``half``: Point-MAE, too, where the context is."""
     rgb, xyz = (detector.pipeline.extractors[name] for name in ("rgb", "xyz"))
-    of_image, of_cloud = tokens(rgb, frame.rgb), points(xyz, frame.xyz[frame.valid])
+    of_image = tokens(rgb, frame.rgb)
+    with torch.autocast("cpu", enabled=half and torch.is_autocast_enabled("cpu")):
+        of_cloud = points(xyz, frame.xyz[frame.valid])
     size = detector.pipeline.preprocessing.image_size
     return Features({"rgb": of_image}, {"xyz": of_cloud}, frame.valid, size, frame.window)
 

@@ -88,6 +88,7 @@ def printed(row, metric):
     return next(means, None)
 
 
+WIDE = 11
 COLUMNS = (
     ("paper fps", lambda r: r["paper"]["fps"], ".3f"),
     ("paper MB", lambda r: r["paper"]["memory MB"], ".2f"),
@@ -96,6 +97,7 @@ COLUMNS = (
     ("x plain", lambda r: r["times plain"], ".2f"),
     ("whole ms", lambda r: r["whole ms"], ".0f"),
     ("p99 ms", lambda r: r["whole p99 ms"], ".0f"),
+    ("calls", lambda r: len(r["seconds"]["whole"]), "d"),
     ("MB", lambda r: r["memory MB"], ".0f"),
     ("weights MB", lambda r: r["weights MB"], ".2f"),
     ("peak MB", lambda r: r["ours peak MB"], ".0f"),
@@ -105,10 +107,10 @@ COLUMNS = (
 
 def table(rows):
     """Print the rows; ``MB`` is weights and peak together, the paper's memory."""
-    print(f"{'':10}" + "".join(f"{title:>11}" for title, *_ in COLUMNS))
+    print(f"{'':10}" + "".join(f"{title:>{WIDE}}" for title, *_ in COLUMNS))
     for name, row in rows.items():
         cells = ((of(row), form) for _, of, form in COLUMNS)
-        shown = (f"{'-' if v is None else format(v, form):>11}" for v, form in cells)
+        shown = (f"{'-' if v is None else format(v, form):>{WIDE}}" for v, form in cells)
         print(f"{name:10}" + "".join(shown))
 
 

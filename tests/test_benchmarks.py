@@ -88,11 +88,13 @@ def fps(monkeypatch):
     torch.set_num_threads(threads)
 
 
+SMALL = ("--rows", "Ours-T", "--rgb", "test_vit", "--size", "32", "--input", "64", "--repeats", "1")
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")  # few points, and one part to learn from
 def test_fps_prints_the_row_and_writes_numbers_and_pictures(fps, tmp_path, capsys):
-    small = ["--rows", "Ours-T", "--rgb", "test_vit", "--size", "32", "--input", "64"]
-    fps.main([*small, "--repeats", "1", "--json", str(tmp_path / "fps.json")])
+    fps.main([*SMALL, "--json", str(tmp_path / "fps.json")])
     shown = capsys.readouterr().out.splitlines()
     printed = next(line for line in shown if line.startswith("Ours-T"))
     assert printed.split()[1:3] == ["42.818", "48.12"]  # CFM's Table 5
@@ -127,6 +129,16 @@ def test_fps_compares_with_the_plain_form_first(fps, monkeypatch, row, preset):
         monkeypatch.setattr(frames, "encoded", lambda net, groups: right(net, 1.1 * groups))
         with pytest.raises(ValueError, match="differs from the plain form's by"):
             rows.check(detector, grid, rows.plain(detector, frame), "fp32")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # as above
+def test_fps_prints_no_times_where_the_results_differ(fps, monkeypatch, tmp_path, capsys):
+    frames = importlib.import_module("_plain_frames")
+    monkeypatch.setattr(frames, "farthest", lambda xyz, count: torch.zeros(count).long())
+    with pytest.raises(SystemExit, match="error: CFM: map differs from the plain form's by"):
+        fps.main([*SMALL, "--json", str(tmp_path / "fps.json")])
+    assert capsys.readouterr().out == ""
+    assert not list(tmp_path.iterdir())
 
 
 def test_fps_refuses_a_device_that_this_build_has_no_ops_for(fps):
