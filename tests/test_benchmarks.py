@@ -106,7 +106,7 @@ def test_fps_prints_the_row_and_writes_numbers_and_pictures(fps, tmp_path, capsy
     assert 0 < row["ours peak MB"] < row["plain peak MB"]
     assert row["memory MB"] == row["weights MB"] + row["ours peak MB"]
     reached = {line["what"]: line["reached"] for line in found["speeds"]}
-    assert reached["Ours, whole call: 400 x 400 / 2592 x 1944"] is False  # not measured
+    assert reached["Ours, whole call, as long: 2592 x 1944 / 400 x 400"] is False  # not measured
     assert "Ours-T, 48 MB" in (tmp_path / "fps.svg").read_text()
     with Image.open(tmp_path / "fps.png") as image:
         assert image.width > image.height > 400
@@ -139,6 +139,13 @@ def test_fps_prints_no_times_where_the_results_differ(fps, monkeypatch, tmp_path
         fps.main([*SMALL, "--json", str(tmp_path / "fps.json")])
     assert capsys.readouterr().out == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_fps_knows_when_a_goal_is_reached(fps):
+    given = [(6.0, 6), (5.9, 6), (2.9, -3), (3.0, -3), (None, -3)]
+    judged = [fps.goal_of("", *one) for one in given]
+    assert [one["reached"] for one in judged] == [True, False, True, False, False]
+    assert [one["goal"] for one in judged[1:3]] == ["at least 6", "under 3"]
 
 
 def test_fps_refuses_a_device_that_this_build_has_no_ops_for(fps):
