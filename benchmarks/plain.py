@@ -7,6 +7,9 @@ full width, drawn like real ones (clusters of decaying variance), and banks as l
 training set of so many images. The plain form is the published code's, without what that does
 twice: features of all cells, one search of each bank by `torch.cdist` and `topk`, and the network
 on the joint rows of each rank.
+
+Whole frames of all methods, from prepared arrays on, are `fps.py`'s; the plain forms are in
+`_plain_banks.py` and `_plain_frames.py`.
 """
 # ruff: noqa: E402
 
@@ -23,16 +26,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
 from _environment import environment
+from _plain_banks import g2sf as plain_g2sf
 
 import cmad
 from cmad.bank import Bank
 from cmad.detectors import _g2sf_spaces as spaces
 from cmad.detectors.g2sf import MODALITIES
-from cmad.maps import Scaling, enlarged, smoothed
-from cmad.nn.lspn import LSPN, GlobalScales, directions
-from cmad.rasters import Raster, foreground, rows
+from cmad.nn.lspn import LSPN, GlobalScales
 from cmad.testing.inputs import decaying
 from cmad.types import Features, Points, Window
 
@@ -92,39 +93,6 @@ def setting(images, frames):
     return detector, [frame(d, i) for i, d in enumerate(drawn)]
 
 
-@torch.inference_mode()
-def plain(detector, features):
-    """Score a frame as the published code does: l in k + 1 local spaces, the map and the score."""
-    metric, k = detector.metric, detector.options.neighbours
-    everything = torch.arange(CELLS**2)
-    raster = Raster(CELLS, detector.choices.smoothing)
-    e = rows(features, raster, everything)
-    tokens = features.tokens["rgb"].permute(2, 0, 1)[None]
-    e["2d"] = functional.interpolate(tokens, size=CELLS, mode="nearest")[0].flatten(1).T
-    inside = torch.zeros(CELLS**2, dtype=torch.bool)
-    inside[foreground(features, raster)] = True
-    banks = [metric.prototypes[m].bank.rows for m in MODALITIES]
-    index = [
-        torch.cdist(e[m], bank).topk(k + 1, largest=False).indices
-        for m, bank in zip(MODALITIES, banks, strict=True)
-    ]
-    both, local = torch.cat([e["2d"], e["3d"]], 1), []
-    for j in range(k + 1):
-        near = torch.cat([bank[i[:, j]] for bank, i in zip(banks, index, strict=True)], 1)
-        w = metric.lspn(directions(both - near, metric.lspn.dims, True), near)
-        w[~inside] = 1
-        parts = [(a - b).norm(dim=1) for a, b in split(both, near)]
-        local.append((w * metric.scales() * torch.stack(parts, 1) / metric.usual).sum(1))
-    local = torch.stack(local, 1)
-    cells = local.min(1).values
-    map_ = smoothed(enlarged(cells.view(CELLS, CELLS), SIZE), Scaling(eight_bits=True))
-    return local, map_, float(cells.max())
-
-
-def split(*rows_):
-    return zip(*(torch.split(r, list(DIMS.values()), 1) for r in rows_), strict=True)
-
-
 def peak(of):
     """Bytes that a call takes at most, beside what is in memory before (Linux)."""
     with open("/proc/self/clear_refs", "w") as file:
@@ -149,7 +117,7 @@ def main():
     detector, frames = setting(arguments.images, 1 + arguments.repeats)
     features = frames[0]
     memory = peak(lambda: detector.maps(features))
-    local, map_, score = plain(detector, features)
+    local, map_, score = plain_g2sf(detector, features)
     ours = detector.measured(features)[0]
     # cdist is |a|^2 + |b|^2 - 2 a b in float32: neighbours nearly as far may change places.
     differing = ((ours - local).abs() > 1e-4 * local.abs()).any(1).float().mean()
@@ -162,7 +130,7 @@ def main():
     for other in frames[1:]:
         for name, work in (
             ("G2SF, cmad", detector.maps),
-            ("G2SF, plain torch", lambda f: plain(detector, f)),
+            ("G2SF, plain torch", lambda f: plain_g2sf(detector, f)),
         ):
             start = time.perf_counter()
             work(other)

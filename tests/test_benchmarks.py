@@ -1,5 +1,6 @@
 """The benchmark scripts say in a line what is missing, before they work for minutes."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 from safetensors.numpy import save_file
 
 ROOT = Path(__file__).parent.parent
@@ -105,3 +108,86 @@ def test_training_prints_the_share_of_the_products():
     assert "2 parts, 30 pixels each, 4 a step" in ran.stdout
     [line] = [line for line in ran.stdout.splitlines() if "by the profiler" in line]
     assert 0 < float(line.split()[-1].rstrip("%")) <= 100
+
+
+@pytest.fixture
+def fps(monkeypatch):
+    """The module, whose rows are measured in this process but for the memory."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    module, rows = (importlib.import_module(name) for name in ("fps", "_fps_rows"))
+    monkeypatch.setattr(rows, "LEAST", 0.0)
+    apart, precision = module.process, torch.get_float32_matmul_precision()
+    threads = torch.get_num_threads()
+
+    def process(asked):
+        return apart(asked) if asked["part"] == "memory" else rows.PARTS[asked["part"]](asked)
+
+    monkeypatch.setattr(module, "process", process)
+    yield module
+    torch.set_float32_matmul_precision(precision)
+    torch.set_num_threads(threads)
+
+
+SMALL = ("--rows", "Ours-T", "--rgb", "test_vit", "--size", "32", "--input", "64", "--repeats", "1")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")  # few points, and one part to learn from
+def test_fps_prints_the_row_and_writes_numbers_and_pictures(fps, tmp_path, capsys):
+    fps.main([*SMALL, "--json", str(tmp_path / "fps.json")])
+    shown = capsys.readouterr().out.splitlines()
+    printed = next(line for line in shown if line.startswith("Ours-T"))
+    assert printed.split()[1:3] == ["42.818", "48.12"]  # CFM's Table 5
+    found = json.loads((tmp_path / "fps.json").read_text())
+    assert {"commit", "cpu", "settings"} <= set(found["about"])
+    row = found["rows"]["Ours-T"]
+    assert row["fps"] == pytest.approx(1 / row["seconds"]["ours"][0])
+    assert row["paper"]["AUPRO@30%"] == 0.961
+    assert 0 < row["ours peak MB"] < row["plain peak MB"]
+    assert row["memory MB"] == row["weights MB"] + row["ours peak MB"]
+    reached = {line["what"]: line["reached"] for line in found["speeds"]}
+    assert reached["Ours, whole call, as long: 2592 x 1944 / 400 x 400"] is False  # not measured
+    assert "Ours-T, 48 MB" in (tmp_path / "fps.svg").read_text()
+    with Image.open(tmp_path / "fps.png") as image:
+        assert image.width > image.height > 400
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # few points, and one part to learn from
+@pytest.mark.parametrize(
+    ("row", "preset"),
+    [("Ours-T", "paper"), ("Ours-T", "official"), ("PatchCore", "official"), ("G2SF", "official")],
+)
+def test_fps_compares_with_the_plain_form_first(fps, monkeypatch, row, preset):
+    rows, frames = (importlib.import_module(n) for n in ("_fps_rows", "_plain_frames"))
+    monkeypatch.setattr(rows, "IMAGES", 4)
+    asked = {"row": row, "preset": preset, "rgb": "test_vit", "size": 32, "input": [64, 64]}
+    detector, samples, _ = rows.prepared({**asked, "precision": "fp32", "device": "cpu"})
+    frame, right = detector.pipeline.frame(samples[0]), frames.encoded
+    grid = rows.ours(detector, frame)
+    with torch.inference_mode():
+        rows.check(detector, grid, rows.plain(detector, frame), "fp32")
+        monkeypatch.setattr(frames, "encoded", lambda net, groups: right(net, 1.1 * groups))
+        with pytest.raises(ValueError, match="differs from the plain form's by"):
+            rows.check(detector, grid, rows.plain(detector, frame), "fp32")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # as above
+def test_fps_prints_no_times_where_the_results_differ(fps, monkeypatch, tmp_path, capsys):
+    frames = importlib.import_module("_plain_frames")
+    monkeypatch.setattr(frames, "farthest", lambda xyz, count: torch.zeros(count).long())
+    with pytest.raises(SystemExit, match="error: CFM: map differs from the plain form's by"):
+        fps.main([*SMALL, "--json", str(tmp_path / "fps.json")])
+    assert capsys.readouterr().out == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_fps_knows_when_a_goal_is_reached(fps):
+    given = [(6.0, 6), (5.9, 6), (2.9, -3), (3.0, -3), (None, -3)]
+    judged = [fps.goal_of("", *one) for one in given]
+    assert [one["reached"] for one in judged] == [True, False, True, False, False]
+    assert [one["goal"] for one in judged[1:3]] == ["at least 6", "under 3"]
+
+
+def test_fps_refuses_a_device_that_this_build_has_no_ops_for(fps):
+    with pytest.raises(SystemExit, match="this build has no native ops for 'cuda'"):
+        fps.main(["--device", "cuda"])

@@ -132,12 +132,29 @@ def test_official_keeps_the_rim_that_only_the_smoothing_reaches(untrained, parts
     assert pixels[0] < pixels[1]
 
 
-def test_variants_prune_both_extractors():
-    sizes = {}
-    for variant in ("small", "tiny"):
-        d = cmad.CFM(variant, rgb="vit_tiny_patch16_224", weights="random")
-        sizes[variant] = (d.pipeline.extractors["rgb"].dim, d.pipeline.extractors["xyz"].dim)
-    assert sizes == {"small": (192, 1152), "tiny": (192, 384)}
+@pytest.mark.parametrize("preset", ["paper", "official"])
+@pytest.mark.parametrize(
+    ("variant", "blocks", "taps"),
+    [("full", 12, 3), ("medium", 8, 3), ("small", 4, 3), ("tiny", 1, 1)],
+)
+def test_variants_prune_both_extractors_and_the_networks_follow(variant, blocks, taps, preset):
+    d = cmad.CFM(variant, preset=preset, rgb="vit_tiny_patch16_224", weights="random")
+    rgb, xyz = d.pipeline.extractors["rgb"], d.pipeline.extractors["xyz"]
+    assert (rgb.block, rgb.dim, xyz.dim) == (blocks, 192, 384 * taps)
+    for extractor, name in ((rgb, "blocks.{}."), (xyz, "blocks.blocks.{}.")):
+        held = {
+            i
+            for i in range(13)
+            if any(k.startswith(name.format(i)) for k in extractor.state_dict())
+        }
+        assert held == set(range(blocks)), "deeper blocks are neither computed nor kept"
+    shapes = {k: tuple(t.shape) for k, t in d._untrained().state_dict().items()}
+    width = (192 + xyz.dim) // 2
+    assert shapes["CFM_2Dto3D.input.weight"] == (width, 192)
+    assert shapes["CFM_2Dto3D.projection.weight"] == (width, width)
+    assert shapes["CFM_2Dto3D.output.weight"] == (xyz.dim, width)
+    assert shapes["CFM_3Dto2D.input.weight"] == (width, xyz.dim)
+    assert shapes["CFM_3Dto2D.output.weight"] == (192, width)
 
 
 def test_calibration_rejects_what_scores_above_the_good_parts(trained, parts, make, tmp_path):

@@ -1,0 +1,135 @@
+"""The picture of CFM's Figure 1: area under the PRO curve against frame rate, area for memory.
+
+One list of shapes, written as SVG and, by Pillow, as PNG.
+"""
+
+import math
+from dataclasses import dataclass
+from html import escape
+
+from PIL import Image, ImageDraw, ImageFont
+
+WIDTH, HEIGHT = 760, 460
+LEFT, RIGHT, TOP, BOTTOM = 70, 24, 44, 60
+LOW, HIGH = 0.940, 0.985
+"""AUPRO@30% from the lower to the upper edge."""
+INK, GRID, PAPER, HERE = "#333333", "#dddddd", "#b9b9b9", "#0b6e99"
+LABEL = 110
+"""Pixels that the text beside a circle is wide, about."""
+SCALE = 2
+"""Pixels of the PNG for one of the SVG."""
+
+
+@dataclass(frozen=True)
+class Bubble:
+    """A method: where, and how large."""
+
+    name: str
+    fps: float
+    aupro: float
+    memory: float
+    """MB."""
+    here: bool
+    """Measured here, or printed in the paper."""
+
+
+def radius(memory):
+    """Pixels: the area is proportional to the memory."""
+    return 0.6 * memory**0.5
+
+
+def shapes(bubbles, title):
+    """Lines, circles and texts, in the order that they are drawn in."""
+    slow = math.floor(math.log10(min(b.fps for b in bubbles) / 1.5))
+    fast = math.log10(max(b.fps for b in bubbles) * 1.5)
+
+    def x(fps):
+        return LEFT + (math.log10(fps) - slow) / (fast - slow) * (WIDTH - LEFT - RIGHT)
+
+    def y(aupro):
+        return TOP + (HIGH - aupro) / (HIGH - LOW) * (HEIGHT - TOP - BOTTOM)
+
+    base = HEIGHT - BOTTOM
+    found = [("text", LEFT, 22, title, "start", INK)]
+    for power in range(slow, math.floor(fast) + 1):
+        for step in (1, 2, 5):
+            if (fps := step * 10.0**power) <= 10**fast:
+                found.append(("line", x(fps), TOP, x(fps), base, GRID))
+                found.append(("text", x(fps), base + 18, f"{fps:g}", "middle", INK))
+    for i in range(1, 9):
+        aupro = LOW + 0.005 * i
+        found.append(("line", LEFT, y(aupro), WIDTH - RIGHT, y(aupro), GRID))
+        found.append(("text", LEFT - 8, y(aupro) + 4, f"{aupro:.3f}", "end", INK))
+    found += [("line", LEFT, base, WIDTH - RIGHT, base, INK), ("line", LEFT, TOP, LEFT, base, INK)]
+    under = "frames per second; the area of a circle is the memory"
+    found.append(("text", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16, under, "middle", INK))
+    for b in sorted(bubbles, key=lambda b: -b.memory):
+        colour = HERE if b.here else PAPER
+        found.append(("circle", x(b.fps), y(b.aupro), radius(b.memory), colour))
+    taken: list[tuple[float, float]] = []
+    for b in bubbles:
+        said, r, down = f"{b.name}, {b.memory:.0f} MB", radius(b.memory), y(b.aupro) + 4
+        right = x(b.fps) + r + 6
+        beside = right < WIDTH - 150
+        place = (right, "start") if beside else (x(b.fps) - r - 6, "end")
+        begin = place[0] if beside else place[0] - LABEL
+        while any(abs(begin - a) < LABEL and abs(down - b) < 14 for a, b in taken):
+            down += 3
+        taken.append((begin, down))
+        found.append(("text", place[0], down, said, place[1], INK))
+    for i, (colour, said) in enumerate(
+        ((HERE, "measured here"), (PAPER, "printed in CFM's Table 5 (RTX 4090)"))
+    ):
+        top = base - 18 - 20 * i
+        found.append(("circle", LEFT + 16, top - 4, 5, colour))
+        found.append(("text", LEFT + 28, top, said, "start", INK))
+    return found
+
+
+def svg(drawn):
+    """Write shapes as SVG."""
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        'font-family="sans-serif" font-size="12">',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+    ]
+    for kind, *of in drawn:
+        if kind == "line":
+            x0, y0, x1, y1, colour = of
+            out.append(f'<path d="M{x0:.1f} {y0:.1f}L{x1:.1f} {y1:.1f}" stroke="{colour}"/>')
+        elif kind == "circle":
+            x, y, r, colour = of
+            out.append(
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" fill="{colour}" '
+                f'fill-opacity="0.5" stroke="{colour}"/>'
+            )
+        else:
+            x, y, said, anchor, colour = of
+            style = f'text-anchor="{anchor}" fill="{colour}"'
+            out.append(f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(said)}</text>')
+    return "\n".join([*out, "</svg>"]) + "\n"
+
+
+def png(drawn):
+    """Paint shapes into an image."""
+    image = Image.new("RGB", (WIDTH * SCALE, HEIGHT * SCALE), "white")
+    font = ImageFont.load_default(12 * SCALE)
+    anchors = {"start": "ls", "middle": "ms", "end": "rs"}
+    for kind, *of in drawn:
+        draw = ImageDraw.Draw(image, "RGBA")
+        if kind == "line":
+            draw.line([SCALE * v for v in of[:4]], fill=of[4], width=SCALE)
+        elif kind == "circle":
+            x, y, r = (SCALE * v for v in of[:3])
+            draw.ellipse([x - r, y - r, x + r, y + r], fill=of[3] + "80", outline=of[3])
+        else:
+            x, y, said, anchor, colour = of
+            draw.text((SCALE * x, SCALE * y), said, colour, font, anchor=anchors[anchor])
+    return image
+
+
+def save(bubbles, title, stem):
+    """Write both pictures beside each other; ``stem`` is their path without an ending."""
+    drawn = shapes(bubbles, title)
+    stem.with_suffix(".svg").write_text(svg(drawn), encoding="utf-8")
+    png(drawn).save(stem.with_suffix(".png"))

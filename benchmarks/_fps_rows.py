@@ -1,0 +1,260 @@
+"""One row of `fps.py`, in a process of its own: what it measures is printed as JSON, last line.
+
+    python benchmarks/_fps_rows.py '{"row": "Ours-T", "part": "times", ...}'
+
+See `fps.py` for the settings; it starts these processes.
+"""
+
+import ctypes
+import gc
+import json
+import sys
+import time
+import warnings
+
+import torch
+from _plain_banks import g2sf, patchcore
+from _plain_frames import cfm, extracted, fastest_float32, settings
+
+from cmad.bank import Bank
+from cmad.calibrate import Calibration
+from cmad.datasets import Synthetic
+from cmad.detectors import METHODS
+from cmad.detectors import _g2sf_spaces as spaces
+from cmad.detectors._extraction import extract
+from cmad.detectors._memory import Memory
+from cmad.environment import forget_peak, peak_memory
+from cmad.extractors.weights import find
+from cmad.rasters import everything, only, rows
+from cmad.store import FeatureStore
+
+ROWS = {
+    "Ours": ("cfm", "full"),
+    "Ours-M": ("cfm", "medium"),
+    "Ours-S": ("cfm", "small"),
+    "Ours-T": ("cfm", "tiny"),
+    "PatchCore": ("patchcore", "full"),
+    "G2SF": ("g2sf", "full"),
+}
+"""Method and variant of each row of the table."""
+IMAGES = 265
+"""Training parts that banks are as large as those of: 10 % of their rows."""
+LARGE = (1944, 2592)
+LEAST = 5.0
+"""Seconds that whole calls are timed for, 100 of them at most."""
+ALLOWED = {
+    # psi is a difference of unit vectors: of 0.5 and more, what float32 extractors leave in it.
+    "fp32": {"psi": 2e-4, "map": 1e-3, "banks": 2 / 255},
+    # bfloat16 has 8 bits; CFM's plain form has them in Point-MAE, too.
+    "bf16": {"psi": 0.05, "map": 0.05, "banks": 0.05},
+}
+"""Largest difference from the plain form: of psi in [0, 2]; of maps and scores, relative to the
+map's maximum, for CFM and for methods with banks, whose maps have 256 levels."""
+
+
+def drawn(asked):
+    """Return the detector of a row, not trained, and what its extractors' weights are."""
+    method, variant = ROWS[asked["row"]]
+    names = {"rgb": asked["rgb"], "xyz": "point_mae"}
+    found = {name: find(model) for name, model in names.items()}
+    own = {f"{name}_weights": None if file else "random" for name, file in found.items()}
+    detector = METHODS[method](
+        variant,
+        preset=asked["preset"],
+        rgb=asked["rgb"],
+        image_size=asked["size"],
+        precision=asked["precision"],
+        device=asked["device"],
+        **own,
+    )
+    if found["xyz"] is None:
+        # As trained ones have: without, a row's channels add up to 0 but for the rounding, and the
+        # published rule that leaves such pixels out would draw lots.
+        detector.pipeline.extractors["xyz"].network.norm.bias.fill_(0.1)
+    weights = {name: str(file or "random") for name, file in found.items()}
+    return detector, weights
+
+
+def prepared(asked):
+    """Return a detector as after training, parts to judge, and where its weights are from."""
+    detector, weights = drawn(asked)
+    good = list(Synthetic(good=1, size=asked["input"]))
+    with FeatureStore(torch.float32) as store:
+        detector.pipeline, ranges = extract(detector.pipeline, good, store, 1, False, [])
+        tensors = learnt(detector, list(store))
+    detector._accept(tensors, (), ranges)
+    return detector, list(Synthetic("test", good=2, size=asked["input"])), weights
+
+
+def learnt(detector, features):
+    """Draw what a method learns: networks at their initial weights, banks like the features."""
+    if detector.who == "CFM":
+        return detector._untrained().state_dict()
+    banks = {m: bank(detector, features, m) for m in ("2d", "3d")}
+    if detector.who == "PatchCore":
+        memory = {m: Memory(b, float(b.rows.std()), 1.0) for m, b in banks.items()}
+        return {k: t for m, one in memory.items() for k, t in one.tensors(m).items()}
+    prototypes = {m: spaces.Prototypes(b, 0.0, 1.0, 1.0) for m, b in banks.items()}
+    return spaces.Metric(prototypes, *detector._untrained()).tensors()
+
+
+def bank(detector, features, modality):
+    """A bank of the size that `IMAGES` parts give, of rows each between two of real ones."""
+    of_patchcore = detector.who == "PatchCore"
+    raster = detector._raster(modality) if of_patchcore else detector.raster
+    cells = raster.size // 2 if modality == "2d" and not of_patchcore else raster.size
+    alone = [only(f, (modality,)) for f in features]
+    own = torch.cat([rows(f, raster, everything(f, raster))[modality] for f in alone])
+    own = own[(own != 0).any(1)]
+    generator = torch.Generator().manual_seed(0)
+    count = max(IMAGES * cells**2 // 10, 64)
+    a, b = torch.randint(len(own), (2, count), generator=generator)
+    made = torch.lerp(own[a], own[b], torch.rand(count, 1, generator=generator))
+    made[0] *= modality == "2d"  # as the cells beside the part, of which a coreset keeps one
+    return Bank(made)
+
+
+def ours(detector, frame):
+    """The paper's protocol: a prepared frame to its smoothed map and score."""
+    return detector.judge(detector.pipeline.features([frame])[0])
+
+
+def plain(detector, frame):
+    """The same by the plain form; what comes of it ends with the map and the score."""
+    if detector.who == "CFM":
+        return cfm(detector, frame)
+    after = patchcore if detector.who == "PatchCore" else g2sf
+    features = extracted(detector, frame, half=False)  # distances to rows nearby need float32
+    with torch.autocast("cpu", enabled=False):
+        return after(detector, features)
+
+
+def check(detector, grid, other, precision):
+    """Raise where ours is not what the plain form gives; return the largest differences."""
+    allowed, (*maps, map_, score) = ALLOWED[precision], other
+    bound = allowed["map" if detector.who == "CFM" else "banks"]
+    highest = float(map_.max())
+    found = {
+        "map": float((torch.from_numpy(grid.map) - map_).abs().max()) / highest,
+        "score": abs(grid.score - score) / abs(score),
+    }
+    bounds = {"map": bound, "score": bound}
+    if detector.who == "CFM":
+        for name, psi in zip(("2d", "3d"), maps, strict=True):
+            found[name] = float((torch.from_numpy(grid.maps[name]) - psi).abs().max())
+            bounds[name] = allowed["psi"]
+    for name, error in found.items():
+        if not error <= bounds[name]:
+            raise ValueError(
+                f"{detector.who}: {name} differs from the plain form's by {error:.2g}, "
+                f"allowed {bounds[name]:.2g}"
+            )
+    return found
+
+
+def calibrated(detector, grid):
+    """Give a detector thresholds, so that it decides and looks for regions."""
+    peak = float(grid.map.max())
+    each = {m: float(grid.maps[m].max()) for m in detector.modalities}
+    detector.calibration = Calibration(0.05, (grid.score,), grid.score, 0.9 * peak, each)
+
+
+def times(asked):
+    """Compare, then time a prepared frame by turns, then whole calls."""
+    detector, samples, weights = prepared(asked)
+    frame = detector.pipeline.frame(samples[0])
+    with settings(asked["threads"], asked["precision"]) as plainly:
+        grid = ours(detector, frame)
+        with plainly:
+            other = plain(detector, frame)
+        errors = check(detector, grid, other, asked["precision"])
+        seconds = {"ours": [], "plain": []}
+        for _ in range(asked["repeats"]):
+            seconds["ours"].append(timed(ours, detector, frame))
+            with plainly:
+                seconds["plain"].append(timed(plain, detector, frame))
+    calibrated(detector, grid)
+    seconds["whole"] = whole(detector, samples, asked)
+    return {
+        "seconds": seconds,
+        "errors": errors,
+        "weights": weights,
+        "extractors": detector.pipeline.describe(),
+        "points": int(frame.valid.sum()),
+        "weights MB": weights_mb(detector),
+    }
+
+
+def whole(detector, samples, asked):
+    """Time calls from arrays to decisions: as many as asked for, and more of fast ones."""
+    taken = []
+    while len(taken) < asked["repeats"] or (sum(taken) < LEAST and len(taken) < 100):
+        sample = samples[len(taken) % len(samples)]
+        taken.append(timed(detector.predict, sample.rgb, sample.xyz))
+    return taken
+
+
+def large(asked):
+    """Time whole calls on images of two sizes, by turns."""
+    detector, samples, _ = prepared(asked)
+    fastest_float32()
+    parts = {"400x400": samples[0], "2592x1944": Synthetic("test", good=1, size=LARGE)[0]}
+    calibrated(detector, ours(detector, detector.pipeline.frame(samples[0])))
+    seconds = {name: [] for name in parts}
+    for _ in range(asked["repeats"]):
+        for name, part in parts.items():
+            seconds[name].append(timed(detector.predict, part.rgb, part.xyz))
+    return {"seconds": seconds}
+
+
+def memory(asked):
+    """Measure the peaks of the first frame, ours and plain, beside what is there before, in MB."""
+    detector, samples, _ = prepared(asked)
+    frame = detector.pipeline.frame(samples[0])
+    del samples
+    with settings(asked["threads"], asked["precision"]) as plainly:
+        # Ours first, so that what it keeps from its first frame on counts.
+        found = {"ours peak MB": peak(ours, detector, frame)}
+        with plainly:
+            found["plain peak MB"] = peak(plain, detector, frame)
+    return found
+
+
+def peak(work, *arguments):
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # freed pages that are kept would hide a peak
+    forget_peak()
+    before = peak_memory()
+    work(*arguments)
+    return peak_memory() - before
+
+
+def weights_mb(detector):
+    """What parameters and banks take, computed from their sizes, in MB (2^20 bytes)."""
+    tensors = [t for e in detector.pipeline.extractors.values() for t in e.state_dict().values()]
+    tensors += detector.tensors().values()
+    return sum(t.nbytes for t in tensors) / 2**20
+
+
+def timed(work, *arguments):
+    start = time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - start
+
+
+PARTS = {"times": times, "large": large, "memory": memory}
+
+
+def main():
+    asked = json.loads(sys.argv[1])
+    torch.set_num_threads(asked["threads"])
+    warnings.simplefilter("ignore")  # one part to learn from: others may be unlike it
+    try:
+        found = PARTS[asked["part"]](asked)
+    except (ValueError, RuntimeError, ImportError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Whole frames the plain way: NumPy, SciPy and torch, on the modules and weights of a detector.
+
+What somebody writes who has CFM's text and code, a timm model and Point-MAE's weights: feature maps
+of full width at every pixel, both networks on all of them, the mask afterwards. Nothing that is
+known to be slower than need be: nearest points by k-d trees, inference mode, no copies to spare;
+`settings` takes torch's fastest float32. What a preset of the detector decides is followed.
+"""
+
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as functional
+from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
+
+from cmad.types import Features, Points
+
+
+@contextmanager
+def settings(threads, precision="fp32"):
+    """Run plain code at its best, in inference mode; `cmad` in the same process has it, too."""
+    torch.set_num_threads(threads)
+    fastest_float32()
+    with torch.inference_mode():
+        yield autocast(precision)
+
+
+def fastest_float32():
+    """Let torch multiply float32 as fast as it can with float32's accuracy, in this process.
+
+    "medium" takes AVX-512 on processors where the default does not, and is as accurate there; where
+    it stands for bfloat16 it is another computation.
+    """
+    a, b = torch.randn(2, 768, 768, generator=torch.Generator().manual_seed(0))
+    exact = a.double() @ b.double()
+    for setting in ("medium", "high", "highest"):
+        torch.set_float32_matmul_precision(setting)
+        if ((a @ b).double() - exact).abs().max() < 1e-3:  # of numbers around 28; bfloat16: 0.3
+            break
+
+
+def autocast(precision):
+    """Return the context of plain networks, in half precision or not."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+
+
+def farthest(xyz, count):
+    """Pick points far from those picked before, (count,) indices, from point 0 on."""
+    x, y, z = xyz.T.contiguous()
+    nearest = torch.full_like(x, torch.inf)
+    picked = torch.zeros(count, dtype=torch.int64)
+    for i in range(1, count):
+        last = int(picked[i - 1])
+        distance = (x - x[last]).square_()
+        distance += (y - y[last]).square_()
+        distance += (z - z[last]).square_()
+        torch.minimum(nearest, distance, out=nearest)
+        picked[i] = nearest.argmax()
+    return picked
+
+
+def tokens(vit, rgb):
+    """Tokens (h, w, D) of an image (3, R, R), by timm's own forward pass."""
+    mean, std = (torch.tensor(t).view(3, 1, 1) for t in (vit._mean, vit._std))
+    made = vit._net.forward_features(((rgb.float() / 255 - mean) / std)[None])
+    made = made[0, vit._net.num_prefix_tokens :].float()
+    return made.view(*vit.grid, -1)
+
+
+def encoded(encoder, groups):
+    """Point-MAE's encoder of groups (G, K, 3) as published: (G, C)."""
+    local = _shared(encoder.first_conv, groups)
+    whole = local.amax(1, keepdim=True).expand_as(local)
+    return _shared(encoder.second_conv, torch.cat([whole, local], 2)).amax(1)
+
+
+def _shared(layers, x):
+    """Convolution, BatchNorm, ReLU, convolution: of length 1 they are linear, and faster so."""
+    first, norm, relu, second = layers
+    hidden = functional.linear(x, first.weight[:, :, 0], first.bias)
+    hidden = relu(norm(hidden.flatten(0, 1))).view_as(hidden)
+    return functional.linear(hidden, second.weight[:, :, 0], second.bias)
+
+
+def points(extractor, xyz):
+    """Features of a cloud's groups, and the three centres nearest to each of its points."""
+    network = extractor.network
+    groups, size = (min(n, len(xyz)) for n in (extractor._groups, extractor._group_size))
+    centre = xyz[farthest(xyz, groups)]
+    index = cKDTree(xyz.numpy()).query(centre.numpy(), size)[1]
+    x = encoded(network.encoder, xyz[torch.from_numpy(index)] - centre[:, None])[None]
+    position, taken = network.pos_embed(centre)[None], []
+    for i, block in enumerate(network.blocks["blocks"], start=1):
+        x = block(x + position)
+        if i in network.taps:
+            taken.append(network.norm(x))
+    distance, near = (torch.from_numpy(a) for a in cKDTree(centre.numpy()).query(xyz.numpy(), 3))
+    weight = 1 / (distance.square() + 1e-8)
+    weight = (weight / weight.sum(1, keepdim=True)).float()
+    return Points(torch.cat(taken, -1)[0].float(), near, weight)
+
+
+def extracted(detector, frame, half=True):
+    """What both extractors make of a frame; ``half``: Point-MAE, too, where the context is."""
+    rgb, xyz = (detector.pipeline.extractors[name] for name in ("rgb", "xyz"))
+    of_image = tokens(rgb, frame.rgb)
+    with torch.autocast("cpu", enabled=half and torch.is_autocast_enabled("cpu")):
+        of_cloud = points(xyz, frame.xyz[frame.valid])
+    size = detector.pipeline.preprocessing.image_size
+    return Features({"rgb": of_image}, {"xyz": of_cloud}, frame.valid, size, frame.window)
+
+
+def cfm(detector, frame):
+    """Score a frame as CFM does: psi_2D, psi_3D and the map, (S, S) each, and the score."""
+    features = extracted(detector, frame)
+    e_2d, e_3d = at_every_pixel(features, detector.choices.smoothing.padding)
+    predicted_2d, predicted_3d = detector.mappings(e_2d, e_3d)
+    kept = features.valid.flatten()
+    if detector.choices.smoothing.zero_sum_is_missing:
+        kept = e_3d.sum(1) != 0
+    psi = [
+        ((functional.normalize(p.float()) - functional.normalize(e)).norm(dim=1) * kept).view_as(
+            features.valid
+        )
+        for p, e in ((predicted_2d, e_2d), (predicted_3d, e_3d))
+    ]
+    return *psi, *smoothed(psi[0] * psi[1], detector.choices.scaling)
+
+
+def at_every_pixel(features, padding):
+    """E_2D and E_3D, (S S, D) each (CFM, section 3.1)."""
+    size, [image], [cloud] = features.image_size, features.tokens.values(), features.points.values()
+    e_2d = functional.interpolate(image.permute(2, 0, 1)[None], size=(size, size), mode="bilinear")
+    rows = (cloud.weight[..., None] * cloud.features[cloud.neighbour]).sum(1)
+    e_3d = rows.new_zeros(1, rows.shape[1], size, size)
+    e_3d[0, :, features.valid] = rows.T
+    e_3d = functional.avg_pool2d(e_3d, 3, stride=1, padding=padding)
+    e_3d = functional.adaptive_avg_pool2d(e_3d, size)
+    return e_2d[0].flatten(1).T, e_3d[0].flatten(1).T
+
+
+def smoothed(fused, scaling):
+    """Smooth a product and score it, as the text or as the published code."""
+    if not scaling.by_mean:
+        map_ = torch.from_numpy(gaussian_filter(fused.numpy(), 4))
+        return map_, float(map_.max())
+    s = fused[None, None]
+    for width in (5,) * 5 + (7,) * 3:
+        s = functional.avg_pool2d(s, width, stride=1, padding=width // 2)
+    mean = s[s != 0].mean()
+    return s[0, 0] / mean, float(s.max() / mean.sqrt())
