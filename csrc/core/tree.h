@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/simd.h"
+#include "core/math.h"
 
 namespace cmad {
 
@@ -33,15 +33,17 @@ class Tree {
     Box box;
     std::int64_t begin, end;  // its points, in tree order
     std::int64_t right;       // second child; the first is the next node; 0 for a leaf
+    std::int64_t first;       // the lowest index of its points
   };
 
-  /// At most `leaf` points in each leaf. All coordinates finite.
+  /// At most `leaf` points in each leaf, or more where all of them are equal. All coordinates
+  /// finite.
   Tree(const float* xyz, std::int64_t N, std::int64_t leaf) : x(N), y(N), z(N), point(N) {
-    std::vector<Item> items(N);
+    std::vector<Item> items(N), spare(N);
     for (std::int64_t n = 0; n < N; ++n)
       items[n] = {{xyz[3 * n], xyz[3 * n + 1], xyz[3 * n + 2]}, std::int32_t(n)};
     nodes.reserve(4 * (N / leaf) + 4);
-    if (N > 0) split(items.data(), 0, N, leaf);
+    if (N > 0) split(items.data(), spare.data(), 0, N, leaf);
     for (std::int64_t n = 0; n < N; ++n) {
       x[n] = items[n].at[0];
       y[n] = items[n].at[1];
@@ -50,35 +52,38 @@ class Tree {
     }
   }
 
-  /// Calls `leaf(begin, end)` for the leaves, those nearest to `query` early, that have a gap2() to
-  /// it of at most `bound()`, which may fall on the way.
+  /// Calls `leaf(begin, end)` for the leaves, those nearest to `query` early, that may hold a key
+  /// of at most `bound()`, which may fall on the way: no point of a node has a smaller key than its
+  /// gap2() to the query with its lowest index.
   template <class Bound, class Leaf>
   void search(const Box& query, Bound&& bound, Leaf&& leaf) const {
     if (nodes.empty()) return;
     struct Far {
       std::int64_t node;
-      float d2;
+      std::uint64_t key;
+    };
+    const auto with_key = [&](std::int64_t node) {
+      return Far{node, nearest_key(gap2(query, nodes[node].box), nodes[node].first)};
     };
     Far stack[kDepth];
     int waiting = 0;
-    stack[waiting++] = {0, gap2(query, nodes[0].box)};
+    stack[waiting++] = with_key(0);
     while (waiting > 0) {
       Far at = stack[--waiting];
-      if (at.d2 > bound()) continue;
+      if (at.key > bound()) continue;
       while (nodes[at.node].right != 0) {
-        Far near{at.node + 1, gap2(query, nodes[at.node + 1].box)};
-        Far far{nodes[at.node].right, gap2(query, nodes[nodes[at.node].right].box)};
-        if (far.d2 < near.d2) std::swap(near, far);
+        Far near = with_key(at.node + 1), far = with_key(nodes[at.node].right);
+        if (far.key < near.key) std::swap(near, far);
         stack[waiting++] = far;
         at = near;
       }
-      if (at.d2 <= bound()) leaf(nodes[at.node].begin, nodes[at.node].end);
+      if (at.key <= bound()) leaf(nodes[at.node].begin, nodes[at.node].end);
     }
   }
 
   std::vector<Node> nodes;          // the first is the whole cloud's
   std::vector<float> x, y, z;       // [N] coordinates in tree order
-  std::vector<std::int32_t> point;  // [N] index of each
+  std::vector<std::int32_t> point;  // [N] index of each, ascending within a leaf
 
  private:
   struct Item {
@@ -99,27 +104,57 @@ class Tree {
     return box;
   }
 
-  void split(Item* items, std::int64_t begin, std::int64_t end, std::int64_t leaf) {
+  /// Puts the items for which `left` holds first, each half in its old order; returns how many
+  /// they are. Without branches, which would be taken at random.
+  template <class Left>
+  static std::int64_t part(Item* items, Item* spare, std::int64_t count, Left&& left) {
+    std::int64_t l = 0, r = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const Item item = items[i];
+      const bool first = left(item);
+      items[l] = item;
+      spare[r] = item;
+      l += first;
+      r += !first;
+    }
+    std::copy(spare, spare + r, items + l);
+    return l;
+  }
+
+  void split(Item* items, Item* spare, std::int64_t begin, std::int64_t end, std::int64_t leaf) {
     const std::int64_t self = std::int64_t(nodes.size()), count = end - begin;
-    nodes.push_back({around(items + begin, count), begin, end, 0});
+    const Box box = around(items + begin, count);
+    nodes.push_back({box, begin, end, 0, items[begin].index});
     if (count <= leaf) return;
-    const Box box = nodes[self].box;
     int axis = 0;
     for (int k = 1; k < 3; ++k)
       if (box.hi[k] - box.lo[k] > box.hi[axis] - box.lo[axis]) axis = k;
+    if (box.lo[axis] == box.hi[axis]) return;
     // The middle of the box is cheaper than the median, and as good where it divides fairly.
     const float middle = box.lo[axis] + (box.hi[axis] - box.lo[axis]) / 2;
-    std::int64_t cut = std::partition(items + begin, items + end,
-                                      [&](const Item& i) { return i.at[axis] < middle; }) -
-                       items;
-    if (std::min(cut - begin, end - cut) < count / 4) {
-      cut = begin + count / 2;
-      std::nth_element(items + begin, items + cut, items + end,
-                       [&](const Item& a, const Item& b) { return a.at[axis] < b.at[axis]; });
-    }
-    split(items, begin, cut, leaf);
+    Item* own = items + begin;
+    std::int64_t left = 0;
+    for (std::int64_t i = 0; i < count; ++i) left += own[i].at[axis] < middle;
+    if (std::min(left, count - left) >= count / 4)
+      part(own, spare, count, [&](const Item& i) { return i.at[axis] < middle; });
+    else
+      left = halve(own, spare, count, axis);
+    split(items, spare, begin, begin + left, leaf);
     nodes[self].right = std::int64_t(nodes.size());
-    split(items, cut, end, leaf);
+    split(items, spare, begin + left, end, leaf);
+  }
+
+  /// As part(), at the median.
+  static std::int64_t halve(Item* items, Item* spare, std::int64_t count, int axis) {
+    std::vector<float> at(count);
+    for (std::int64_t i = 0; i < count; ++i) at[i] = items[i].at[axis];
+    std::nth_element(at.begin(), at.begin() + count / 2, at.end());
+    const float median = at[count / 2];
+    std::int64_t equal = count / 2;  // of those at the median, so many go left
+    for (std::int64_t i = 0; i < count; ++i) equal -= items[i].at[axis] < median;
+    return part(items, spare, count, [&](const Item& i) {
+      return i.at[axis] < median || (i.at[axis] == median && equal-- > 0);
+    });
   }
 };
 
