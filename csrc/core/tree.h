@@ -126,7 +126,8 @@ class Tree {
     for (int k = 0; k < 3; ++k) extent[k] = box.hi[k] - box.lo[k];
     std::sort(axis, axis + 3, [&](int a, int b) { return extent[a] > extent[b]; });
     if (extent[axis[0]] == 0) return;
-    if (count >= kMany && split_by_grid(self, axis[0], axis[1])) return;
+    const bool finite = extent[axis[0]] <= std::numeric_limits<float>::max();
+    if (count >= kMany && finite && split_by_grid(self, axis[0], axis[1])) return;
     // The middle of the box is cheaper than the median, and as good where it divides fairly.
     const float middle = box.lo[axis[0]] + extent[axis[0]] / 2;
     Item* items = &items_[begin];
