@@ -73,12 +73,13 @@ class Smallest {
 
 template <>
 void group<Cpu>(const Group& p, void* stream) {
+  Threads<> threads(stream);
   std::vector<std::unique_ptr<const Tree>> trees(p.B);
-  parallel_for(p.B, 1, stream, [&](std::int64_t begin, std::int64_t end) {
+  threads.run(p.B, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b)
       trees[b] = std::make_unique<const Tree>(p.xyz + 3 * p.ptr[b], p.ptr[b + 1] - p.ptr[b], kLeaf);
   });
-  parallel_for(p.G, 64, stream, [&](std::int64_t begin, std::int64_t end) {
+  threads.run(p.G, 16, [&](std::int64_t begin, std::int64_t end) {
     Smallest nearest(p.K);
     float d2[kLeaf];
     std::int64_t b = 0;

@@ -93,13 +93,14 @@ void write(const ThreeNn& p, std::int64_t n, const std::int64_t (&keys)[3]) {
 
 template <>
 void three_nn<Cpu>(const ThreeNn& p, void* stream) {
+  Threads<> threads(stream);
   std::vector<std::unique_ptr<const Tree>> centres(p.B);
-  parallel_for(p.B, 1, stream, [&](std::int64_t begin, std::int64_t end) {
+  threads.run(p.B, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b)
       centres[b] = std::make_unique<const Tree>(p.centre + 3 * p.centre_ptr[b],
                                                 p.centre_ptr[b + 1] - p.centre_ptr[b], kLeaf);
   });
-  parallel_for(p.N, 1024, stream, [&](std::int64_t begin, std::int64_t end) {
+  threads.run(p.N, 2048, [&](std::int64_t begin, std::int64_t end) {
     std::int64_t b = 0;
     for (std::int64_t n = begin; n < end;) {
       while (p.ptr[b + 1] <= n) ++b;
