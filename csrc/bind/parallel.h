@@ -23,8 +23,8 @@ namespace cmad {
 /// For tests only: runs so many loops over [0, n) on the same threads; returns how often each index
 /// was visited, the message of what the last loop threw, and how many threads were started. A range
 /// throws the first of `fail` that it holds, when it has visited all of its own; `can_start` is how
-/// many threads can be started before memory is said to run out. The range of index 0 waits until
-/// so many indices, of all loops together, have been visited, or throws after 20 seconds.
+/// many threads can be started before memory is said to run out. The range of index 0 first
+/// waits until others have visited so many indices, and throws after 20 seconds.
 inline void bind_parallel_for(nb::module_& m) {
   using I = std::int64_t;
   m.def(
@@ -34,11 +34,11 @@ inline void bind_parallel_for(nb::module_& m) {
         std::vector<std::atomic<I>> visits(n);
         std::atomic<I> visited{0};
         auto range = [&](I begin, I end) {
-          for (I i = begin; i < end; ++i) ++visits[i];
-          visited += end - begin;
           for (I tenths = 0; begin == 0 && visited < wait && tenths < 200'000; ++tenths)
             std::this_thread::sleep_for(std::chrono::microseconds(100));
           if (begin == 0 && visited < wait) throw std::out_of_range("waited in vain");
+          for (I i = begin; i < end; ++i) ++visits[i];
+          visited += end - begin;
           for (const I i : fail)
             if (begin <= i && i < end) throw std::out_of_range(std::to_string(i));
         };
