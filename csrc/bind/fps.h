@@ -17,8 +17,8 @@ void bind_fps(nb::module_& m) {
         nb::gil_scoped_release nogil;
         fps<D>(p, stream_of(stream));
       },
-      "xyz"_a.noconvert(), "ptr"_a.noconvert(), "index"_a.noconvert(),
-      "published_ties"_a, "skip"_a, "stream"_a);
+      "xyz"_a.noconvert(), "ptr"_a.noconvert(), "index"_a.noconvert(), "published_ties"_a, "skip"_a,
+      "stream"_a);
 }
 
 }  // namespace cmad

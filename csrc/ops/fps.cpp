@@ -20,7 +20,7 @@ namespace cmad {
 namespace {
 
 constexpr std::int64_t kTile = 128;  // points
-constexpr std::int64_t kLanes = 8;  // places of a tile are a multiple
+constexpr std::int64_t kLanes = 8;   // places of a tile are a multiple
 constexpr std::int64_t kBlock = 64;  // tiles looked at together; their number is a multiple
 constexpr float kFar = std::numeric_limits<float>::infinity();
 constexpr std::int32_t kUnknown = std::numeric_limits<std::int32_t>::max();
