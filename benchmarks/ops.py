@@ -44,6 +44,7 @@ def optional(name: str) -> ModuleType | None:
 
 ndimage, spatial, sparse = (optional(f"scipy.{name}") for name in ("ndimage", "spatial", "sparse"))
 cluster, open3d = optional("sklearn.cluster"), optional("open3d")
+fpsample, faiss = optional("fpsample"), optional("faiss")
 
 
 # What the reference checks: the whole case, or a stated part where it would take minutes.
@@ -178,11 +179,31 @@ def open3d_plane(a):
     return lambda: cloud.segment_plane(a["threshold"], samples, 1000, probability=1.0)
 
 
-def nearest_by_tree(a):
+def nearest_by_tree(a, **how):
     k = a.get("k", 3)
-    if "k" in a:
-        return lambda: spatial.cKDTree(a["xyz"]).query(a["centre"], k=k)
-    return lambda: spatial.cKDTree(a["centre"]).query(a["xyz"], k=k)
+    points, queries = ("xyz", "centre") if "k" in a else ("centre", "xyz")
+    return lambda: spatial.cKDTree(a[points], **how).query(a[queries], k=k)
+
+
+def exact_samplers(a):
+    """Yield public samplers that pick exactly; fpsample's height is the user's to choose."""
+    xyz, k = a["xyz"], a["k"]
+    if fpsample:
+        tree, line = fpsample.bucket_fps_kdtree_sampling, fpsample.bucket_fps_kdline_sampling
+        yield "fpsample bucket kd-tree", lambda: tree(xyz, k, start_idx=0)
+        for h in (3, 5, 7, 9):
+            yield f"fpsample kdline, h={h}", lambda h=h: line(xyz, k, h=h, start_idx=0)
+    if open3d:
+        cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(xyz.astype(np.float64)))
+        yield "open3d", lambda: cloud.farthest_point_down_sample(k)
+
+
+def flat_index(a):
+    """Search by faiss, one thread; the index holds a copy of the rows."""
+    faiss.omp_set_num_threads(1)
+    index = faiss.IndexFlatL2(a["bank"].shape[1])
+    index.add(np.ascontiguousarray(a["bank"]))
+    return index.search(np.ascontiguousarray(a["query"]), a["k"])
 
 
 def nearest_by_cdist(t):
@@ -196,10 +217,13 @@ def baselines(op: str, a, t) -> list[Baseline]:
     found: list[Baseline] = []
     if op == "fps":
         found.append(("NumPy brute force", lambda: brute_fps(a["xyz"], a["k"])))
+        found.extend(exact_samplers(a))
     if op in ("group", "three_nn"):
         found.append(("torch.cdist + topk", nearest_by_cdist(t)))
         if spatial:
             found.append(("scipy cKDTree", nearest_by_tree(a)))
+            quick = {"balanced_tree": False, "compact_nodes": False}
+            found.append(("scipy cKDTree, unbalanced", nearest_by_tree(a, **quick)))
     if op == "interpolate":
         shape = (len(t["start"]) - 1, len(t["feature"]))
         with warnings.catch_warnings():
@@ -226,6 +250,8 @@ def baselines(op: str, a, t) -> list[Baseline]:
         found.append(("NumPy searchsorted", lambda: count_by_search(a)))
     if op == "knn":
         found.append(("torch mm + topk", torch_topk(t["query"], t["bank"], t["k"], 16384)))
+    if op == "knn" and faiss and a["query"].dtype == np.float32:
+        found.append(("faiss IndexFlatL2", lambda: flat_index(a)))
     if op == "coreset":
         norm2 = (t["rows"] ** 2).sum(1)
         found.append(("torch streaming", lambda: streaming(torch.mv)(t["rows"], norm2, t["count"])))
@@ -278,9 +304,9 @@ def run(case: Case) -> dict[str, object]:
 def lines(result) -> list[str]:
     ours = f"{result['ms']:9.3f} ({result['ms_min']:.3f} - {result['ms_max']:.3f})"
     rows = [
-        f"{b['name']:24}{b['ms']:10.2f} {b['ms'] / result['ms']:7.1f}x" for b in result["baselines"]
+        f"{b['name']:26}{b['ms']:10.2f} {b['ms'] / result['ms']:7.1f}x" for b in result["baselines"]
     ]
-    rows = rows or [f"{'none installed':24}{'':19}"]
+    rows = rows or [f"{'none installed':26}{'':19}"]
     first = f"{result['case']:40}{ours:30}{rows[0]}{result['gb_per_s']:7.2f}  {result['checked']}"
     return [first, *(f"{'':70}{row}" for row in rows[1:])]
 
@@ -297,7 +323,7 @@ def main() -> None:
         sys.exit(f"no such op: {', '.join(sorted(unknown))}; there are {', '.join(ops.__all__)}")
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision("medium")  # the fast path of torch's matmul on this kind
-    head = f"{'case':40}{'ours, ms (range)':30}{'baseline':24}{'ms':>10}{'ratio':>8}{'GB/s':>7}"
+    head = f"{'case':40}{'ours, ms (range)':30}{'baseline':26}{'ms':>10}{'ratio':>8}{'GB/s':>7}"
     print(head + "  checked")
     results = []
     for case in (case for case in CASES if case.timed and case.op in wanted):

@@ -11,14 +11,14 @@ void bind_count_between_of(nb::module_& m) {
   m.def(
       "count_between",
       [](In<T, D, -1> score, In<bool, D, -1> skip, In<T, D, -1> level, Out<I, D, -1> count,
-         Out<T, D, -1> lowest, Out<I, D, -1> ties, std::uintptr_t stream) {
-        CountBetween<T> p{score.data(),  skip.data(), level.data(),   count.data(),
-                          lowest.data(), ties.data(), size(score, 0), size(level, 0)};
+         Out<I, D, -1> tied, std::uintptr_t stream) {
+        CountBetween<T> p{score.data(), skip.data(),    level.data(),  count.data(),
+                          tied.data(),  size(score, 0), size(level, 0)};
         nb::gil_scoped_release nogil;
         count_between<D, T>(p, stream_of(stream));
       },
       "score"_a.noconvert(), "skip"_a.noconvert(), "level"_a.noconvert(), "count"_a.noconvert(),
-      "lowest"_a.noconvert(), "ties"_a.noconvert(), "stream"_a);
+      "tied"_a.noconvert(), "stream"_a);
 }
 
 template <class D>

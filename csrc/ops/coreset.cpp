@@ -90,7 +90,7 @@ CMAD_SIMD float largest(const float* bound, std::int64_t M) {
 
 class Greedy {
  public:
-  Greedy(const Coreset& p, void* stream) : p_(p), stream_(stream), pick_(p.K) {
+  Greedy(const Coreset& p, void* stream) : p_(p), threads_(stream), pick_(p.K) {
     for (std::int64_t n = 0; n < p.begin; ++n) add(n);
   }
 
@@ -125,7 +125,7 @@ class Greedy {
 
   /// Brings rows up to date with n picks, unless they fall to the level before.
   void update(std::int64_t count, std::int64_t n, float level) {
-    parallel_for(count, 64, stream_, [&](std::int64_t begin, std::int64_t end) {
+    threads_.run(count, 64, [&](std::int64_t begin, std::int64_t end) {
       // Picks outside: a few of them stay in the cache while all rows pass.
       for (std::int64_t first = 0; first < n; first += kPicks) {
         const std::int64_t last = std::min(n, first + kPicks);
@@ -161,7 +161,7 @@ class Greedy {
       p_.index[n] = far;
       add(n);
       ++n;
-      parallel_for(count, 4096, stream_, [&](std::int64_t begin, std::int64_t end) {
+      threads_.run(count, 4096, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) {
           const std::int64_t m = p_.active[i];
           p_.bound[m] = least_distance2(row(m), pick_[n - 1], p_.D, p_.bound[m]);
@@ -173,7 +173,7 @@ class Greedy {
   }
 
   const Coreset& p_;
-  void* stream_;
+  Threads<> threads_;
   std::vector<const float*> pick_;
   std::vector<float> sample_;
 };

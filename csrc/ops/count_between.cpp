@@ -5,28 +5,29 @@
 #include <limits>
 #include <mutex>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "core/parallel.h"
+#include "core/simd.h"
 
 // A score is looked up in a table. Its leading bits, sign and exponent and at most three more, name
 // a cell, within which numbers are near to equally dense; a cell with k levels is divided into some
-// 8 k buckets of equal width, and a bucket knows its first level. Most hold none or one, so nearly
+// 2 k buckets of equal width, and a bucket knows its first level. Most hold none or one, so nearly
 // every score is placed by two look-ups and a comparison; where levels are very many, by a few. No
 // sort of the scores is needed.
 
 namespace cmad {
 namespace {
 
-constexpr std::int64_t kBlock = std::int64_t(1) << 22, kLargest = std::int64_t(1) << 31;
+constexpr std::int64_t kBatch = 256;  // scores looked up together: none waits for another
+constexpr std::int64_t kMost = std::int64_t(1) << 31;  // scores that a Counts takes
 
 template <class T>
 using Key = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
 
 /// An integer that orders as the number does; -0 and 0 are one.
 template <class T>
-Key<T> key_of(T value) {
+inline Key<T> key_of(T value) {
   constexpr Key<T> kSign = Key<T>(1) << (8 * sizeof(T) - 1);
   const T plain = value + T(0);
   Key<T> bits;
@@ -34,156 +35,165 @@ Key<T> key_of(T value) {
   return bits & kSign ? Key<T>(~bits) : Key<T>(bits | kSign);
 }
 
-/// What is known of an interval. Without branches, which would be taken at random.
-template <class T>
-struct Slot {
-  T lowest = std::numeric_limits<T>::infinity();
-  std::uint32_t count = 0, ties = 0;
-
-  void add(T score, std::uint32_t times) {
-    count += times;
-    ties = (score < lowest ? 0 : ties) + (score <= lowest ? times : 0);
-    lowest = std::min(lowest, score);
-  }
-};
-
 template <class T>
 class Levels {
  public:
-  Levels(const T* level, std::int64_t M) : level_(level, level + M), cells_(kCells) {
-    level_.push_back(std::numeric_limits<T>::infinity());  // that a look behind the last may read
+  Levels(const T* level, std::int64_t M) : level_(level), cells_(kCells) {
     // Beyond that many levels a finer table would cost more in memory than it saves.
-    const std::int64_t per_level = M < (1 << 18) ? 8 : 1;
-    first_.reserve(std::size_t(2 * per_level * M + 2 * kCells));
+    const std::int64_t per_level = M < (1 << 18) ? 2 : 1;
+    buckets_.reserve(std::size_t(2 * per_level * M + 2 * kCells));
     std::int64_t m = 0;
     for (Key<T> c = 0; c < kCells; ++c) {
       std::int64_t end = m;
       while (end < M && key_of(level[end]) >> kShift == c) ++end;
-      const std::int64_t buckets = per_level * (end - m);
+      const std::int64_t count = per_level * (end - m);
       int shift = kShift;
-      while (shift > 0 && std::int64_t(1) << (kShift - shift) < buckets) --shift;
-      cells_[c] = {first_.size(), shift};
+      while (shift > 0 && std::int64_t(1) << (kShift - shift) < count) --shift;
+      cells_[c] = {std::uint32_t(buckets_.size()), shift};
       for (Key<T> b = 0; b < Key<T>(1) << (kShift - shift); ++b) {
-        first_.push_back(std::int32_t(m));
+        const std::int64_t first = m;
         while (m < end && (key_of(level[m]) & kRest) >> shift == b) ++m;
+        const bool several = m > first + 1;
+        const T next = first < M ? level[first] : std::numeric_limits<T>::infinity();
+        buckets_.push_back(
+            {several ? std::numeric_limits<T>::quiet_NaN() : next, std::int32_t(first)});
       }
     }
-    first_.push_back(std::int32_t(M));
+    buckets_.push_back({0, std::int32_t(M)});
   }
 
-  /// The levels that the score is among: not below the first, below the last.
-  std::pair<std::int32_t, std::int32_t> among(T score) const {
-    const Key<T> key = key_of(score);
-    const Cell& cell = cells_[key >> kShift];
-    const std::size_t bucket = cell.first + std::size_t((key & kRest) >> cell.shift);
-    return {first_[bucket], first_[bucket + 1]};
-  }
-
-  /// Of these, the number that are not above the score.
-  std::int64_t not_above(T score, std::int64_t from, std::int64_t to) const {
-    while (to - from > 1) {  // seldom
-      const std::int64_t middle = from + (to - from) / 2;
-      if (level_[middle] <= score)
-        from = middle;
-      else
-        to = middle;
+  /// Writes for each score twice its interval, and one more if it equals the level of its begin.
+  /// An infinite score above all levels is in an interval M + 1 of its own.
+  void find(const T* score, std::int64_t count, std::int32_t* place) const {
+    const Bucket* bucket[kBatch];
+    for (std::int64_t i = 0; i < count; ++i) bucket[i] = asked(score[i]);
+    std::int32_t several[kBatch];
+    std::int64_t left = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const Bucket b = *bucket[i];
+      place[i] =
+          2 * (b.first + std::int32_t(b.level <= score[i])) + std::int32_t(b.level == score[i]);
+      several[left] = std::int32_t(i);
+      left += b.level != b.level;
     }
-    return from + std::int64_t((from < to) & (level_[from] <= score));
+    for (std::int64_t s = 0; s < left; ++s) {
+      const std::int32_t i = several[s];
+      const T *from = level_ + bucket[i][0].first, *to = level_ + bucket[i][1].first;
+      const T* above = std::upper_bound(from, to, score[i]);
+      place[i] = 2 * std::int32_t(above - level_);
+      place[i] += above > from && above[-1] == score[i];
+    }
   }
 
  private:
   struct Cell {
-    std::size_t first;  // bucket
-    int shift;          // of a key's remaining bits, to its bucket
+    std::uint32_t first;  // bucket
+    int shift;            // of a key's remaining bits, to its bucket
+  };
+  /// A stretch of numbers, with the levels from `first` on.
+  struct Bucket {
+    T level;  // its only one, or the next above, at last infinity; NaN if it holds several
+    std::int32_t first;
   };
   static constexpr Key<T> kCells = 1 << 12;
   static constexpr int kShift = int(8 * sizeof(T)) - 12;
   static constexpr Key<T> kRest = (Key<T>(1) << kShift) - 1;
 
-  std::vector<T> level_;
+  /// The bucket of a score, asked for from memory: it arrives while others are looked for.
+  const Bucket* asked(T score) const {
+    const Key<T> key = key_of(score);
+    const Cell& cell = cells_[key >> kShift];
+    const Bucket* bucket = &buckets_[cell.first + std::size_t((key & kRest) >> cell.shift)];
+#if defined(__GNUC__)
+    __builtin_prefetch(bucket);
+#endif
+    return bucket;
+  }
+
+  const T* level_;
   std::vector<Cell> cells_;
-  std::vector<std::int32_t> first_;  // of each bucket: the first level in it or behind it
+  std::vector<Bucket> buckets_;
 };
 
-/// Runs of one score, placed some at a time: their look-ups do not wait for each other.
+/// Flags the scores that are counted and begin a run: are the first, differ from the one before, or
+/// come after one that is not counted.
 template <class T>
-class Block {
- public:
-  Block(const Levels<T>& levels, std::vector<Slot<T>>& slots) : levels_(levels), slots_(slots) {}
+CMAD_SIMD void flag_runs(const T* __restrict score, const std::uint8_t* __restrict skip,
+                         std::int64_t count, std::uint8_t* __restrict flag) {
+  flag[0] = skip[0] ^ 1;
+  for (std::int64_t i = 1; i < count; ++i)
+    flag[i] = std::uint8_t((score[i] != score[i - 1]) | skip[i - 1]) & std::uint8_t(skip[i] ^ 1);
+}
 
-  void add(T score, std::uint32_t times) {
-    score_[held_] = score;
-    times_[held_] = times;
-    if (++held_ == kSize) flush();
+/// Counts of at most kMost scores.
+template <class T>
+class Counts {
+ public:
+  Counts(const Levels<T>& levels, std::int64_t M) : levels_(levels), times_(2 * M + 4) {}
+
+  void add(const T* score, const bool* skip, std::int64_t N) {
+    for (std::int64_t n = 0; n < N; n += kBatch)
+      add_batch(score + n, skip + n, std::min(kBatch, N - n));
   }
-  void flush() {
-    for (int i = 0; i < held_; ++i) {
-      const auto among = levels_.among(score_[i]);
-      from_[i] = among.first;
-      to_[i] = among.second;
+
+  void add_to(const CountBetween<T>& p) const {
+    for (std::int64_t m = 0; m <= p.M; ++m) {
+      p.count[m] += std::int64_t(times_[2 * m]) + times_[2 * m + 1];
+      if (m > 0) p.tied[m - 1] += times_[2 * m + 1];
     }
-    for (int i = 0; i < held_; ++i) at_[i] = levels_.not_above(score_[i], from_[i], to_[i]);
-    for (int i = 0; i < held_; ++i) slots_[at_[i]].add(score_[i], times_[i]);
-    held_ = 0;
+    p.count[p.M] += std::int64_t(times_[2 * p.M + 2]) + times_[2 * p.M + 3];
   }
 
  private:
-  static constexpr int kSize = 128;
-  const Levels<T>& levels_;
-  std::vector<Slot<T>>& slots_;
-  T score_[kSize];
-  std::uint32_t times_[kSize];
-  std::int32_t from_[kSize], to_[kSize];
-  std::int64_t at_[kSize];
-  int held_ = 0;
-};
-
-/// Counts scores begin to end, fewer than 2^32, into slots.
-template <class T>
-void count_range(const CountBetween<T>& p, const Levels<T>& levels, std::int64_t begin,
-                 std::int64_t end, std::vector<Slot<T>>& slots) {
-  Block<T> block(levels, slots);
-  // Maps hold long runs of one score, such as the background's 0: these are added as one.
-  T run = T(0);
-  std::uint32_t length = 0;
-  for (std::int64_t n = begin; n < end; ++n) {
-    if (p.skip[n]) continue;
-    if (p.score[n] != run) {
-      if (length > 0) block.add(run, length);
-      run = p.score[n];
-      length = 0;
+  /// Maps hold runs of one score, such as the background's 0: each is looked up once.
+  void add_batch(const T* score, const bool* skip, std::int64_t count) {
+    std::uint8_t flag[kBatch];
+    flag_runs(score, reinterpret_cast<const std::uint8_t*>(skip), count, flag);
+    T run[kBatch + 1];
+    std::int32_t before[kBatch + 1], place[kBatch];  // before a run: scores counted
+    std::int32_t seen = 0;
+    std::int64_t runs = 0;
+    for (std::int64_t i = 0; i < count; i += 8) {
+      std::uint64_t any[2] = {1, 1};
+      if (i + 8 <= count) {
+        std::memcpy(&any[0], flag + i, 8);
+        std::memcpy(&any[1], skip + i, 8);
+      }
+      if ((any[0] | any[1]) == 0) {
+        seen += 8;
+        continue;
+      }
+      for (std::int64_t j = i; j < std::min(i + 8, count); ++j) {
+        run[runs] = score[j];
+        before[runs] = seen;
+        runs += flag[j];
+        seen += !skip[j];
+      }
     }
-    ++length;
+    before[runs] = seen;
+    levels_.find(run, runs, place);
+    for (std::int64_t r = 0; r < runs; ++r)
+      times_[place[r]] += std::uint32_t(before[r + 1] - before[r]);
   }
-  if (length > 0) block.add(run, length);
-  block.flush();
-}
+
+  const Levels<T>& levels_;
+  std::vector<std::uint32_t> times_;  // of each place that Levels finds
+};
 
 template <class T>
 void count_scores(const CountBetween<T>& p, void* stream) {
-  // Slots are added up in 64 bits after so many scores, so that their own counts stay small; of
-  // very many levels after more, for a block costs a pass over the levels.
-  const std::int64_t block = std::clamp(4 * p.M, kBlock, kLargest);
-  const Levels<T> interval(p.level, p.M);
+  const Levels<T> levels(p.level, p.M);
   std::mutex one_at_a_time;
   auto part = [&](std::int64_t begin, std::int64_t end) {
-    for (; begin < end; begin += block) {
-      std::vector<Slot<T>> slots(p.M + 1);
-      count_range(p, interval, begin, std::min(end, begin + block), slots);
+    for (; begin < end; begin += kMost) {
+      Counts<T> counts(levels, p.M);
+      counts.add(p.score + begin, p.skip + begin, std::min(end - begin, kMost));
       const std::lock_guard<std::mutex> lock(one_at_a_time);
-      for (std::int64_t m = 0; m <= p.M; ++m) {
-        const Slot<T>& s = slots[m];
-        if (s.count == 0) continue;
-        if (p.count[m] == 0 || s.lowest < p.lowest[m]) {
-          p.lowest[m] = s.lowest;
-          p.ties[m] = 0;
-        }
-        if (s.lowest == p.lowest[m]) p.ties[m] += s.ties;
-        p.count[m] += s.count;
-      }
+      counts.add_to(p);
     }
   };
-  parallel_for(p.N, std::max<std::int64_t>(1 << 18, 4 * p.M), stream, part);
+  // Each range costs a pass over the levels.
+  parallel_for(p.N, std::max<std::int64_t>(1 << 18, 8 * p.M), stream, part);
 }
 
 }  // namespace

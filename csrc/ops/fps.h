@@ -11,7 +11,6 @@ namespace cmad {
 struct Fps {
   const float* xyz;         // [N, 3] finite; the clouds, one after another
   const std::int64_t* ptr;  // [B + 1] where each begins; ascending from 0 to N
-  float* nearest;           // [N] scratch: squared distance to the picked set
   std::int64_t* index;      // [B, K] out, counted from the cloud's own first point
   std::int64_t B, N, K;     // 1 <= K <= points of each cloud
   // Among equally far points: false, the lowest index; true, the order of the published CUDA

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::int64_t kLeaf = 64;  // points; 32 is slower by a twentieth
 
-constexpr float kFar = std::numeric_limits<float>::infinity();
+constexpr std::uint64_t kNone = std::numeric_limits<std::uint64_t>::max();  // above every key
 
 CMAD_SIMD void distances(const float* __restrict x, const float* __restrict y,
                          const float* __restrict z, const float* at, std::int64_t count,
@@ -34,20 +34,21 @@ class Smallest {
 
   void clear() {
     held_ = 0;
-    bound_ = kFar;
+    bound_ = kNone;
   }
-  /// No larger distance is among the K smallest; an equal one may be.
-  float bound() const { return bound_; }
+  /// No larger key is among the K smallest.
+  std::uint64_t bound() const { return bound_; }
   /// Adds at most kLeaf points.
   void add(const float* d2, const std::int32_t* index, std::int64_t count) {
     for (std::int64_t i = 0; i < count; ++i) {
-      keys_[held_] = nearest_key(d2[i], index[i]);
-      held_ += d2[i] <= bound_;
+      const std::uint64_t key = nearest_key(d2[i], index[i]);
+      keys_[held_] = key;
+      held_ += key < bound_;
     }
     if (held_ > 2 * K_) {
       drop();
-    } else if (held_ >= K_ && bound_ == kFar) {  // a first bound, cheaper than the best
-      bound_ = key_dist2(*std::max_element(keys_.begin(), keys_.begin() + held_));
+    } else if (held_ >= K_ && bound_ == kNone) {  // a first bound, cheaper than the best
+      bound_ = *std::max_element(keys_.begin(), keys_.begin() + held_);
     }
   }
   /// Sorted.
@@ -61,10 +62,10 @@ class Smallest {
   void drop() {
     std::nth_element(keys_.begin(), keys_.begin() + (K_ - 1), keys_.begin() + held_);
     held_ = K_;
-    bound_ = key_dist2(keys_[K_ - 1]);
+    bound_ = keys_[K_ - 1];
   }
   std::int64_t K_, held_ = 0;
-  float bound_ = 0;
+  std::uint64_t bound_ = kNone;
   std::vector<std::uint64_t> keys_;
 };
 
@@ -72,12 +73,13 @@ class Smallest {
 
 template <>
 void group<Cpu>(const Group& p, void* stream) {
+  Threads<> threads(stream);
   std::vector<std::unique_ptr<const Tree>> trees(p.B);
-  parallel_for(p.B, 1, stream, [&](std::int64_t begin, std::int64_t end) {
+  threads.run(p.B, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b)
       trees[b] = std::make_unique<const Tree>(p.xyz + 3 * p.ptr[b], p.ptr[b + 1] - p.ptr[b], kLeaf);
   });
-  parallel_for(p.G, 64, stream, [&](std::int64_t begin, std::int64_t end) {
+  threads.run(p.G, 16, [&](std::int64_t begin, std::int64_t end) {
     Smallest nearest(p.K);
     float d2[kLeaf];
     std::int64_t b = 0;
@@ -90,8 +92,13 @@ void group<Cpu>(const Group& p, void* stream) {
           {{centre[0], centre[1], centre[2]}, {centre[0], centre[1], centre[2]}},
           [&] { return nearest.bound(); },
           [&](std::int64_t first, std::int64_t last) {
-            distances(&tree.x[first], &tree.y[first], &tree.z[first], centre, last - first, d2);
-            nearest.add(d2, &tree.point[first], last - first);
+            if (last - first > kLeaf)  // all are equal, and come in order
+              last = std::min(last, first + p.K);
+            for (; first < last; first += kLeaf) {
+              const std::int64_t count = std::min(kLeaf, last - first);
+              distances(&tree.x[first], &tree.y[first], &tree.z[first], centre, count, d2);
+              nearest.add(d2, &tree.point[first], count);
+            }
           });
       const std::uint64_t* keys = nearest.take();
       for (std::int64_t k = 0; k < p.K; ++k) p.index[g * p.K + k] = key_index(keys[k]);

@@ -265,7 +265,9 @@ class Search {
 
 template <>
 void knn<Cpu>(const Knn& p, void* stream) {
-  parallel_for(p.Q, 16, stream,
+  // Queries that are searched together read the bank once.
+  const std::int64_t together = std::min(p.query_block, p.Q / threads_of(stream));
+  parallel_for(p.Q, std::max<std::int64_t>(16, together), stream,
                [&](std::int64_t begin, std::int64_t end) { Search(p).run(begin, end); });
 }
 

@@ -27,7 +27,8 @@ CMAD_SIMD void add(float* __restrict out, const float* __restrict in, float weig
 template <>
 void smooth<Cpu>(const Smooth& p, void* stream) {
   const std::int64_t radius = p.T / 2;
-  parallel_for(p.B * p.H, 64, stream, [&](std::int64_t begin, std::int64_t end) {
+  Threads<> threads(stream);
+  threads.run(p.B * p.H, 64, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> line(p.W + 2 * radius);
     for (std::int64_t row = begin; row < end; ++row) {
       for (std::int64_t i = 0; i < std::int64_t(line.size()); ++i) {
@@ -39,7 +40,7 @@ void smooth<Cpu>(const Smooth& p, void* stream) {
       for (std::int64_t t = 0; t < p.T; ++t) add(out, line.data() + t, p.kernel[t], p.W);
     }
   });
-  parallel_for(p.B * p.H, 64, stream, [&](std::int64_t begin, std::int64_t end) {
+  threads.run(p.B * p.H, 64, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       float* out = p.out + row * p.W;
       std::fill(out, out + p.W, 0.0f);

@@ -66,12 +66,13 @@ Block search(const Tree& centres, const Tree& points, const Tree::Node& leaf) {
     block.z[i] = points.z[at];
     block.first[i] = block.second[i] = block.third[i] = kNone;
   }
-  float bound = kFar;
+  std::int64_t bound = kNone;
   centres.search(
-      leaf.box, [&] { return bound; },
+      leaf.box, [&] { return std::uint64_t(bound); },
       [&](std::int64_t begin, std::int64_t end) {
-        compare(block, centres, begin, end);
-        bound = dist2_of(*std::max_element(block.third, block.third + kBlock));
+        // More than kLeaf are all equal, and come in order.
+        compare(block, centres, begin, end - begin > kLeaf ? begin + 3 : end);
+        bound = *std::max_element(block.third, block.third + kBlock);
       });
   return block;
 }
@@ -92,13 +93,14 @@ void write(const ThreeNn& p, std::int64_t n, const std::int64_t (&keys)[3]) {
 
 template <>
 void three_nn<Cpu>(const ThreeNn& p, void* stream) {
+  Threads<> threads(stream);
   std::vector<std::unique_ptr<const Tree>> centres(p.B);
-  parallel_for(p.B, 1, stream, [&](std::int64_t begin, std::int64_t end) {
+  threads.run(p.B, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b)
       centres[b] = std::make_unique<const Tree>(p.centre + 3 * p.centre_ptr[b],
                                                 p.centre_ptr[b + 1] - p.centre_ptr[b], kLeaf);
   });
-  parallel_for(p.N, 1024, stream, [&](std::int64_t begin, std::int64_t end) {
+  threads.run(p.N, 2048, [&](std::int64_t begin, std::int64_t end) {
     std::int64_t b = 0;
     for (std::int64_t n = begin; n < end;) {
       while (p.ptr[b + 1] <= n) ++b;
@@ -107,9 +109,11 @@ void three_nn<Cpu>(const ThreeNn& p, void* stream) {
       for (const Tree::Node& node : points.nodes) {
         if (node.right != 0) continue;
         const Block found = search(*centres[b], points, node);
-        for (std::int64_t i = 0; i < node.end - node.begin; ++i)
+        for (std::int64_t i = 0; i < node.end - node.begin; ++i) {
+          const std::int64_t of = std::min<std::int64_t>(i, kBlock - 1);  // more are all equal
           write(p, n + points.point[node.begin + i],
-                {found.first[i], found.second[i], found.third[i]});
+                {found.first[of], found.second[of], found.third[of]});
+        }
       }
       n += count;
     }

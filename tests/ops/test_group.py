@@ -76,6 +76,14 @@ def test_distances_that_overflow_float32_come_last_and_end_the_search():
     assert group(xyz, torch.zeros(1, 3), 6).tolist() == [[0, 4, 5, 1, 2, 3]]
 
 
+def test_of_many_equal_distances_the_lowest_indices_are_kept():
+    rng = np.random.default_rng(8)
+    wide = 3e38 * torch.from_numpy(rng.choice([-1.0, 0, 1], (3000, 3))).float()
+    for xyz in (wide, 1e-30 * part(), torch.full((3000, 3), 0.4)):
+        d2 = (xyz - xyz[5]).square().sum(-1)  # all are 0 or infinite
+        assert group(xyz, xyz[5:6], 300)[0].tolist() == d2.argsort(stable=True)[:300].tolist()
+
+
 def test_clouds_do_not_mix_and_may_have_no_centre():
     rng = np.random.default_rng(7)
     sizes, centres = [70, 20, 33], [9, 0, 14]
@@ -113,15 +121,18 @@ def test_far_points_and_far_centres_cost_little(fastest):
     far = xyz.clone()
     far[-1] = 50
     beside = centre + torch.tensor([0.5, 0, 0])
-    normal, with_far, from_beside, all_pairs = fastest(
+    equal = torch.full((20_000, 3), 0.4)
+    normal, with_far, from_beside, of_equal, all_pairs = fastest(
         lambda: group(xyz, centre, 64),
         lambda: group(far, centre, 64),
         lambda: group(xyz, beside, 64),
+        lambda: group(equal, centre, 64),
         lambda: torch.cdist(centre, xyz),
     )
     # Measured ratios are about 1; cells of equal size had 10 and 30. Generous: machines are busy.
     assert with_far < 4 * normal
     assert from_beside < 5 * normal
+    assert of_equal < 3 * normal  # a search that looked at all of them had 20
     assert normal < all_pairs / 4  # measured: a twentieth
 
 

@@ -133,15 +133,18 @@ def test_far_points_and_far_centres_cost_little(fastest):
     far, far_centre = xyz.clone(), centre.clone()
     far[-1] = far_centre[-1] = 50
     beside = centre + torch.tensor([0.5, 0, 0])
-    normal, with_far, from_beside, of_many = fastest(
+    equal = torch.full_like(centre, 0.4)
+    normal, with_far, from_beside, of_many, of_equal = fastest(
         lambda: three_nn(xyz, centre),
         lambda: three_nn(far, far_centre),
         lambda: three_nn(xyz, beside),
         lambda: three_nn(xyz, xyz),
+        lambda: three_nn(xyz, equal),
     )
     # Measured ratios are 1 to 1.3; cells of equal size had 7 and 40. Generous: machines are busy.
     assert with_far < 4 * normal
     assert from_beside < 5 * normal
+    assert of_equal < 3 * normal  # a search that looked at all of them had 14
     assert of_many < 8 * normal  # 20 times as many centres; measured: 2
 
 

@@ -122,11 +122,11 @@ def pool(maps: Images, masks: Images) -> Pixels:
     # Each piece costs a pass over the levels, so pieces grow with them.
     for score, skip in _pieces(scores, truths, dtype, max(PIECE, len(level))):
         so_far = ops.count_between(_tensor(score), _tensor(skip), level, so_far)
-    count, lowest, ties = (t.numpy() for t in so_far or ())
+    count, tied = (t.numpy() for t in so_far or ())
     return Pixels(
         good=good,
         count=count,
-        tied=np.where(lowest[1:] == level.numpy(), ties[1:], 0),
+        tied=tied,
         defect=np.diff(first, append=len(defect)),
         share=np.add.reduceat(share, first),
     )

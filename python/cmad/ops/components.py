@@ -1,5 +1,6 @@
 """Connected components of a mask."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,7 @@ def components(mask: Tensor) -> Tensor:
     lib, stream = native(mask.device)
     # A view of other bytes may hold true values that are not 1, which the op looks for.
     marked = mask.contiguous().view(torch.uint8) != 0
-    label = torch.empty(int(marked.count_nonzero()), dtype=torch.int64, device=mask.device)
+    count = np.count_nonzero(marked.numpy()) if marked.is_cpu else marked.count_nonzero()
+    label = torch.empty(int(count), dtype=torch.int64, device=mask.device)
     lib.components(marked, label, stream)
     return label

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from cmad.ops._call import expect, native
 
-Counts = tuple[Tensor, Tensor, Tensor]
+Counts = tuple[Tensor, Tensor]
 
 
 def count_between(
@@ -30,8 +30,8 @@ def count_between(
         check: read the values of ``level`` to check them. Scores are never checked for NaN.
 
     Returns:
-        count (M + 1,) int64, lowest (M + 1,) of the scores' dtype, the lowest score of the
-        interval, or 0 where it holds none, and ties (M + 1,) int64, how many scores equal it.
+        count (M + 1,) int64, scores in each interval, and tied (M,) int64, scores equal to each
+        level.
 
     Raises:
         TypeError, ValueError: another dtype or shape, no level, or levels that do not ascend.
@@ -53,9 +53,9 @@ def count_between(
         raise ValueError("count_between: level must be ascending, distinct and not NaN")
     if so_far is None:
         count = torch.zeros(n["M"] + 1, dtype=torch.int64, device=score.device)
-        so_far = count, torch.zeros(n["M"] + 1, dtype=dtype, device=score.device), count.clone()
-    for tensor, kind in zip(so_far, (torch.int64, dtype, torch.int64), strict=True):
-        expect("count_between", so_far=(tensor, f"{n['M'] + 1}", kind))
+        so_far = count, torch.zeros(n["M"], dtype=torch.int64, device=score.device)
+    for tensor, size in zip(so_far, (n["M"] + 1, n["M"]), strict=True):
+        expect("count_between", so_far=(tensor, str(size), torch.int64))
         if tensor.device != score.device or not tensor.is_contiguous():
             raise ValueError("count_between: so_far must be what an earlier call returned")
     lib.count_between(

@@ -49,11 +49,9 @@ def fps(
         if n["B"] and k > (smallest := int(ptr.diff().min())):
             raise ValueError(f"fps: k must be in [1, {smallest}], got {k}")
     index = xyz.new_empty((n["B"], k), dtype=torch.int64)
-    nearest = xyz.new_empty(n["N"])
     lib.fps(
         xyz.detach().contiguous(),
         ptr.contiguous(),
-        nearest,
         index,
         ties == "published",
         -1.0 if skip is None else skip,

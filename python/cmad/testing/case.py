@@ -111,10 +111,12 @@ def uneven_case(op: str, name: str, **more: Value) -> Case:
 
     def make(rng: Generator) -> Inputs:
         xyz, centre = UNEVEN[name](rng)
+        if op == "fps":
+            return {"xyz": xyz, "ptr": starts([len(xyz)]), **more}
         ends = {"ptr": starts([len(xyz)]), "centre_ptr": starts([len(centre)])}
         return {"xyz": xyz, "centre": centre, **ends, **more}
 
-    return Case(op, name, make, atol=1e-7)
+    return Case(op, "_".join([name, *(f"{a}_{v}" for a, v in more.items())]), make, atol=1e-7)
 
 
 def sparse_case(
@@ -217,13 +219,16 @@ def rows_case(
 def on_surface_case(op: str, n: int, k: int | None = None, name: str = "", x: float = 0) -> Case:
     """Make a timed case of n points and, for ops that take them, 1024 centres among them.
 
-    With a name, the last point is 50 m away, or the centres are moved by `x` metres.
+    `name` may say that the last point is 50 m away, or that all points are equal, or the centres
+    are moved by `x` metres.
     """
 
     def make(rng: Generator) -> Inputs:
-        xyz = part_of(n)(rng)
-        if name and not x:
+        xyz = part_of(n, 224 if n <= 50_000 else round((1.25 * n) ** 0.5))(rng)
+        if name == "_one_50_m_away":
             xyz = outlier(xyz, 50)
+        if name == "_all_equal":
+            xyz[:] = xyz[0]
         centre = xyz[np.linspace(0, n - 1, 1024).astype(np.int64)]
         centre[:, 0] += np.float32(x)
         return {

@@ -280,15 +280,14 @@ def count_between(
     score: Doubles,
     skip: npt.NDArray[np.bool_],
     level: Doubles,
-    so_far: tuple[Ints, Doubles, Ints] | None = None,
-) -> tuple[Ints, Doubles, Ints]:
-    """Find each score's interval, then look at the scores of one interval after the other."""
+    so_far: tuple[Ints, Ints] | None = None,
+) -> tuple[Ints, Ints]:
+    """Find each score's interval; count its scores, and those that equal its level."""
     kept = score[~skip]
     at = np.searchsorted(level, kept, side="right")
-    parts = [kept[at == m] for m in range(len(level) + 1)]
-    low = np.array([p.min() if len(p) else 0 for p in parts], score.dtype)
-    ties = np.array([(p == m).sum() for p, m in zip(parts, low, strict=True)], np.int64)
-    return np.array([len(p) for p in parts], np.int64), low, ties
+    count = np.bincount(at, minlength=len(level) + 1)
+    tied = np.array([(kept == one).sum() for one in level], np.int64)
+    return (count, tied) if so_far is None else (count + so_far[0], tied + so_far[1])
 
 
 def pro_curve(
