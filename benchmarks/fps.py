@@ -26,6 +26,7 @@ from _environment import environment, one_line
 from _fps_rows import ALLOWED, ROWS
 
 from cmad.detectors._inputs import device_of
+from cmad.environment import machine
 from cmad.presets import PRESETS
 from cmad.report.published import published
 
@@ -178,7 +179,7 @@ def has_bf16():
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def picture(rows, about, stem):
+def picture(rows, stem):
     """Draw the measured rows and the paper's; return which have no printed AUPRO."""
     from _bubbles import Bubble, save
 
@@ -192,8 +193,7 @@ def picture(rows, about, stem):
         elif name in rows:
             row = {**rows[name], "AUPRO@30%": paper["AUPRO@30%"]}
             bubbles.append(Bubble(name, *(row[k] for k in FIGURE), here=True))
-    title = f"AUPRO@30% as printed; here {about['cpu']}, {about['settings']['threads']} thread(s)"
-    save(bubbles, title, stem)
+    save(bubbles, f"AUPRO@30% as printed; here {machine()}", stem)
     return missing
 
 
@@ -263,7 +263,7 @@ def main(given=None):
         path = HERE / "results" / f"fps-{cpu}-{arguments.precision}-{about['commit']}.json"
         path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"about": about, "rows": rows, "speeds": reached}, indent=1) + "\n")
-    for name in picture(rows, about, path.with_suffix("")):
+    for name in picture(rows, path.with_suffix("")):
         print(f"  {name}: the papers print no AUPRO@30% of it, so it is not in the picture")
     print(json.dumps(about))
     print(f"  {path}, .svg, .png")
