@@ -7,7 +7,7 @@ A part as a sensor of that size sees it, judged by a detector with random weight
 and calibrated on a few small parts. The floor of a stage is the longer of two times: that of its
 matrix products, counted in a run of their own, at the rate of the machine's own product of such a
 size; and that of the bytes that go in and out of it, at the rate of a copy. Both rates are measured
-here, with the same threads. What a native op computes beside products is not in its floor. Times
+here, with the same threads. What a native op computes is in its floor for the mapping only. Times
 are medians, without those of stages within; profiling must not change the result, which is checked.
 """
 # ruff: noqa: E402
@@ -42,6 +42,7 @@ from cmad.datasets import Synthetic
 from cmad.detectors import METHODS
 from cmad.linear import linear
 
+MAPPING = "mapping and discrepancy"
 STAGES = {
     "cmad.preprocess.checked": "check the arrays",
     "cmad.preprocess.find_part": "find the part",
@@ -54,7 +55,7 @@ STAGES = {
     "cmad.extractors.point_mae_network.Network.forward": "Point-MAE: blocks",
     "cmad.extractors.fpfh.FPFH.batch": "FPFH",
     "cmad.rasters.rows": "rows of features",
-    "cmad.nn.mapping.Mappings.forward": "mappings",
+    "cmad.nn.folded.FoldedMappings.__call__": MAPPING,
     "cmad.bank.Bank.search": "search in the bank",
     "cmad.maps.scored": "smooth and score",
     "cmad.maps.smoothed": "smooth",
@@ -94,6 +95,8 @@ class Profile:
                     self._open[-1][1] += took
             if self.counting:
                 self.moved[stage] += moved((arguments, named, result))
+                if stage == MAPPING:
+                    self.products[stage] += mapped(*arguments)
             return result
 
         return run
@@ -135,6 +138,16 @@ class Products(TorchDispatchMode):
         elif kind.lstrip("_").startswith("scaled_dot_product"):
             self.profile.product(4 * arguments[0].numel() * arguments[1].shape[-2])
         return result
+
+
+def mapped(folded, of_2d, of_3d):
+    """FLOP of the middle layers and the triangles, which no torch product shows."""
+    pixels, each = len(of_2d.weights.start) - 1, 0
+    for network in (folded.to_2d, folded.to_3d):
+        (_, target), middle = network.dims, sum(network.dims) // 2
+        rows = min(target, middle)
+        each += middle**2 + rows * middle - rows * (rows - 1) // 2
+    return 2 * pixels * each
 
 
 def ops():
