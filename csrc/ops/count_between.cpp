@@ -20,7 +20,8 @@ namespace cmad {
 namespace {
 
 constexpr std::int64_t kBatch = 256;  // scores looked up together: none waits for another
-constexpr std::int64_t kMost = std::int64_t(1) << 31;  // scores that a Counts takes
+constexpr std::uint64_t kAllEight = 0x0101010101010101u;  // flags
+constexpr std::int64_t kMost = std::int64_t(1) << 31;     // scores that a Counts takes
 
 template <class T>
 using Key = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
@@ -160,6 +161,15 @@ class Counts {
         std::memcpy(&any[1], skip + i, 8);
       }
       if ((any[0] | any[1]) == 0) {
+        seen += 8;
+        continue;
+      }
+      if (any[0] == kAllEight) {
+        for (int j = 0; j < 8; ++j) {
+          run[runs + j] = score[i + j];
+          before[runs + j] = seen + j;
+        }
+        runs += 8;
         seen += 8;
         continue;
       }

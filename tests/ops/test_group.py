@@ -76,6 +76,15 @@ def test_distances_that_overflow_float32_come_last_and_end_the_search():
     assert group(xyz, torch.zeros(1, 3), 6).tolist() == [[0, 4, 5, 1, 2, 3]]
 
 
+def test_many_points_with_many_equal_distances_agree_with_whole_arrays():
+    rng = np.random.default_rng(10)
+    for k in (1, 2, 5, 17, 40, 90):
+        xyz = lattice(rng, 4000, 3, high=30) * torch.tensor([1.0, 1, 0])
+        centre = lattice(rng, 150, 3, high=30)
+        d2 = (centre[:, None] - xyz).square().sum(-1)  # small integers: exact
+        assert torch.equal(group(xyz, centre, k), d2.argsort(dim=1, stable=True)[:, :k])
+
+
 def test_of_many_equal_distances_the_lowest_indices_are_kept():
     rng = np.random.default_rng(8)
     wide = 3e38 * torch.from_numpy(rng.choice([-1.0, 0, 1], (3000, 3))).float()

@@ -96,8 +96,8 @@ UNEVEN: dict[str, Callable[[Generator], tuple[Floats, Floats]]] = {
     "dense_spot": lambda rng: (_spot(rng, 1800), _spot(rng, 90)),
     "volume": lambda rng: (lattice(rng, 2500, 3, high=9), lattice(rng, 80, 3, high=9)),
     "millimetres": lambda rng: (
-        np.round(part_of(2200)(rng), 3),  # many equal distances that are not exact
-        np.round(part_of(90)(rng), 3),
+        part_of(2200)(rng).round(3),  # many equal distances that are not exact
+        part_of(90)(rng).round(3),
     ),
     "cloud_beside_its_centres": lambda rng: _beside(part_of(700)(rng), part_of(90)(rng)),
     "shuffled": lambda rng: (rng.permutation(part_of(900)(rng)), part_of(99)(rng)),
@@ -105,7 +105,7 @@ UNEVEN: dict[str, Callable[[Generator], tuple[Floats, Floats]]] = {
         np.repeat(lattice(rng, 4, 3), 400, 0),
         np.repeat(lattice(rng, 4, 3), 40, 0),
     ),
-    "all_points_equal": lambda rng: (np.full((1500, 3), 0.3, np.float32), lattice(rng, 30, 3) / 8),
+    "all_points_equal": lambda rng: (np.full((1500, 3), 0.3, np.float32), lattice(rng, 30, 3)),
 }
 """Clouds and centres that a search with cells of one size is slow for."""
 
