@@ -229,10 +229,11 @@ def train(
         **{f"adam_{i}": adam for i, adam in enumerate(adams)},
     ):
         objective.lspn.train()
+        now = weights.during(epoch, objective.published)
         for _ in range(-(-draws // batch_size)):
             at = draw(batch_size)
             loss = objective.terms(
-                training.local(at, kept_rows), training.anomalous[at], weights, generator
+                training.local(at, kept_rows), training.anomalous[at], now, generator
             )
             total = torch.stack(list(loss.values())).sum()
             if not total.isfinite():

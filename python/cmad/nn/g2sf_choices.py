@@ -38,6 +38,8 @@ class Published:
     """A mean for each class, and over modalities."""
     negatives: bool = False
     """Both modalities are permuted, each by itself; their loss is a mean over modalities."""
+    at_once: bool = False
+    """The alignment loss has its full weight from the first step on, instead of growing to it."""
     noise: bool = False
     """Features and nearest prototypes are moved at random in training."""
     beta: bool = False
