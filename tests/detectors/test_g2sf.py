@@ -288,19 +288,17 @@ def test_rows_of_the_part_that_a_defect_is_on_are_left_out_in_training(build, mo
             for n, i in enumerate(positions):
                 own = slice(6 * n, 6 * n + 6)
                 for m, modality in enumerate(("2d", "3d")):
-                    rows, width = banks[modality].bank.rows, (32, 12)[m]
-                    part = patches.feature[own, :32] if m == 0 else patches.feature[own, 32:]
-                    assert part.shape[1] == width
-                    far = torch.cdist(part, rows)
+                    part = patches.feature[own].split((32, 12), 1)[m]
+                    far = torch.cdist(part, banks[modality].bank.rows)
                     if published == "none":
-                        mine = detector_rows(banks, modality, store, store[i].source)
+                        mine = rows_of(banks, modality, store, store[i].source)
                         far[:, mine] = torch.inf
                     want, index = far.sort(1)
                     torch.testing.assert_close(patches.distance[own, :, m], want[:, :5])
                     assert torch.equal(patches.index[own, :, m].long(), index[:, :5])
 
 
-def detector_rows(banks, modality, store, source):
+def rows_of(banks, modality, store, source):
     """Say which rows of a bank that keeps all are of a good part: as many are of each."""
     count = len(banks[modality].bank) // len(store.good)
     return slice(source * count, (source + 1) * count)
