@@ -39,6 +39,8 @@ class Bank:
 
     rows: Tensor
     """(M, D); may be a part of a file (`open`)."""
+    picked: Tensor | None = None
+    """(M,) int64, positions of the rows among those that `build` chose from; not saved."""
 
     def __init__(self, rows: Tensor, *, memory_limit: int = MEMORY_LIMIT) -> None:
         """Take rows; they are read once to see that they are finite."""
@@ -105,7 +107,9 @@ class Bank:
             index = torch.arange(N)
         else:
             index = coreset(_projected(blocks, seed), count, progress=progress, check=False)
-        return cls(blocks.take(index, dtype), memory_limit=memory_limit)
+        bank = cls(blocks.take(index, dtype), memory_limit=memory_limit)
+        bank.picked = index
+        return bank
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -109,8 +109,16 @@ class FeatureStore(Sequence[Features]):
     @property
     def defective(self) -> list[int]:
         """Positions of the parts with a synthetic defect."""
+        return list(self.sources)
+
+    @property
+    def sources(self) -> dict[int, int | None]:
+        """Positions of the parts with a synthetic defect, and of the good parts that these are on.
+
+        The latter among the good ones; None where that is not known.
+        """
         kept = (k if isinstance(k, Features) else k.rest for k in self._kept)
-        return [i for i, features in enumerate(kept) if features.defect is not None]
+        return {i: f.source for i, f in enumerate(kept) if f.defect is not None}
 
     def __enter__(self) -> "FeatureStore":
         """Return itself."""

@@ -143,6 +143,9 @@ class Features:
     """(S, S) float32, metres, the frame's z; for methods that ask for it."""
     defect: Tensor | None = None
     """(S, S) bool, where a synthetic defect is that a method learns from; None of other parts."""
+    source: int | None = None
+    """Position of the good part that the synthetic defect is on, among those of the training; None
+    of other parts."""
     notes: tuple[Note, ...] = ()
     """Those of the frame."""
     region: Tensor | None = None

@@ -54,7 +54,8 @@ def stored(good=3, defective=8, change=lambda features: features, **how):
     for seed in range(good):
         store.append(change(frame(seed, **how)))
     for seed in range(100, 100 + defective):
-        store.append(change(frame(seed, True, **how)))
+        source = (seed - 100) % good
+        store.append(change(replace(frame(seed, True, **how), source=source)))
     return store
 
 
@@ -268,6 +269,39 @@ def test_half_of_the_parts_train_and_the_other_half_validates(build, monkeypatch
     first, seen[:] = list(seen), []
     learnt(build(seed=1), stored(good=3, defective=9))
     assert seen != first
+
+
+def test_rows_of_the_part_that_a_defect_is_on_are_left_out_in_training(build, monkeypatch):
+    """A judged part has no rows of its own in the banks; as published, these do."""
+    found, real = [], learning.gather
+
+    def gather(store, positions, *rest):
+        found.append((list(positions), store, real(store, positions, *rest)))
+        return found[-1][2]
+
+    monkeypatch.setattr(learning, "gather", gather)
+    for published in ("none", "own"):
+        found.clear()
+        banks = learnt(build(published=published)).metric.prototypes
+        for positions, store, patches in found:
+            assert len(patches) == 6 * len(positions)  # cells of 2 x 2 pixels with a point
+            for n, i in enumerate(positions):
+                own = slice(6 * n, 6 * n + 6)
+                for m, modality in enumerate(("2d", "3d")):
+                    part = patches.feature[own].split((32, 12), 1)[m]
+                    far = torch.cdist(part, banks[modality].bank.rows)
+                    if published == "none":
+                        mine = rows_of(banks, modality, store, store[i].source)
+                        far[:, mine] = torch.inf
+                    want, index = far.sort(1)
+                    torch.testing.assert_close(patches.distance[own, :, m], want[:, :5])
+                    assert torch.equal(patches.index[own, :, m].long(), index[:, :5])
+
+
+def rows_of(banks, modality, store, source):
+    """Say which rows of a bank that keeps all are of a good part: as many are of each."""
+    count = len(banks[modality].bank) // len(store.good)
+    return slice(source * count, (source + 1) * count)
 
 
 def test_epochs_draw_as_many_patches_as_asked_for(build):

@@ -208,3 +208,11 @@ def test_the_published_code_has_other_weights():
     assert Weights.of(Published()) == Weights(10, 60, 8, 20, 1e-4, 1.5e-4)
     assert Weights.of(Published.of(DIFFERENCES)) == Weights(10, 40, 3, 20, 5e-4, 1e-4)
     assert Weights.of(Published(gamma=True)) == Weights(10, 60, 3, 20, 1e-4, 1.5e-4)
+
+
+def test_the_alignment_grows_to_its_weight_unless_as_published():
+    whole = Weights()
+    grown = [whole.during(epoch, Published()).mu for epoch in (0, 1, 5, 10, 79)]
+    assert grown == [0.0, 2.0, 10.0, 20.0, 20.0]
+    assert whole.during(0, Published(at_once=True)) == whole
+    assert whole.during(10, Published()) == whole

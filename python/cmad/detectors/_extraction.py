@@ -69,7 +69,10 @@ def extract(
 
 
 def extract_defective(
-    pipeline: Pipeline, made: Iterable[tuple[Frame, Tensor]], store: FeatureStore, progress: bool
+    pipeline: Pipeline,
+    made: Iterable[tuple[Frame, Tensor, int]],
+    store: FeatureStore,
+    progress: bool,
 ) -> None:
     """Extract the features of parts with synthetic defects into the store of the good ones.
 
@@ -77,7 +80,7 @@ def extract_defective(
 
     Args:
         pipeline: with the statistics of the good parts.
-        made: each frame, and (S, S) bool where its defect is.
+        made: each frame, (S, S) bool where its defect is, and the position of its good part.
         store: takes the features, in order.
         progress: show a progress bar when on a terminal.
 
@@ -91,10 +94,10 @@ def extract_defective(
         len(made) if isinstance(made, Sized) else None,
         show=progress,
     ) as step:
-        for frame, mask in made:
+        for frame, mask, source in made:
             features = uncached.features([frame])[0]
             _finite(features)
-            store.append(replace(features, defect=mask))
+            store.append(replace(features, defect=mask, source=source))
             step()
 
 

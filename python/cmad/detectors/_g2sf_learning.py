@@ -68,8 +68,13 @@ def gather(
     prototypes: Mapping[str, Prototypes],
     ranks: int,
     step: Step,
+    own: bool = False,
 ) -> Patches:
     """Search the foreground patches of parts with synthetic defects in both banks.
+
+    A bank has rows of the very part that a defect was pasted on, and its unchanged patches find
+    themselves there, or their neighbours, nearer than those of any part to be judged ever are.
+    So these rows are left out, unless fewer than ``ranks`` would stay.
 
     Args:
         store: of their features.
@@ -78,29 +83,36 @@ def gather(
         prototypes: by modality.
         ranks: neighbours to find in each bank, 2k + 1.
         step: called after each part.
+        own: search the rows of the same good part, too, as published.
 
     Raises:
         ValueError: no patch is anomalous, or all are.
 
     """
-    parts = []
-    for i in positions:
+    made: dict[int, Patches] = {}
+    sources = store.sources
+    source = {i: None if own else sources[i] for i in positions}
+    last, left = None, {m: one.without(None, ranks) for m, one in prototypes.items()}
+    for i in sorted(positions, key=lambda i: source[i] or 0):  # each bank is encoded once
+        if source[i] != last:
+            last = source[i]
+            left = {m: one.without(last, ranks) for m, one in prototypes.items()}
         features = store[i]
         assert features.defect is not None  # these are the parts with one
         cell = foreground(features, raster)
         e = rows(features, raster, cell)
         used = counted(e["3d"], raster.smoothing)
         standardised = {m: one.standardised(e[m][used]) for m, one in prototypes.items()}
-        found = [one.search(standardised[m], ranks) for m, one in prototypes.items()]
-        parts.append(
-            Patches(
-                torch.cat(list(standardised.values()), 1).to(store.dtype),
-                torch.stack([index for _, index in found], 2).int(),
-                torch.stack([distance for distance, _ in found], 2),
-                anomalous_cells(features.defect, raster.size)[cell[used]],
-            )
+        found = [one.search(standardised[m], ranks) for m, (one, _) in left.items()]
+        index = [rest[near] for (_, near), (_, rest) in zip(found, left.values(), strict=True)]
+        made[i] = Patches(
+            torch.cat(list(standardised.values()), 1).to(store.dtype),
+            torch.stack(index, 2).int(),
+            torch.stack([distance for distance, _ in found], 2),
+            anomalous_cells(features.defect, raster.size)[cell[used]],
         )
         step()
+    parts = [made[i] for i in positions]
     anomalous = torch.cat([p.anomalous for p in parts])
     if len(anomalous) == 0 or anomalous.all() or not anomalous.any():
         raise ValueError(
@@ -217,10 +229,11 @@ def train(
         **{f"adam_{i}": adam for i, adam in enumerate(adams)},
     ):
         objective.lspn.train()
+        now = weights.during(epoch, objective.published)
         for _ in range(-(-draws // batch_size)):
             at = draw(batch_size)
             loss = objective.terms(
-                training.local(at, kept_rows), training.anomalous[at], weights, generator
+                training.local(at, kept_rows), training.anomalous[at], now, generator
             )
             total = torch.stack(list(loss.values())).sum()
             if not total.isfinite():

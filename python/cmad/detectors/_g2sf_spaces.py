@@ -1,7 +1,7 @@
 """G2SF's two memory banks, and features in the local spaces of their rows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ class Prototypes:
     """That entries are divided by then."""
     usual: float
     """Mean distance of training patches; distances are counted in it."""
+    source: Tensor | None = None
+    """(M,) int64, position of the good part that each row is of; None where that is not known."""
 
     @classmethod
     def of(cls, name: str, tensors: Mapping[str, Tensor], dim: int) -> "Prototypes":
@@ -58,6 +60,25 @@ class Prototypes:
         """
         squared, index = self.bank.search(patch, k)
         return squared.sqrt(), index
+
+    def without(self, source: int | None, least: int) -> tuple["Prototypes", Tensor]:
+        """Leave out the rows of a good part.
+
+        Args:
+            source: its position.
+            least: rows that must be left; otherwise all stay.
+
+        Returns:
+            What is left, and (M',) int64, which rows these are.
+
+        """
+        kept = torch.arange(len(self.bank))
+        if source is None or self.source is None:
+            return self, kept
+        others = kept[self.source != source]
+        if len(others) < least or len(others) == len(kept):
+            return self, kept
+        return replace(self, bank=Bank(self.bank.rows[others]), source=None), others
 
 
 class Metric:

@@ -56,8 +56,8 @@ class _Defective:
     def __len__(self) -> int:
         return len(self.made)
 
-    def __iter__(self) -> Iterator[tuple[Frame, Tensor]]:
-        return ((one.frame, one.mask) for one in self.made)
+    def __iter__(self) -> Iterator[tuple[Frame, Tensor, int]]:
+        return ((one.frame, one.mask, one.target) for one in self.made)
 
 
 class G2SF(Detector):
@@ -127,7 +127,7 @@ class G2SF(Detector):
 
     def defective(
         self, frames: Sequence[Frame], training: object
-    ) -> Iterable[tuple[Frame, Tensor]]:
+    ) -> Iterable[tuple[Frame, Tensor, int]]:
         """Make parts with synthetic defects (G2SF, section III-G)."""
         count = cast(Training, training).synthetic_parts
         return _Defective(synthesise(frames, seed=self.seed, count=count))
@@ -143,9 +143,8 @@ class G2SF(Detector):
         halves = []
         with bar("searching synthetic defects", len(made), show=progress) as step:
             for some in (made[0::2], made[1::2]):
-                halves.append(
-                    learning.gather(store, some, self.raster, prototypes, 2 * k + 1, step)
-                )
+                asked = store, some, self.raster, prototypes, 2 * k + 1, step
+                halves.append(learning.gather(*asked, published.own))
         nearest, anomalous = halves[0].distance[:, 0], halves[0].anomalous
         usual = learning.usual_distances(nearest, anomalous, published.unit)
         bound = learning.largest(nearest, usual, anomalous, published.bound)
@@ -262,8 +261,9 @@ class G2SF(Detector):
     def _prototypes(self, store: FeatureStore, modality: str, step: Step) -> Prototypes:
         """Choose the bank of a modality, and bring it to its own units."""
         blocks, k = _Rows(self, store, modality), self.options.neighbours
+        sizes = torch.tensor([len(block) for block in blocks])
         fraction = self.options.fraction
-        if not any(len(block) for block in blocks):
+        if not sizes.any():
             raise ValueError(f"fit: no {modality} patch of a good part lies on the foreground")
         bank = Bank.build(blocks, fraction=fraction, seed=self.seed % 2**32, progress=step)
         if len(bank) < 2 * k + 1:
@@ -271,10 +271,12 @@ class G2SF(Detector):
                 f"fit: {len(bank)} {modality} patches are kept, at least {2 * k + 1} are needed, "
                 f"2 k + 1 for {k} neighbours: take more parts or a larger fraction"
             )
+        assert bank.picked is not None  # it was built here
+        source = torch.arange(len(sizes)).repeat_interleave(sizes)[bank.picked]
         if self.published.standardised and modality == "3d":
-            return Prototypes(bank, 0.0, 1.0, 1.0)
+            return Prototypes(bank, 0.0, 1.0, 1.0, source)
         centre, deviation = moments(blocks)
-        return Prototypes(Bank((bank.rows - centre) / deviation), centre, deviation, 1.0)
+        return Prototypes(Bank((bank.rows - centre) / deviation), centre, deviation, 1.0, source)
 
     def _untrained(self) -> tuple[LSPN, GlobalScales]:
         dims, published = self.pipeline.dims(), self.published

@@ -92,7 +92,7 @@ class Method(ABC):
 
     def defective(
         self, frames: Sequence[Frame], training: object
-    ) -> Iterable[tuple[Frame, Tensor]]:
+    ) -> Iterable[tuple[Frame, Tensor, int]]:
         """Make parts with synthetic defects of good ones; none, unless it learns from such.
 
         Args:
@@ -100,8 +100,8 @@ class Method(ABC):
             training: an instance of ``Training``.
 
         Returns:
-            Each part, and where its defect is, (S, S) bool. Their features follow those of the good
-            parts in the store of `learn`.
+            Each part, where its defect is, (S, S) bool, and the position of the good part that it
+            is on. Their features follow those of the good parts in the store of `learn`.
 
         """
         return ()

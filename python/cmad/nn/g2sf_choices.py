@@ -17,6 +17,9 @@ class Published:
     have, instead of interpolated ones; both banks have rows of the background, too."""
     standardised: bool = False
     """Only the image's features are shifted and divided by their deviation, instead of both."""
+    own: bool = False
+    """In training, the patches of a synthetic defect's part are near to rows of this very part,
+    instead of rows of the others alone."""
     unit: bool = False
     """Distances are divided by the mean over normal patches, instead of over all."""
     directions: bool = False
@@ -35,6 +38,8 @@ class Published:
     """A mean for each class, and over modalities."""
     negatives: bool = False
     """Both modalities are permuted, each by itself; their loss is a mean over modalities."""
+    at_once: bool = False
+    """The alignment loss has its full weight from the first step on, instead of growing to it."""
     noise: bool = False
     """Features and nearest prototypes are moved at random in training."""
     beta: bool = False

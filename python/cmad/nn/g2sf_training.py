@@ -1,7 +1,7 @@
 """The overall loss of G2SF (equation 10), as one step descends it."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from cmad.nn.lspn import LSPN, GlobalScales, Local, metric
 
 TERMS = {"margin": "alpha", "consistency": "beta", "scaling": "gamma", "alignment": "mu"}
 """Of the loss, beside the separation and the regularisation, and the weight of each."""
+GROWING = 10
+"""Epochs after which the alignment loss has its full weight."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,20 @@ class Weights:
         own = {"beta": 40.0, "gamma": 3.0, "l1": 5e-4, "decay": 1e-4}
         chosen = {name: value for name, value in own.items() if getattr(published, name)}
         return cls(**chosen | {w: 0.0 for term, w in TERMS.items() if term not in terms})
+
+    def during(self, epoch: int, published: Published) -> "Weights":
+        """Return those of an epoch: the alignment's grows from 0 over the first `GROWING`.
+
+        Counting fully at once it outweighs what holds the scales of normal samples down, before the
+        network can tell these from negative ones: all scales go to e, where exp(tanh) is flat.
+
+        Args:
+            epoch: 0 for the first.
+            published: the choice.
+
+        """
+        share = 1.0 if published.at_once else min(1.0, epoch / GROWING)
+        return replace(self, mu=self.mu * share)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding  # its gradient takes half as long as that of an index
 
 from cmad.seeding import seeded
 
@@ -110,9 +111,9 @@ class LSPN(nn.Module):
         prototype: Tensor = near.bias
         for m, some in enumerate(torch.split(at.feature, list(self.dims), 1)):
             w, which = self.columns(towards, m), at.index[..., m]
-            straight = (some @ w.T)[:, None] - (at.rows[m] @ w.T)[which]
+            straight = (some @ w.T)[:, None] - embedding(which, at.rows[m] @ w.T)
             direction = direction + length[..., m, None] * self.gain[m] * straight
-            prototype = prototype + (at.rows[m] @ self.columns(near, m).T)[which]
+            prototype = prototype + embedding(which, at.rows[m] @ self.columns(near, m).T)
         return self.scales(direction, prototype)
 
     def columns(self, layer: nn.Linear, modality: int) -> Tensor:
