@@ -122,6 +122,30 @@ def test_official_scores_are_scaled_and_have_the_auroc_map(untrained, parts):
     assert p.score == pytest.approx(smoothed.max() / mean**0.5, rel=1e-4)
 
 
+def test_other_mappings_are_measured_with_from_then_on(untrained, parts):
+    detectors = [untrained(seed=seed).fit(parts[:2], epochs=2) for seed in (0, 1)]
+    want = [d.predict(parts[2].rgb, parts[2].xyz, resolution="grid").map for d in detectors]
+    assert not np.array_equal(*want)
+    of = detectors[1].mappings
+    detectors[0].load_mappings(of.CFM_2Dto3D.state_dict(), of.CFM_3Dto2D.state_dict())
+    statistics = detectors[1].pipeline.extractors["xyz"].statistics
+    detectors[0].pipeline.extractors["xyz"].load_statistics(statistics)
+    got = detectors[0].predict(parts[2].rgb, parts[2].xyz, resolution="grid").map
+    np.testing.assert_array_equal(got, want[1])
+
+
+def test_official_drops_pixels_whose_3d_features_add_up_to_zero(untrained, parts):
+    for preset, dropped in (("official", True), ("paper", False)):
+        detector = untrained(preset=preset).fit(parts[:2], epochs=2)
+        [features] = detector.pipeline.features([detector.pipeline.frame(parts[2])])
+        features_3d = features.points["xyz"].features
+        half = features_3d.shape[1] // 2
+        features_3d[:, :half] = features_3d[:, :half].sign()  # sums of whole numbers are exact
+        features_3d[:, half:] = -features_3d[:, :half]
+        for psi in detector.discrepancies(features):
+            assert bool((psi == 0).all()) == dropped
+
+
 def test_official_keeps_the_rim_that_only_the_smoothing_reaches(untrained, parts):
     frame = untrained(preset="official").pipeline.frame(parts[0])
     pixels = []

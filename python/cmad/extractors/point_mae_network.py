@@ -5,7 +5,9 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear, scaled_dot_product_attention
+from torch.nn.functional import gelu, scaled_dot_product_attention
+
+from cmad.linear import linear
 
 _ROWS = 4096  # points that the encoder takes at once: its hidden layer then stays at 8 MB
 _TAPS = {12: (4, 8, 12), 8: (2, 5, 8), 4: (2, 3, 4)}  # blocks whose outputs are features
@@ -57,12 +59,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, G, width) to the same shape."""
-        qkv = self.attn["qkv"](self.norm1(x)).unflatten(-1, (3, self.heads, -1))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        qkv = _applied(self.attn["qkv"], self.norm1(x))
+        q, k, v = qkv.view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         attended = scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        x = x + self.attn["proj"](attended)
-        mixed: Tensor = self.mlp["fc2"](gelu(self.mlp["fc1"](self.norm2(x))))
-        return x + mixed
+        x = x + _applied(self.attn["proj"], attended)
+        return x + _applied(self.mlp["fc2"], gelu(_applied(self.mlp["fc1"], self.norm2(x))))
 
 
 Moments = tuple[Tensor, Tensor]  # mean and variance per channel
@@ -135,7 +136,12 @@ class Encoder(nn.Module):
         for chunk in torch.split(groups, max(1, _ROWS // groups.shape[1])):
             hidden = linear(chunk, w1, b1).relu_()
             maximum = linear(hidden, w2, b2).amax(1, keepdim=True)
-            yield linear(hidden, joined).add_(linear(maximum, of_maximum, constant))
+            yield linear(hidden, joined, None).add_(linear(maximum, of_maximum, constant))
+
+
+def _applied(layer: nn.Module, x: Tensor) -> Tensor:
+    of = cast("nn.Linear", layer)
+    return linear(x, of.weight, of.bias)
 
 
 def _rows(layer: nn.Module) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from cmad.linear import linear
 from cmad.ops._call import expect, in_range, native, offsets
 
 FULL = 64
@@ -40,7 +41,7 @@ class Folded:
     output: Tensor
     """Panels of the last layer."""
     last: Tensor
-    """(D, H) float32, the last layer."""
+    """(H, target features) float32, the last layer turned round."""
     bias3: Tensor
     bfloat16: bool
     path: int
@@ -169,7 +170,7 @@ def fold(
         _filled(triangle[:, H]).float(),
         constant,
         panels(_filled(last)),
-        functional.pad(last, (0, -H % FULL, 0, 0)),
+        functional.pad(last.T, (0, 0, 0, -H % FULL)).contiguous(),
         _filled(bias3),
         bfloat16,
         taken,
@@ -199,13 +200,13 @@ def apply(
     lib.mapping_discrepancy(
         *of_source,
         *of_target,
-        source @ folded.first.T,
+        linear(source, folded.first, None),
         folded.bias1,
         folded.middle,
         folded.bias2,
         folded.triangle,
         folded.column,
-        target @ folded.last,
+        linear(target, folded.last, None),
         target @ folded.bias3[: target.shape[1]],
         functional.pad(target, (0, -target.shape[1] % FULL)).contiguous(),
         folded.output,
