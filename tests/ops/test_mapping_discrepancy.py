@@ -87,19 +87,21 @@ def test_small_distances_keep_their_digits(near):
 
 
 def test_a_common_direction_of_all_predictions_does_not_cost_digits():
-    """A last layer with one huge singular value, and targets almost as predicted."""
+    """A last layer with one huge singular value, and targets almost as predicted.
+
+    The terms of e.f are then so much larger than their sum that 2 - 2 cos is off by 3e-4 at 0.12.
+    """
     rng = np.random.default_rng(3)
-    inputs = mapping_case("random", (200, 120), 30, near=0.0).make(rng)
+    inputs = mapping_case("random", (200, 120), 200, near=0.0, rows=(200, 20)).make(rng)
     spike = rng.standard_normal((120, 1)) @ rng.standard_normal((1, 160))
-    inputs["last"] = (inputs["last"] + 3 * spike).astype(np.float32)
+    inputs["last"] = (inputs["last"] + 30 * spike).astype(np.float32)
     exact = reference.mapping(inputs["source"], *[inputs[n] for n in NETWORK])
     noise = rng.standard_normal(exact.shape)
     noise *= np.linalg.norm(exact, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1)[:, None]
-    for near in (1e-3, 0.01, 0.1, 0.15, 0.3):
+    for near in (1e-3, 0.12, 0.2):
         inputs["target"] = (exact + near * noise).astype(np.float32)
         got = ops.mapping_discrepancy(**to_torch(inputs, "cpu"))
-        # The network itself is off by as much in float32: its h times the spike nearly cancel.
-        np.testing.assert_allclose(got, reference.mapping_discrepancy(**inputs), atol=2e-5)
+        np.testing.assert_allclose(got, reference.mapping_discrepancy(**inputs), atol=8e-6)
 
 
 def test_bfloat16_rounds_weights_and_activations_and_nothing_else():
