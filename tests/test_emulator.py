@@ -2,6 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
+
+from cmad import ops
+from cmad.testing.devices import DEVICES, running_on
 
 emulator = pytest.importorskip(
     "cmad._native._emulator", reason="the emulator is not built (cmake -DCMAD_EMULATE=ON)"
@@ -113,3 +117,13 @@ def test_run_after_a_fault_is_as_any_other():
     with pytest.raises(RuntimeError):
         emulator.run("divergent_barrier", False, 0)
     assert emulator.run("barrier", True, 0) == [*BLOCKS[0][::-1], *BLOCKS[1][::-1]]
+
+
+def test_index_outside_an_array_of_an_op_is_found():
+    if "emulated" not in DEVICES:
+        pytest.skip("the emulated ops are not built (cmake -DCMAD_EMULATE=ON)")
+    feature, start = torch.ones(4, 3), torch.tensor([0, 2])
+    index, weight = torch.tensor([0, 4], dtype=torch.int32), torch.ones(2)
+    said = r"interpolate, .*: reads outside: element 1[234] of 12 of an input of shape \(4, 3\)"
+    with running_on("emulated"), pytest.raises(RuntimeError, match=said):
+        ops.interpolate(feature, start, index, weight, check=False)
