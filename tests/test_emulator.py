@@ -1,5 +1,7 @@
 """The emulator that runs CUDA kernels on the host (csrc/emulate) finds mistakes planted in some."""
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -117,6 +119,14 @@ def test_run_after_a_fault_is_as_any_other():
     with pytest.raises(RuntimeError):
         emulator.run("divergent_barrier", False, 0)
     assert emulator.run("barrier", True, 0) == [*BLOCKS[0][::-1], *BLOCKS[1][::-1]]
+
+
+def test_cuda_module_is_imported_without_a_gpu():
+    cuda = pytest.importorskip("cmad._native._cuda", reason="not built (cmake -DCMAD_CUDA=ON)")
+    if "emulated" in DEVICES:
+        emulated = importlib.import_module("cmad._native._cuda_emulated")
+        names = {name for name in dir(emulated) if not name.startswith("_")}
+        assert names == {name for name in dir(cuda) if not name.startswith("_")}
 
 
 def test_index_outside_an_array_of_an_op_is_found():
