@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 MODULES = {"cpu": "cmad._native._cpu"}
-"""The compiled module of each kind of device."""
+"""The compiled module of each kind of device; a GPU's waits for the ops that detectors need."""
 
 
 def expect(op: str, **arguments: tuple[Tensor, str, torch.dtype]) -> dict[str, int]:
@@ -112,5 +112,8 @@ def native(device: torch.device) -> tuple[ModuleType, int]:
     """
     if device.type not in MODULES:
         raise RuntimeError(f"cmad: this build has no native ops for device '{device.type}'")
+    module = import_module(MODULES[device.type])
+    if device.type == "cuda":
+        return module, torch.cuda.current_stream(device).cuda_stream
     # On the CPU the stream carries how many threads the op may use (csrc/core/device.h).
-    return import_module(MODULES[device.type]), torch.get_num_threads()
+    return module, torch.get_num_threads()

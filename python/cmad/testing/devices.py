@@ -38,16 +38,15 @@ def has(device: str, op: str) -> bool:
 
 @contextmanager
 def running_on(device: str, seed: int = 0) -> Iterator[None]:
-    """Run ops on a device; only the emulated one needs it, whose tensors are the CPU's.
+    """Let ops use a device's module; those of the emulated one have the CPU's tensors.
 
     Args:
         device: one of `DEVICES`.
         seed: of the order of the emulated threads.
 
     """
-    if device != "emulated":
-        yield
-        return
-    import_module(EMULATED)._seed(seed)
-    with patch.dict(_call.MODULES, cpu=EMULATED):
+    if device == "emulated":
+        import_module(EMULATED)._seed(seed)
+    tensors = "cpu" if device == "emulated" else device
+    with patch.dict(_call.MODULES, {tensors: _MODULES[device]}):
         yield
