@@ -49,6 +49,7 @@ KERNELS = {
     ),
     "count": (0 * N + 64, "with no barrier between them"),
     "early_count": (0 * N + 64, "nothing wrote|with no barrier between them"),
+    "blocks_writing": (N, "writes element .*, which thread .* of block 0 wrote"),
     "blocks": (N, "thread .* of block 0 wrote with no barrier between them"),
 }
 

@@ -181,6 +181,12 @@ __global__ void blocks_kernel(In in, Out out) {
   if (!right && blockIdx.x == 1) out[here()] = out[other];
 }
 
+/// Blocks write to the same place.
+template <bool right>
+__global__ void blocks_writing_kernel(In in, Out out) {
+  out[right ? here() : int(threadIdx.x)] = in[here()];
+}
+
 /// What each intrinsic gives the lanes of the first block's first warp; for the other threads 0.
 template <int which>
 __global__ void intrinsic_kernel(In in, Out out) {
@@ -238,6 +244,7 @@ const std::map<std::string, Pair>& kernels() {
       {"count", {count_kernel<true>, count_kernel<false>}},
       {"early_count", {early_count_kernel<true>, early_count_kernel<false>}},
       {"blocks", {blocks_kernel<true>, blocks_kernel<false>}},
+      {"blocks_writing", {blocks_writing_kernel<true>, blocks_writing_kernel<false>}},
   };
   return all;
 }

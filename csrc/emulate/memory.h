@@ -108,7 +108,8 @@ class Memory {
       if (!cell.written) fault("reads " + element(at, size) + ", which nothing wrote");
       ordered(cell.write, at, size, "reads", "wrote");
       ordered(cell.atomic, at, size, "reads", "updated");
-      if (cell.read[0].thread != now.thread) cell.read[1] = cell.read[0];
+      const Stamp last = cell.read[0];
+      if (last.thread != now.thread || last.block != now.block) cell.read[1] = last;
       cell.read[0] = stamp();
     });
   }
