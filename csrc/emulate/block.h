@@ -2,6 +2,7 @@
 
 #include <ucontext.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -31,6 +32,9 @@ class Block {
         body_(std::move(body)),
         shared_(shared_bytes / sizeof(std::max_align_t) + 1),
         shared_memory_(shared_.data(), shared_bytes, 1, false, "dynamic shared memory") {}
+
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
 
   /// Runs all threads to their end; throws the first fault. `enter(t)` makes thread t the running
   /// one. Threads that a fault leaves behind are not unwound: kernels own nothing.

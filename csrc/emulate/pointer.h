@@ -90,6 +90,8 @@ class SharedMemory {
   using Element = std::remove_all_extents_t<T>;
 
   explicit SharedMemory(Place place) : place_(place) {}
+  SharedMemory(const SharedMemory&) = delete;
+  SharedMemory& operator=(const SharedMemory&) = delete;
 
   Pointer<Element> begin() {
     if (now.launch != launch_ || now.block != block_) {

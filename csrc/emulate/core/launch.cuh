@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <utility>
+#include <string>
 
 #include "emulate/block.h"
 #include "emulate/intrinsics.h"
