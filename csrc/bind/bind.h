@@ -12,19 +12,20 @@ namespace cmad {
 namespace nb = nanobind;
 using namespace nb::literals;
 
-/// Where a device's arrays live, for nanobind.
+/// A device's arrays, for nanobind.
 template <class Device>
 struct Memory;
 template <>
 struct Memory<Cpu> {
-  using type = nb::device::cpu;
+  template <class... Is>
+  using array = nb::ndarray<Is..., nb::device::cpu>;
 };
 
 /// Contiguous arrays of one device; -1 is any size. Python has checked sizes and allocated outputs.
 template <class T, class Device, int... Shape>
-using In = nb::ndarray<const T, nb::shape<Shape...>, nb::c_contig, typename Memory<Device>::type>;
+using In = typename Memory<Device>::template array<const T, nb::shape<Shape...>, nb::c_contig>;
 template <class T, class Device, int... Shape>
-using Out = nb::ndarray<T, nb::shape<Shape...>, nb::c_contig, typename Memory<Device>::type>;
+using Out = typename Memory<Device>::template array<T, nb::shape<Shape...>, nb::c_contig>;
 
 template <class Array>
 std::int64_t size(const Array& array, int axis) {

@@ -2,6 +2,13 @@
 
 #include <cstdint>
 
+/// Put before a function that both devices call.
+#if defined(__CUDACC__)
+#define CMAD_BOTH __host__ __device__
+#else
+#define CMAD_BOTH
+#endif
+
 namespace cmad {
 
 /// Tags that select an implementation: `fps<Cpu>`.
@@ -9,6 +16,7 @@ namespace cmad {
 /// Every op takes a `void* stream` last. For a GPU it is the stream to launch on; for the CPU it
 /// carries the number of threads the op may use, so that torch.set_num_threads() holds here too.
 struct Cpu {};
+struct Cuda {};
 
 inline std::int64_t threads_of(void* stream) {
   const auto n = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(stream));

@@ -19,5 +19,7 @@ template <class Device>
 void discrepancy(const Discrepancy&, void* stream);
 template <>
 void discrepancy<Cpu>(const Discrepancy&, void* stream);
+template <>
+void discrepancy<Cuda>(const Discrepancy&, void* stream);
 
 }  // namespace cmad

@@ -21,5 +21,7 @@ template <class Device>
 void interpolate(const Interpolate&, void* stream);
 template <>
 void interpolate<Cpu>(const Interpolate&, void* stream);
+template <>
+void interpolate<Cuda>(const Interpolate&, void* stream);
 
 }  // namespace cmad

@@ -21,5 +21,7 @@ template <class Device>
 void smooth(const Smooth&, void* stream);
 template <>
 void smooth<Cpu>(const Smooth&, void* stream);
+template <>
+void smooth<Cuda>(const Smooth&, void* stream);
 
 }  // namespace cmad

@@ -22,5 +22,7 @@ template <class Device>
 void three_nn(const ThreeNn&, void* stream);
 template <>
 void three_nn<Cpu>(const ThreeNn&, void* stream);
+template <>
+void three_nn<Cuda>(const ThreeNn&, void* stream);
 
 }  // namespace cmad

@@ -6,12 +6,17 @@ import torch
 
 from cmad import ops
 from cmad.testing import reference
-from cmad.testing.cases import CASES, DEVICES, to_torch
+from cmad.testing.cases import CASES, to_torch
+from cmad.testing.devices import DEVICES, has, running_on
 
 SMALL = [case for case in CASES if not case.timed]
 # The first timed case of each op, large enough to be split; fps splits by cloud.
 LARGE = [next(c for c in CASES if c.timed and c.op == op) for op in ops.__all__ if op != "fps"]
 SPLIT = [*LARGE, next(c for c in CASES if str(c) == "fps-batch_all_points")]
+
+
+ON_DEVICES = [pytest.param(c, d, id=f"{d}-{c}") for d in DEVICES for c in SMALL if has(d, c.op)]
+OPS_ON_DEVICES = [(op, device) for device in DEVICES for op in ops.__all__ if has(device, op)]
 
 
 def as_tuple(result):
@@ -25,12 +30,12 @@ def threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("case", SMALL, ids=str)
+@pytest.mark.parametrize(("case", "device"), ON_DEVICES)
 def test_native_agrees_with_reference(case, device):
     args = case.make(np.random.default_rng(0))
     want = as_tuple(getattr(reference, case.op)(**args))
-    got = as_tuple(getattr(ops, case.op)(**to_torch(args, device)))
+    with running_on(device):
+        got = as_tuple(getattr(ops, case.op)(**to_torch(args, device)))
     for w, g in zip(want, got, strict=True):
         g = g.cpu() if isinstance(g, torch.Tensor) else torch.as_tensor(g)
         torch.testing.assert_close(g, torch.as_tensor(w), atol=case.atol, rtol=0)
@@ -71,17 +76,17 @@ def test_number_of_threads_does_not_change_the_result(case, threads):
             assert torch.equal(torch.as_tensor(w), torch.as_tensor(g))
 
 
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("op", ops.__all__)
+@pytest.mark.parametrize(("op", "device"), OPS_ON_DEVICES)
 def test_inputs_may_require_grad_and_stay_as_they_are(op, device):
     case = next(c for c in SMALL if c.op == op and "non_contiguous" not in c.name)
     args = to_torch(case.make(np.random.default_rng(0)), device)
     tensors = {k: v for k, v in args.items() if isinstance(v, torch.Tensor)}
     before = {k: v.clone() for k, v in tensors.items()}
-    want = as_tuple(getattr(ops, op)(**args))
-    for tensor in tensors.values():
-        tensor.requires_grad_(tensor.is_floating_point())
-    got = as_tuple(getattr(ops, op)(**args))
+    with running_on(device):
+        want = as_tuple(getattr(ops, op)(**args))
+        for tensor in tensors.values():
+            tensor.requires_grad_(tensor.is_floating_point())
+        got = as_tuple(getattr(ops, op)(**args))
     for w, g in zip(want, got, strict=True):
         assert torch.equal(torch.as_tensor(w), torch.as_tensor(g))
         assert not getattr(g, "requires_grad", False)

@@ -15,6 +15,9 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+MODULES = {"cpu": "cmad._native._cpu"}
+"""The compiled module of each kind of device; a GPU's waits for the ops that detectors need."""
+
 
 def expect(op: str, **arguments: tuple[Tensor, str, torch.dtype]) -> dict[str, int]:
     """Check shapes, dtypes and devices of an op's tensors; return the sizes bound to the letters.
@@ -107,7 +110,10 @@ def native(device: torch.device) -> tuple[ModuleType, int]:
         RuntimeError: this build has no module for the device.
 
     """
-    if device.type != "cpu":
+    if device.type not in MODULES:
         raise RuntimeError(f"cmad: this build has no native ops for device '{device.type}'")
+    module = import_module(MODULES[device.type])
+    if device.type == "cuda":
+        return module, torch.cuda.current_stream(device).cuda_stream
     # On the CPU the stream carries how many threads the op may use (csrc/core/device.h).
-    return import_module("cmad._native._cpu"), torch.get_num_threads()
+    return module, torch.get_num_threads()

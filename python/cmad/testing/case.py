@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +26,6 @@ Array = npt.NDArray[np.generic]
 Value = Array | int | float | str | None
 Inputs = dict[str, Value]
 
-HAS_CUDA = find_spec("cmad._native._cuda") is not None and torch.cuda.is_available()
-DEVICES = ["cpu", "cuda"] if HAS_CUDA else ["cpu"]
-
 
 @dataclass(frozen=True)
 class Case:
@@ -49,9 +45,13 @@ class Case:
 
 
 def to_torch(inputs: Inputs, device: str) -> dict[str, Tensor | int | float | str | None]:
-    """Turn the arrays among an op's arguments into tensors of the same strides."""
+    """Turn the arrays among an op's arguments into tensors of the same strides.
+
+    `device` is one of `devices.DEVICES`; the emulated one's tensors are the CPU's.
+    """
+    where = "cpu" if device == "emulated" else device
     return {
-        name: torch.from_numpy(value).to(device) if isinstance(value, np.ndarray) else value
+        name: torch.from_numpy(value).to(where) if isinstance(value, np.ndarray) else value
         for name, value in inputs.items()
     }
 

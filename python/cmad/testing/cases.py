@@ -8,7 +8,6 @@ surfaces in metres, as an organised camera sees them.
 import numpy as np
 
 from cmad.testing.case import (
-    DEVICES,
     Case,
     clusters_case,
     components_case,
@@ -51,7 +50,7 @@ from cmad.testing.inputs import (
 )
 from cmad.testing.mapping_cases import MAPPING_CASES
 
-__all__ = ["CASES", "DEVICES", "Case", "moved", "to_torch"]
+__all__ = ["CASES", "Case", "moved", "to_torch"]
 
 SIZES = (10_000, 30_000, 50_000)
 FULL = [name for name in CLOUDS if name != "empty_cloud"]  # of which k points can be taken

@@ -1,0 +1,19 @@
+#pragma once
+
+#include "bind/cuda.h"
+#include "bind/discrepancy.h"
+#include "bind/interpolate.h"
+#include "bind/smooth.h"
+#include "bind/three_nn.h"
+
+namespace cmad {
+
+/// The ops that have a kernel, of the GPU's module and of the emulated one.
+inline void bind_cuda_ops(nb::module_& m) {
+  bind_three_nn<Cuda>(m);
+  bind_interpolate<Cuda>(m);
+  bind_smooth<Cuda>(m);
+  bind_discrepancy<Cuda>(m);
+}
+
+}  // namespace cmad

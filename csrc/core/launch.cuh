@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+// What kernels need besides CUDA. csrc/emulate/core/launch.cuh takes this file's place where they
+// are compiled for the host, and finds accesses outside of arrays and without a barrier: so arrays
+// are `Pointer<T>` in kernels and `Shared<T[N]>` in shared memory.
+
+namespace cmad {
+
+template <class T>
+using Pointer = T*;
+
+/// Declared as `__shared__ Shared<float[32]> line;`, `Shared<float[8][33]>` or `Shared<int>`.
+template <class T>
+using Shared = T;
+
+/// Dynamic shared memory from a byte on.
+template <class T>
+__device__ inline T* dynamic_shared(std::size_t byte = 0) {
+  extern __shared__ __align__(16) unsigned char bytes[];
+  return reinterpret_cast<T*>(bytes + byte);
+}
+
+/// Starts a kernel; `name` is for the message where it cannot. At most 48 KiB of dynamic shared
+/// memory.
+template <class... Parameters, class... Arguments>
+void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+            std::size_t shared_bytes, void* stream, const Arguments&... arguments) {
+  kernel<<<grid, block, shared_bytes, static_cast<cudaStream_t>(stream)>>>(
+      Parameters(arguments)...);
+  const cudaError_t error = cudaGetLastError();
+  if (error != cudaSuccess)
+    throw std::runtime_error(std::string(name) + ": " + cudaGetErrorString(error));
+}
+
+}  // namespace cmad
