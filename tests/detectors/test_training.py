@@ -68,6 +68,7 @@ def test_discrepancies_are_those_of_the_networks_as_they_were_trained(trained, p
         trained.discrepancies(features), predicted, (e["2d"], e["3d"]), strict=True
     ):
         want = discrepancy(f, observed)[0]
+        # float32, multiplied out in another order.
         torch.testing.assert_close(psi.flatten()[cell], want, rtol=0, atol=2e-6)
         assert int((psi != 0).sum()) == len(cell)
 

@@ -40,13 +40,14 @@ def test_folded_and_plain_agree_on_a_frame(extractors):
     cell = foreground(made, raster)
     e = spread(made, raster, cell)
     for modality, plain in rows(made, raster, cell).items():
+        # Sums of up to a dozen float32 products of size 1, in the same order but for zeros between.
         torch.testing.assert_close(interpolated(e[modality]), plain, rtol=0, atol=1e-6)
     mappings = Mappings(e["2d"].features.shape[1], e["3d"].features.shape[1], seed=1).eval()
     want = PlainMappings(mappings)(e["2d"], e["3d"])
     for precision, limit in (
-        (torch.float32, 2e-6),
+        (torch.float32, 2e-6),  # multiplied out in another order
         (torch.float16, 2e-6),  # computed in float32
-        (torch.bfloat16, 6e-3),
+        (torch.bfloat16, 6e-3),  # weights and activations with eight binary digits
     ):
         measure = discrepancies_of(mappings, precision)
         assert isinstance(measure, FoldedMappings)
@@ -84,6 +85,7 @@ def test_plain_form_maps_chunk_by_chunk(monkeypatch):
     whole = PlainMappings(mappings)(e["2d"], e["3d"])
     monkeypatch.setattr(cmad.nn.folded, "CHUNK", 37)
     for w, got in zip(whole, PlainMappings(mappings)(e["2d"], e["3d"]), strict=True):
+        # Products of another number of rows may add in another order.
         torch.testing.assert_close(got, w, rtol=0, atol=1e-6)
 
 
@@ -110,6 +112,7 @@ def test_channel_sums_are_those_of_the_rows():
     made, raster = features(2), Raster(20)
     cell = foreground(made, raster)
     want = rows(made, raster, cell)["3d"].sum(1, keepdim=True)
+    # Some thirty float32 channels of size 1, added before or after the interpolation.
     torch.testing.assert_close(
         channel_sums(spread(made, raster, cell)["3d"]), want, rtol=0, atol=1e-5
     )

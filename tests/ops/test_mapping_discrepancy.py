@@ -42,6 +42,7 @@ def folded(args, path="best"):
 def test_every_path_of_this_machine_agrees_with_the_reference(case, path):
     inputs = case.make(np.random.default_rng(1))
     if path == "avx512_bf16":
+        # The path has only such numbers, of eight binary digits.
         inputs["bfloat16"], case = True, replace(case, atol=6e-3)
     psi = apply(*folded(to_torch(inputs, "cpu"), path))
     np.testing.assert_allclose(psi, reference.mapping_discrepancy(**inputs), atol=case.atol)
@@ -83,7 +84,9 @@ def test_small_distances_keep_their_digits(near):
     """2 - 2 cos alone is off by 7e-4 at 0 and by 2e-5 at 0.01."""
     inputs = mapping_case("random", (300, 200), 30, near=near).make(np.random.default_rng(2))
     got = ops.mapping_discrepancy(**to_torch(inputs, "cpu"))
-    np.testing.assert_allclose(got, reference.mapping_discrepancy(**inputs), atol=3e-6)
+    np.testing.assert_allclose(
+        got, reference.mapping_discrepancy(**inputs), atol=3e-6
+    )  # the limit that `lost` is for
 
 
 def test_a_common_direction_of_all_predictions_does_not_cost_digits():
@@ -101,6 +104,7 @@ def test_a_common_direction_of_all_predictions_does_not_cost_digits():
     for near in (1e-3, 0.12, 0.2):
         inputs["target"] = (exact + near * noise).astype(np.float32)
         got = ops.mapping_discrepancy(**to_torch(inputs, "cpu"))
+        # 2e-6 to 8e-6 by the spike: the network's own products cancel in float32.
         np.testing.assert_allclose(got, reference.mapping_discrepancy(**inputs), atol=8e-6)
 
 

@@ -109,6 +109,7 @@ MAPPING_CASES = [
     *[mapping_case(f"off_by_{near}", (80, 120), 60, near=near) for near in (0, 1e-4, 1e-2, 0.07)],
     mapping_case("off_by_0.1_falling", (80, 120), 60, near=0.1, spread=5),
     mapping_case("off_by_0_wider_source", (120, 48), 60, near=0),
+    # Weights and activations with eight binary digits: off by 2e-3 to 6e-3.
     mapping_case("bfloat16", (96, 160), 120, bfloat16=True, atol=6e-3),
     mapping_case("bfloat16_off_by_0", (96, 160), 60, near=0, bfloat16=True, atol=6e-3),
     # A quarter of a 224 x 224 frame, features of ViT-B and Point-MAE.
