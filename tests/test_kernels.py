@@ -45,3 +45,11 @@ def test_every_kernel_is_built_and_bound():
     built = re.search(r"set\(CUDA_OPS ([^)]*)\)", (ROOT / "CMakeLists.txt").read_text())
     bound = re.findall(r"bind_(\w+)<Cuda>", (ROOT / "csrc/bind/cuda_ops.h").read_text())
     assert ops == set(built.group(1).split()) == set(bound)
+
+
+@pytest.mark.parametrize("file", KERNELS, ids=lambda file: file.name)
+def test_a_launch_names_its_kernel(file):
+    # For messages, and for benchmarks/kernels.py, which joins launches and the compiler's report.
+    named = re.findall(r'launch\(\s*"(\w+)",\s*(\w+)', file.read_text())
+    assert named
+    assert [kernel for _, kernel in named] == [name for name, _ in named]

@@ -68,8 +68,8 @@ __global__ void discrepancy_kernel(Pointer<const float> a, Pointer<const float> 
 template <>
 void discrepancy<Cuda>(const Discrepancy& p, void* stream) {
   if (p.P == 0) return;
-  launch("discrepancy", discrepancy_kernel, unsigned(pieces(p.P, kRows)), dim3(kLanes, kRows), 0,
-         stream, p.a, p.b, p.euclidean, p.cosine, p.P, p.D);
+  launch("discrepancy_kernel", discrepancy_kernel, unsigned(pieces(p.P, kRows)),
+         dim3(kLanes, kRows), 0, stream, p.a, p.b, p.euclidean, p.cosine, p.P, p.D);
 }
 
 }  // namespace cmad

@@ -25,8 +25,8 @@ __global__ void interpolate_kernel(Pointer<const float> feature, Pointer<const s
 template <>
 void interpolate<Cuda>(const Interpolate& p, void* stream) {
   if (p.P == 0 || p.D == 0) return;
-  launch("interpolate", interpolate_kernel, unsigned(pieces(p.P, kRows)), dim3(kLanes, kRows), 0,
-         stream, p.feature, p.start, p.index, p.weight, p.out, p.P, p.D);
+  launch("interpolate_kernel", interpolate_kernel, unsigned(pieces(p.P, kRows)),
+         dim3(kLanes, kRows), 0, stream, p.feature, p.start, p.index, p.weight, p.out, p.P, p.D);
 }
 
 }  // namespace cmad

@@ -37,10 +37,10 @@ void smooth<Cuda>(const Smooth& p, void* stream) {
   const std::int64_t pixels = p.B * p.H * p.W;
   if (pixels == 0) return;
   const dim3 grid(unsigned(pieces(pixels, kThreads)));
-  launch("smooth", smooth_kernel, grid, kThreads, 0, stream, p.map, p.kernel, p.scratch, pixels,
-         p.T, p.W, std::int64_t(1), p.mirror);
-  launch("smooth", smooth_kernel, grid, kThreads, 0, stream, p.scratch, p.kernel, p.out, pixels,
-         p.T, p.H, p.W, p.mirror);
+  launch("smooth_kernel", smooth_kernel, grid, kThreads, 0, stream, p.map, p.kernel, p.scratch,
+         pixels, p.T, p.W, std::int64_t(1), p.mirror);
+  launch("smooth_kernel", smooth_kernel, grid, kThreads, 0, stream, p.scratch, p.kernel, p.out,
+         pixels, p.T, p.H, p.W, p.mirror);
 }
 
 }  // namespace cmad

@@ -64,7 +64,7 @@ void three_nn<Cuda>(const ThreeNn& p, void* stream) {
   if (p.N == 0) return;
   // Each cloud may have all of the points: their number is not read on the host.
   const dim3 grid(unsigned(pieces(p.N, kThreads)), unsigned(p.B < kMostClouds ? p.B : kMostClouds));
-  launch("three_nn", three_nn_kernel, grid, kThreads, 0, stream, p.xyz, p.ptr, p.centre,
+  launch("three_nn_kernel", three_nn_kernel, grid, kThreads, 0, stream, p.xyz, p.ptr, p.centre,
          p.centre_ptr, p.index, p.weight, p.B);
 }
 

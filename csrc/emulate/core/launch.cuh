@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "core/device.h"
 #include "emulate/block.h"
@@ -20,6 +21,17 @@ namespace emulate {
 
 /// Draws the order of threads.
 inline thread_local std::uint64_t seed = 0;
+
+/// What a kernel was started with.
+struct Launch {
+  std::string kernel;
+  dim3 grid, block;
+  std::size_t shared_bytes;
+};
+
+/// Each launch while `listing`; kernels run only if not `listing`.
+inline thread_local std::vector<Launch> listed;
+inline thread_local bool listing = false;
 
 inline void check_launch(const dim3& grid, const dim3& block, std::size_t shared_bytes) {
   const std::uint64_t threads = std::uint64_t(block.x) * block.y * block.z;
@@ -60,6 +72,10 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 blo
   using emulate::now;
   const emulate::Running running(name);
   emulate::check_launch(grid, block, shared_bytes);
+  if (emulate::listing) {
+    emulate::listed.push_back({name, grid, block, shared_bytes});
+    return;
+  }
   gridDim = grid;
   blockDim = block;
   const auto body = [&] { kernel(Parameters(arguments)...); };
