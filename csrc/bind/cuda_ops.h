@@ -1,6 +1,7 @@
 #pragma once
 
 #include "bind/cuda.h"
+#include "bind/coreset.h"
 #include "bind/discrepancy.h"
 #include "bind/interpolate.h"
 #include "bind/smooth.h"
@@ -14,6 +15,7 @@ inline void bind_cuda_ops(nb::module_& m) {
   bind_interpolate<Cuda>(m);
   bind_smooth<Cuda>(m);
   bind_discrepancy<Cuda>(m);
+  bind_coreset<Cuda>(m);
 }
 
 }  // namespace cmad
