@@ -51,6 +51,22 @@ KERNELS = {
     "early_count": (0 * N + 64, "nothing wrote|with no barrier between them"),
     "blocks_writing": (N, "writes element .*, which thread .* of block 0 wrote"),
     "blocks": (N, "thread .* of block 0 wrote with no barrier between them"),
+    "copy": (BLOCKS[:, ::-1], "reads element .*, to which thread .* copies and has not waited"),
+    "copy_barrier": (BLOCKS[:, ::-1], "has not waited|nothing wrote|with no barrier between them"),
+    "copy_commit": (BLOCKS[:, ::-1], "copies and has not waited"),
+    "copy_newest": (BLOCKS[:, ::-1], "element (3[2-9]|[45].|6[0-3]) of 64 .* has not waited"),
+    "copy_early": (BLOCKS[:, ::-1], "has not waited|with no barrier between them"),
+    "copy_written": (BLOCKS[:, ::-1], "writes element 0 of 64 .* has not waited"),
+    "copy_outside": (BLOCKS[:, ::-1], "copies outside: element 16 of 16 of dynamic shared"),
+    "copy_past": (np.append(N[4:], 4 * [0]), "reads outside: element 32 of 32 of in"),
+    "copy_aligned": (BLOCKS[:, ::-1], "cp_async_16 at faults_mma.cpp.*: not aligned to 16 bytes"),
+    "copy_from_aligned": (BLOCKS[:, ::-1], "the source is not in .* or not aligned to 16 bytes"),
+    "ldmatrix_aligned": (0 * N + 1, "ldmatrix_x4 at faults_mma.cpp.*: not aligned to 16 bytes"),
+    "ldmatrix_outside": (0 * N + 1, "reads outside: element 16 of 16 of dynamic shared"),
+    "ldmatrix_barrier": (0 * N + 1, "nothing wrote|with no barrier between them"),
+    "ldmatrix_lanes": (0 * N + 1, "ldmatrix_x4 at .* waits for lane 8, which has ended"),
+    "ldmatrix_shared": (0 * N + 1, "not aligned to 16 bytes"),
+    "mma_lanes": (0 * N + 16, "mma_m16n8k16 at .* waits for lane 30, which has ended"),
 }
 
 
@@ -98,6 +114,38 @@ def test_no_update_of_an_atomic_is_lost():
         assert emulator.atomics(seed) == [128, -127, 127, 128]
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_lanes_hold_of_matrices_what_ptx_documents(turned):
+    """Of ldmatrix: a lane has row lane / 4, or of matrices turned round that column."""
+    matrices = np.arange(256, dtype=np.float32).reshape(4, 8, 8)
+    got = np.reshape(emulator.ldmatrix(matrices.ravel(), turned, 0), (32, 4, 2))
+    lane = np.arange(32)
+    for m, matrix in enumerate(matrices.transpose(0, 2, 1) if turned else matrices):
+        for half in (0, 1):
+            np.testing.assert_array_equal(got[:, m, half], matrix[lane // 4, lane % 4 * 2 + half])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_product_of_a_warp_is_that_of_the_matrices(turned):
+    for seed in SEEDS:
+        a, b = np.random.default_rng(seed).standard_normal((2, 16, 16)).astype(np.float16)
+        got = np.reshape(emulator.product(a.ravel(), b.ravel(), turned, seed), (16, 16))
+        want = a.astype(np.float64) @ (b if turned else b.T)
+        np.testing.assert_allclose(got, want, atol=1e-5)  # 16 products summed in float32
+
+
+def test_numbers_of_16_bits_are_rounded_as_by_numpy():
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
+    every = np.sort(every[np.isfinite(every)])
+    middle = (every[:-1] + every[1:]) / 2
+    edges = np.float32([65519, 65520, np.inf, 1e-8, 2**-25])
+    values = np.concatenate([middle[::7], np.nextafter(middle[::97], np.inf), edges, -edges])
+    with np.errstate(over="ignore"):
+        want = values.astype(np.float16)
+    np.testing.assert_array_equal([emulator.float16(value) for value in values], want)
+    assert np.isnan(emulator.float16(np.nan))
+
+
 @pytest.mark.parametrize(
     ("threads", "message"),
     [
@@ -109,6 +157,12 @@ def test_no_update_of_an_atomic_is_lost():
 def test_wrong_number_of_threads_is_named(threads, message):
     with pytest.raises(RuntimeError, match=message):
         emulator.run("barrier", True, 0, threads)
+
+
+def test_more_shared_memory_than_every_gpu_has_is_named():
+    emulator.share(99 * 1024)
+    with pytest.raises(RuntimeError, match="share: 101377 bytes of dynamic shared memory"):
+        emulator.share(99 * 1024 + 1)
 
 
 def test_lane_that_the_block_does_not_have_is_named():

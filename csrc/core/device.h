@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 /// Put before a function that both devices call.
@@ -17,6 +18,10 @@ namespace cmad {
 /// carries the number of threads the op may use, so that torch.set_num_threads() holds here too.
 struct Cpu {};
 struct Cuda {};
+
+/// Dynamic shared memory that a block has on every GPU from sm_80 on; 8.6, 8.9 and 12.0 have the
+/// least. What is declared as `Shared` is taken from the same.
+constexpr std::size_t kSharedBytes = 99 * 1024;
 
 inline std::int64_t threads_of(void* stream) {
   const auto n = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(stream));

@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/device.h"
+
 // What kernels need besides CUDA. csrc/emulate/core/launch.cuh takes this file's place where they
 // are compiled for the host, and finds accesses outside of arrays and without a barrier: so arrays
 // are `Pointer<T>` in kernels and `Shared<T[N]>` in shared memory.
@@ -27,14 +29,24 @@ __device__ inline T* dynamic_shared(std::size_t byte = 0) {
   return reinterpret_cast<T*>(bytes + byte);
 }
 
-/// Starts a kernel; `name` is for the message where it cannot. At most 48 KiB of dynamic shared
-/// memory.
+/// Starts a kernel; `name` is for the message where it cannot. At most `kSharedBytes` of dynamic
+/// shared memory.
 template <class... Parameters, class... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
             std::size_t shared_bytes, void* stream, const Arguments&... arguments) {
-  kernel<<<grid, block, shared_bytes, static_cast<cudaStream_t>(stream)>>>(
-      Parameters(arguments)...);
-  const cudaError_t error = cudaGetLastError();
+  if (shared_bytes > kSharedBytes)
+    throw std::runtime_error(std::string(name) + ": " + std::to_string(shared_bytes) +
+                             " bytes of dynamic shared memory");
+  // Above 48 KiB, of which the arrays declared as `Shared` are a part, a kernel has to ask.
+  cudaError_t error = cudaSuccess;
+  if (shared_bytes > 32 * 1024)
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 int(shared_bytes));
+  if (error == cudaSuccess) {
+    kernel<<<grid, block, shared_bytes, static_cast<cudaStream_t>(stream)>>>(
+        Parameters(arguments)...);
+    error = cudaGetLastError();
+  }
   if (error != cudaSuccess)
     throw std::runtime_error(std::string(name) + ": " + cudaGetErrorString(error));
 }

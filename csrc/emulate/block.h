@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/math.h"
+#include "emulate/copies.h"
 #include "emulate/memory.h"
 
 namespace cmad::emulate {
@@ -93,8 +94,9 @@ class Block {
 
   /// Waits for the lanes that the mask names, each in the same operation with the same mask;
   /// returns what they gave. Only where `ordered` do later accesses follow the lanes' earlier ones.
+  /// The last one to come calls `together`, before any goes on.
   const Lanes& exchange(const char* op, std::uint32_t mask, std::uint64_t value, bool ordered,
-                        Place place) {
+                        Place place, void (*together)(const Lanes&) = nullptr) {
     Thread& self = threads_[self_];
     const unsigned lane = self_ % kWarp, first = self_ - lane;
     if ((mask >> lane & 1) == 0)
@@ -109,6 +111,7 @@ class Block {
         for (unsigned l = 0; l < kWarp; ++l)
           joined.clock[l] = std::max(joined.clock[l], threads_[t].progress.clock[l]);
       });
+      if (together != nullptr) together(values);
       for_lanes(first, mask, [&](unsigned t) {
         threads_[t].seen = values;
         if (ordered) {
@@ -123,6 +126,7 @@ class Block {
   }
 
   unsigned lane() const { return self_ % kWarp; }
+  Copies& copies() { return threads_[self_].copies; }
   char* shared() { return reinterpret_cast<char*>(shared_.data()); }
   Memory* shared_memory() { return &shared_memory_; }
 
@@ -140,6 +144,7 @@ class Block {
   struct Thread {
     ucontext_t context;
     Progress progress;
+    Copies copies;
     Wait wait;
     bool ended = false;
     std::uint64_t value = 0;

@@ -1,28 +1,21 @@
-// Small kernels, each once right and once with a mistake that the emulator must find; for tests.
+#include "emulate/faults.h"
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "core/launch.cuh"
+#include "emulate/half.h"
 
 namespace cmad {
 namespace {
 
 namespace nb = nanobind;
 using namespace nb::literals;
-
-constexpr int kThreads = 64, kBlocks = 2, kAll = kThreads * kBlocks;
-using In = Pointer<const float>;  // [kAll]
-using Out = Pointer<float>;       // [kAll]
-
-__device__ int here() { return int(blockIdx.x) * kThreads + int(threadIdx.x); }
 
 /// Turns the values of a block round.
 template <bool right>
@@ -221,13 +214,8 @@ __global__ void atomics_kernel(In, Pointer<float> sum, Pointer<int> most) {
   } while (seen != before);
 }
 
-using Kernel = void (*)(In, Out);
-struct Pair {
-  Kernel right, wrong;
-};
-
-const std::map<std::string, Pair>& kernels() {
-  static const std::map<std::string, Pair> all = {
+Kernels block_kernels() {
+  return {
       {"barrier", {barrier_kernel<true>, barrier_kernel<false>}},
       {"second_barrier", {second_barrier_kernel<true>, second_barrier_kernel<false>}},
       {"divergent_barrier", {divergent_barrier_kernel<true>, divergent_barrier_kernel<false>}},
@@ -246,6 +234,14 @@ const std::map<std::string, Pair>& kernels() {
       {"blocks", {blocks_kernel<true>, blocks_kernel<false>}},
       {"blocks_writing", {blocks_writing_kernel<true>, blocks_writing_kernel<false>}},
   };
+}
+
+const Kernels& kernels() {
+  static const Kernels all = [] {
+    Kernels both = block_kernels();
+    both.merge(mma_kernels());
+    return both;
+  }();
   return all;
 }
 
@@ -261,6 +257,8 @@ std::vector<float> run_kernel(const std::string& name, Kernel kernel, std::uint6
          out.data());
   return out;
 }
+
+__global__ void last_byte_kernel(int bytes) { dynamic_shared<char>()[bytes - 1] = 'x'; }
 
 template <int... which>
 std::vector<std::vector<float>> run_intrinsics(std::uint64_t seed,
@@ -301,4 +299,10 @@ NB_MODULE(_emulator, m) {
     return run_intrinsics(seed, std::make_integer_sequence<int, 12>());
   });
   m.def("atomics", run_atomics);
+  m.def("share", [](int bytes) {
+    launch("share", last_byte_kernel, 1, 1, std::size_t(bytes), nullptr, bytes);
+  });
+  m.def("product", mma_product, "a"_a, "b"_a, "turned"_a, "seed"_a);
+  m.def("ldmatrix", ldmatrix_lanes, "matrices"_a, "turned"_a, "seed"_a);
+  m.def("float16", [](float value) { return __half2float(__float2half_rn(value)); });
 }

@@ -95,7 +95,7 @@ class Memory {
       : begin_(static_cast<char*>(begin)),
         bytes_(bytes),
         element_(element),
-        cells_(bytes / element, Cell{{}, {}, {}, written}),
+        cells_(bytes / element, Cell{{}, {}, {}, written, false}),
         what_(std::move(what)) {
     if (!written && bytes > 0) std::memset(begin_, kPoison, bytes_);
   }
@@ -105,6 +105,7 @@ class Memory {
 
   void read(const void* at, std::size_t size) {
     each(at, size, "reads", [&](Cell& cell) {
+      settled(cell, at, size, "reads");
       if (!cell.written) fault("reads " + element(at, size) + ", which nothing wrote");
       ordered(cell.write, at, size, "reads", "wrote");
       ordered(cell.atomic, at, size, "reads", "updated");
@@ -118,18 +119,36 @@ class Memory {
   void write(void* at, const void* value, std::size_t size) {
     bool same = false;
     each(at, size, "writes", [&](Cell& cell) {
+      settled(cell, at, size, "writes");
       same = same || std::memcmp(at, value, size) == 0;
       if (!same) ordered(cell.write, at, size, "writes", "wrote");
       ordered(cell.atomic, at, size, "writes", "updated");
       for (const Stamp& read : cell.read) ordered(read, at, size, "writes", "read");
-      cell = {stamp(), {}, {}, true};
+      cell = {stamp(), {}, {}, true, false};
     });
+    std::memcpy(at, value, size);
+  }
+
+  /// From here until `end_copy`, by the same thread, the elements are nobody's.
+  void begin_copy(void* at, std::size_t size) {
+    each(at, size, "copies", [&](Cell& cell) {
+      settled(cell, at, size, "copies to");
+      ordered(cell.write, at, size, "copies to", "wrote");
+      ordered(cell.atomic, at, size, "copies to", "updated");
+      for (const Stamp& read : cell.read) ordered(read, at, size, "copies to", "read");
+      cell = {stamp(), {}, {}, false, true};
+    });
+    std::memset(at, kPoison, size);
+  }
+  void end_copy(void* at, const void* value, std::size_t size) {
+    each(at, size, "copies", [&](Cell& cell) { cell = {stamp(), {}, {}, true, false}; });
     std::memcpy(at, value, size);
   }
 
   /// Reads and writes at once; needs no order with other atomics.
   void atomic(const void* at, std::size_t size) {
     each(at, size, "updates", [&](Cell& cell) {
+      settled(cell, at, size, "updates");
       if (!cell.written) fault("updates " + element(at, size) + ", which nothing wrote");
       ordered(cell.write, at, size, "updates", "wrote");
       for (const Stamp& read : cell.read) ordered(read, at, size, "updates", "read");
@@ -142,6 +161,7 @@ class Memory {
     Stamp write, atomic;        // the last ones
     std::array<Stamp, 2> read;  // the last two threads that read; more would only find more
     bool written;
+    bool copied;  // an asynchronous copy is on its way here
   };
 
   template <class F>
@@ -151,6 +171,12 @@ class Memory {
     if (first < 0 || first + size > bytes_)
       fault(std::string(does) + " outside: " + element(at, size));
     for (std::size_t i = first / element_; i * element_ < first + size; ++i) f(cells_[i]);
+  }
+
+  void settled(const Cell& cell, const void* at, std::size_t size, const char* does) const {
+    if (!cell.copied) return;
+    fault(std::string(does) + " " + element(at, size) + ", to which thread " +
+          std::to_string(cell.write.thread) + " copies and has not waited");
   }
 
   /// Another thread's access must come before, and not only by chance.
@@ -195,6 +221,10 @@ class Registered {
  private:
   Memory memory_;
 };
+
+inline bool is_global(const Memory* memory) {
+  return std::find(arrays.begin(), arrays.end(), memory) != arrays.end();
+}
 
 /// The registered array that holds an address; one without elements where there is none, as for
 /// an array of no elements.

@@ -96,15 +96,18 @@ class SharedMemory {
   Pointer<Element> begin() {
     if (now.launch != launch_ || now.block != block_) {
       memory_ =
-          Memory(&bytes_, sizeof(T), sizeof(Element), false, "shared memory, " + said(place_));
+          Memory(first(), sizeof(T), sizeof(Element), false, "shared memory, " + said(place_));
       launch_ = now.launch;
       block_ = now.block;
     }
-    return {reinterpret_cast<Element*>(&bytes_), &memory_};
+    return {reinterpret_cast<Element*>(first()), &memory_};
   }
 
  private:
-  alignas(16) unsigned char bytes_[sizeof(T)];
+  /// Aligned as an element is, and to nothing more.
+  unsigned char* first() { return bytes_ + alignof(Element); }
+
+  alignas(16) unsigned char bytes_[alignof(Element) + sizeof(T)];
   Place place_;
   Memory memory_{nullptr, 0, 1, false, ""};
   std::uint32_t launch_ = 0, block_ = 0;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "core/device.h"
 #include "emulate/block.h"
 #include "emulate/intrinsics.h"
 #include "emulate/memory.h"
@@ -27,7 +28,7 @@ inline void check_launch(const dim3& grid, const dim3& block, std::size_t shared
   if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.x > 0x7fffffffu || grid.y > 65535 ||
       grid.z > 65535)
     throw Fault(std::string(now.kernel) + ": a grid of " + said(grid) + " blocks");
-  if (shared_bytes > 48 * 1024)
+  if (shared_bytes > kSharedBytes)
     throw Fault(std::string(now.kernel) + ": " + std::to_string(shared_bytes) +
                 " bytes of dynamic shared memory");
 }
