@@ -1,6 +1,9 @@
 """The emulator that runs CUDA kernels on the host (csrc/emulate) finds mistakes planted in some."""
 
 import importlib
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -174,6 +177,27 @@ def test_run_after_a_fault_is_as_any_other():
     with pytest.raises(RuntimeError):
         emulator.run("divergent_barrier", False, 0)
     assert emulator.run("barrier", True, 0) == [*BLOCKS[0][::-1], *BLOCKS[1][::-1]]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("place=4", "out of bounds|buffer-overflow"),
+        ("bits=40", "shift exponent 40 is too large"),
+        ("more=20", "signed integer overflow"),
+    ],
+)
+def test_sanitizers_find_mistakes_with_a_threads_own_values(mistake, said):
+    if not emulator.sanitized:
+        pytest.skip("not built with sanitizers (.ci/sanitize)")
+    run = "from cmad._native import _emulator; _emulator.own({})"
+    right, wrong = (
+        subprocess.run([sys.executable, "-c", run.format(a)], capture_output=True, text=True)
+        for a in ("", mistake)
+    )
+    assert right.returncode == 0, right.stderr
+    assert wrong.returncode != 0
+    assert re.search(said, wrong.stderr)
 
 
 def test_cuda_module_is_imported_without_a_gpu():

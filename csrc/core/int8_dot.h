@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -128,6 +129,15 @@ inline void int8_tile_avx512_vnni(const std::uint8_t* panel, const std::int8_t* 
 
 #endif
 
+#if defined(__x86_64__)
+/// By CPUID, as compilers before clang 15 do not know the name.
+inline bool has_avx_vnni() {
+  unsigned a, b, c, d;
+  return __builtin_cpu_supports("avx2") && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 &&
+         (a >> 4 & 1) != 0;
+}
+#endif
+
 /// The path that this machine's CPUID offers; null where it lacks the one asked for.
 inline Int8Tile int8_tile(Int8Path path) {
 #if defined(__x86_64__)
@@ -135,9 +145,7 @@ inline Int8Tile int8_tile(Int8Path path) {
   if ((any || path == Int8Path::avx512_vnni) && __builtin_cpu_supports("avx512f") &&
       __builtin_cpu_supports("avx512vnni"))
     return int8_tile_avx512_vnni;
-  if ((any || path == Int8Path::avx_vnni) && __builtin_cpu_supports("avx2") &&
-      __builtin_cpu_supports("avxvnni"))
-    return int8_tile_avx_vnni;
+  if ((any || path == Int8Path::avx_vnni) && has_avx_vnni()) return int8_tile_avx_vnni;
   if ((any || path == Int8Path::avx2) && __builtin_cpu_supports("avx2")) return int8_tile_avx2;
 #endif
   if (path == Int8Path::best || path == Int8Path::plain) return int8_tile_plain;

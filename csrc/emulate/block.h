@@ -1,14 +1,11 @@
 #pragma once
 
-#include <ucontext.h>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
-#include <memory>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -16,6 +13,7 @@
 
 #include "core/math.h"
 #include "emulate/copies.h"
+#include "emulate/fibre.h"
 #include "emulate/memory.h"
 
 namespace cmad::emulate {
@@ -40,17 +38,10 @@ class Block {
   /// Runs all threads to their end; throws the first fault. `enter(t)` makes thread t the running
   /// one. Threads that a fault leaves behind are not unwound: kernels own nothing.
   void run(const std::function<void(unsigned)>& enter) {
-    stacks().resize(std::max(stacks().size(), threads_.size()));
+    char* const* stacks = Fibre::stacks(threads_.size());
     for (unsigned t = 0; t < threads_.size(); ++t) {
-      auto& stack = stacks()[t];
-      if (!stack) stack.reset(new char[kStack]);
-      Thread& thread = threads_[t];
-      thread.progress.clock[t % kWarp] = 1;
-      getcontext(&thread.context);
-      thread.context.uc_stack.ss_sp = stack.get();
-      thread.context.uc_stack.ss_size = kStack;
-      thread.context.uc_link = &scheduler_;
-      makecontext(&thread.context, &Block::start, 0);
+      threads_[t].progress.clock[t % kWarp] = 1;
+      threads_[t].fibre.begin(stacks[t], &Block::start);
       ready_.push_back(t);
     }
     running = this;
@@ -61,7 +52,7 @@ class Block {
       ready_.pop_back();
       enter(self_);
       now.progress = &threads_[self_].progress;
-      swapcontext(&scheduler_, &threads_[self_].context);
+      threads_[self_].fibre.enter();
       if (error_) std::rethrow_exception(error_);
     }
     for (unsigned t = 0; t < threads_.size(); ++t)
@@ -133,7 +124,6 @@ class Block {
   static inline thread_local Block* running = nullptr;
 
  private:
-  static constexpr std::size_t kStack = 128 * 1024;
   static constexpr const char* kBarrier = "__syncthreads";
 
   struct Wait {
@@ -142,7 +132,7 @@ class Block {
     Place place = {"", 0};
   };
   struct Thread {
-    ucontext_t context;
+    Fibre fibre;
     Progress progress;
     Copies copies;
     Wait wait;
@@ -152,24 +142,20 @@ class Block {
     bool at_barrier() const { return wait.op == kBarrier; }
   };
 
-  /// Kept from block to block.
-  static std::vector<std::unique_ptr<char[]>>& stacks() {
-    static thread_local std::vector<std::unique_ptr<char[]>> kept;
-    return kept;
-  }
-
   static void start() {
     Block& block = *running;
-    const unsigned self = block.self_;
+    Thread& self = block.threads_[block.self_];
+    self.fibre.arrived();
     try {
       block.body_();
     } catch (...) {
       block.error_ = std::current_exception();
     }
-    block.threads_[self].ended = true;
+    self.ended = true;
+    self.fibre.leave(true);
   }
 
-  void pause() { swapcontext(&threads_[self_].context, &scheduler_); }
+  void pause() { threads_[self_].fibre.leave(); }
 
   void release(unsigned t) {
     threads_[t].wait = {};
@@ -236,7 +222,6 @@ class Block {
   std::function<void()> body_;
   std::vector<std::max_align_t> shared_;
   Memory shared_memory_;
-  ucontext_t scheduler_;
   std::vector<unsigned> ready_;
   unsigned self_ = 0;
   std::size_t at_barrier_ = 0;

@@ -277,6 +277,21 @@ std::vector<float> run_atomics(std::uint64_t seed) {
   return {sum, float(most[0]), float(most[1]), float(most[2])};
 }
 
+/// Mistakes with a thread's own values, which only sanitizers find: an index into its array, a
+/// shift, a sum.
+__global__ void own_kernel(Pointer<int> out, int place, int bits, int more) {
+  int own[4] = {1, 2, 3, 4};
+  __syncthreads();
+  out[threadIdx.x] = own[place] + (1 << bits) + (0x7fffffff - 16 + more);
+}
+
+std::vector<int> run_own(int place, int bits, int more) {
+  std::vector<int> out(kThreads);
+  const emulate::Registered a(out.data(), out.size() * sizeof(int), sizeof(int), false, "out");
+  launch("own", own_kernel, 1, kThreads, 0, nullptr, out.data(), place, bits, more);
+  return out;
+}
+
 }  // namespace
 }  // namespace cmad
 
@@ -299,6 +314,8 @@ NB_MODULE(_emulator, m) {
     return run_intrinsics(seed, std::make_integer_sequence<int, 12>());
   });
   m.def("atomics", run_atomics);
+  m.def("own", run_own, "place"_a = 0, "bits"_a = 0, "more"_a = 0);
+  m.attr("sanitized") = bool(CMAD_ASAN);
   m.def("share", [](int bytes) {
     launch("share", last_byte_kernel, 1, 1, std::size_t(bytes), nullptr, bytes);
   });
