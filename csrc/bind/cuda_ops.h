@@ -1,9 +1,10 @@
 #pragma once
 
-#include "bind/cuda.h"
 #include "bind/coreset.h"
+#include "bind/cuda.h"
 #include "bind/discrepancy.h"
 #include "bind/interpolate.h"
+#include "bind/knn.h"
 #include "bind/smooth.h"
 #include "bind/three_nn.h"
 
@@ -16,6 +17,7 @@ inline void bind_cuda_ops(nb::module_& m) {
   bind_smooth<Cuda>(m);
   bind_discrepancy<Cuda>(m);
   bind_coreset<Cuda>(m);
+  bind_knn<Cuda>(m);
 }
 
 }  // namespace cmad

@@ -24,8 +24,7 @@ struct Coreset {
   std::int64_t* active;     // [M] scratch
   std::int64_t M, D, K;     // K <= M
   std::int64_t begin, end;  // 1 <= begin <= end <= K
-  std::int64_t
-      wanted;  // rows looked at together, at least 1; changes the speed only, and not a GPU's
+  std::int64_t wanted;      // rows looked at together, at least 1; changes a CPU's speed only
 };
 template <class Device>
 void coreset(const Coreset&, void* stream);
