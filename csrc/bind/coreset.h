@@ -10,8 +10,8 @@ void bind_coreset(nb::module_& m) {
   using I = std::int64_t;
   m.def(
       "coreset",
-      [](In<float, D, -1, -1> row, Out<I, D, -1> index, Out<float, D, -1> bound,
-         Out<std::int32_t, D, -1> seen, Out<I, D, -1> active, I begin, I end, I wanted,
+      [](In<float, D, -1, -1> row, InOut<I, D, -1> index, InOut<float, D, -1> bound,
+         InOut<std::int32_t, D, -1> seen, Out<I, D, -1> active, I begin, I end, I wanted,
          std::uintptr_t stream) {
         Coreset p{row.data(),    index.data(), bound.data(), seen.data(),
                   active.data(), size(row, 0), size(row, 1), size(index, 0),

@@ -1,8 +1,10 @@
 #pragma once
 
+#include "bind/coreset.h"
 #include "bind/cuda.h"
 #include "bind/discrepancy.h"
 #include "bind/interpolate.h"
+#include "bind/knn.h"
 #include "bind/smooth.h"
 #include "bind/three_nn.h"
 
@@ -14,6 +16,8 @@ inline void bind_cuda_ops(nb::module_& m) {
   bind_interpolate<Cuda>(m);
   bind_smooth<Cuda>(m);
   bind_discrepancy<Cuda>(m);
+  bind_coreset<Cuda>(m);
+  bind_knn<Cuda>(m);
 }
 
 }  // namespace cmad

@@ -29,9 +29,11 @@ void bind_knn(nb::module_& m) {
       "knn",
       [](In<float, D, -1, -1> query, In<B, D, -1, -1> row, int number, In<float, D, -1> centre,
          In<float, D, -1, -1> basis, I P, float scale, In<B, D, -1, -1> code,
-         In<float, D, -1, 4, 64> bound, Out<double, D, -1, -1> distance, Out<I, D, -1, -1> index,
-         Out<bool, D, -1> given_up, I first, int path, I query_block, I row_block,
-         std::uintptr_t stream) {
+         In<float, D, -1, 4, 64> bound, InOut<double, D, -1, -1> distance,
+         InOut<I, D, -1, -1> index, Out<bool, D, -1> given_up,
+         Out<double, D, -1, -1, 32> part_distance, Out<I, D, -1, -1, 32> part_index,
+         Out<B, D, -1, -1> query_code, Out<double, D, -1, 5> query_number, I first, int path,
+         I query_block, I row_block, std::uintptr_t stream) {
         const Embedding into{centre.data(), size(basis, 0) > 0 ? basis.data() : nullptr,
                              size(query, 1), P, scale};
         Knn p{query.data(),
@@ -43,9 +45,14 @@ void bind_knn(nb::module_& m) {
               distance.data(),
               index.data(),
               given_up.data(),
+              part_distance.data(),
+              part_index.data(),
+              query_code.data(),
+              query_number.data(),
               size(query, 0),
               size(row, 0),
               size(index, 1),
+              size(part_index, 1),
               first,
               Int8Path(path),
               query_block,
@@ -55,9 +62,12 @@ void bind_knn(nb::module_& m) {
       },
       "query"_a.noconvert(), "row"_a.noconvert(), "number"_a, "centre"_a.noconvert(),
       "basis"_a.noconvert(), "P"_a, "scale"_a, "code"_a.noconvert(), "bound"_a.noconvert(),
-      "distance"_a.noconvert(), "index"_a.noconvert(), "given_up"_a.noconvert(), "first"_a,
-      "path"_a, "query_block"_a, "row_block"_a, "stream"_a);
+      "distance"_a.noconvert(), "index"_a.noconvert(), "given_up"_a.noconvert(),
+      "part_distance"_a.noconvert(), "part_index"_a.noconvert(), "query_code"_a.noconvert(),
+      "query_number"_a.noconvert(), "first"_a, "path"_a, "query_block"_a, "row_block"_a,
+      "stream"_a);
 
+  m.def("knn_parts", knn_parts<D>, "Q"_a, "M"_a, "K"_a);
   m.def("knn_has_path", [](int path) { return int8_tile(Int8Path(path)) != nullptr; }, "path"_a);
 }
 

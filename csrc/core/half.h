@@ -3,21 +3,23 @@
 #include <cstdint>
 #include <cstring>
 
+#include "core/device.h"
+
 namespace cmad {
 
 /// How the numbers of an array of rows are stored. All convert to float exactly.
 enum class Number : int { float32 = 0, float16 = 1, bfloat16 = 2 };
 
-inline std::int64_t bytes_of(Number number) { return number == Number::float32 ? 4 : 2; }
+CMAD_BOTH inline std::int64_t bytes_of(Number number) { return number == Number::float32 ? 4 : 2; }
 
-inline float from_bits(std::uint32_t bits) {
+CMAD_BOTH inline float from_bits(std::uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);
   return value;
 }
 
 /// Without branches, so that loops over it are vectorised; subnormals, infinities and NaN too.
-inline float float16_to_float(std::uint16_t h) {
+CMAD_BOTH inline float float16_to_float(std::uint16_t h) {
   const std::uint32_t rest = h & 0x7fffu;
   // The exponent moves by a multiplication, which is exact and also normalises subnormals.
   const float magnitude = from_bits(rest << 13) * 0x1p112f;

@@ -19,15 +19,18 @@ struct Coreset {
   const float* row;         // [M, D]
   std::int64_t* index;      // [K] the first `begin`, at least one, in; up to `end` out
   float* bound;             // [M] state, infinite at first: at least the distance to the picks
-  std::int32_t* seen;       // [M] state, 0 at first: the number of picks in `bound`
+  std::int32_t* seen;       // [M] state, 0 at first: the number of picks in `bound`; a GPU's all
+                            // have all but the last, and it leaves this as it is
   std::int64_t* active;     // [M] scratch
   std::int64_t M, D, K;     // K <= M
   std::int64_t begin, end;  // 1 <= begin <= end <= K
-  std::int64_t wanted;      // rows looked at together, at least 1; changes the speed only
+  std::int64_t wanted;      // rows looked at together, at least 1; changes a CPU's speed only
 };
 template <class Device>
 void coreset(const Coreset&, void* stream);
 template <>
 void coreset<Cpu>(const Coreset&, void* stream);
+template <>
+void coreset<Cuda>(const Coreset&, void* stream);
 
 }  // namespace cmad

@@ -15,7 +15,8 @@ namespace cmad {
 /// codes times a step of its own; `radius` bounds what rounding, of all kinds, moved the row by.
 struct Embedding {
   const float* centre;  // [D]
-  const float* basis;   // [D, P] orthonormal or shorter; null: the unit vectors, P = D
+  const float* basis;   // [D, P] orthonormal or shorter, on a GPU P <= 128; null: the unit
+                        // vectors, P = D
   std::int64_t D, P;    // 1 <= D <= 65536
   float scale;          // a power of two
 
@@ -36,6 +37,18 @@ template <class Device>
 void knn_encode(const KnnEncode&, void* stream);
 template <>
 void knn_encode<Cpu>(const KnnEncode&, void* stream);
+template <>
+void knn_encode<Cuda>(const KnnEncode&, void* stream);
+
+/// Parts of the bank that a GPU searches at once, each with lists of its own; 0 for the CPU.
+template <class Device>
+std::int64_t knn_parts(std::int64_t Q, std::int64_t M, std::int64_t K);
+template <>
+inline std::int64_t knn_parts<Cpu>(std::int64_t, std::int64_t, std::int64_t) {
+  return 0;
+}
+template <>
+std::int64_t knn_parts<Cuda>(std::int64_t Q, std::int64_t M, std::int64_t K);
 
 /// The k nearest rows of each query by squared Euclidean distance, added up in float64 of the
 /// values as given; ties go to the lowest index. Nearest first.
@@ -54,7 +67,13 @@ struct Knn {
   // [Q] out: the basis excludes so few rows that a search with all columns is faster; the query's
   // list is as it was. Never where there is no basis.
   bool* given_up;
-  std::int64_t Q, M, K;
+  // Scratch, of a GPU only: lists of the parts, and the queries as the scan reads them.
+  double* part_distance;     // [Q, parts, 32] where every row is measured
+  std::int64_t* part_index;  // [Q, parts, 32]
+  std::uint8_t* query_code;  // [ceil(Q / 64), 4, C / 4, 16, 4] where not
+  double* query_number;      // [Q, 5] where not
+  std::int64_t Q, M, K;      // K <= 32 on a GPU
+  std::int64_t parts;
   std::int64_t first;
   Int8Path path;
   std::int64_t query_block, row_block;  // sizes of the blocks; row_block a multiple of 64
@@ -63,5 +82,7 @@ template <class Device>
 void knn(const Knn&, void* stream);
 template <>
 void knn<Cpu>(const Knn&, void* stream);
+template <>
+void knn<Cuda>(const Knn&, void* stream);
 
 }  // namespace cmad

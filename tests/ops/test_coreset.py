@@ -6,6 +6,7 @@ import torch
 
 from cmad.ops import coreset
 from cmad.testing import reference
+from cmad.testing.devices import DEVICES, running_on
 from cmad.testing.inputs import grid, normal_rows
 
 module = importlib.import_module("cmad.ops.coreset")
@@ -32,6 +33,20 @@ def test_a_run_in_slices_picks_what_one_call_picks(picks, monkeypatch):
     monkeypatch.setattr(module, "SLICE", picks)
     rows = normal_rows(20)(np.random.default_rng(2), 300)
     assert coreset(torch.from_numpy(rows), 110).tolist() == reference.coreset(rows, 110).tolist()
+
+
+@pytest.mark.skipif("emulated" not in DEVICES, reason="the emulated ops are not built")
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("m", [2, 128, 129, 300])
+def test_a_kernel_whose_blocks_have_128_rows_picks_the_same(m, seed, monkeypatch):
+    """By slices of one pick and of several; ties lie in other blocks, and wider than a tile."""
+    rows = grid(3)(np.random.default_rng(seed), m).repeat(13, 1)
+    count = min(m, 12)
+    for picks in (1, 5):
+        monkeypatch.setattr(module, "SLICE", picks)
+        with running_on("emulated", seed):
+            got = coreset(torch.from_numpy(rows), count, start=m - 1)
+        assert got.tolist() == reference.coreset(rows, count, start=m - 1).tolist()
 
 
 def test_no_row_is_picked_twice():

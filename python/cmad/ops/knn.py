@@ -179,6 +179,9 @@ class Lists:
     def _search(self, piece: Encoded, query: Tensor, distance: Tensor, index: Tensor) -> Tensor:
         given_up = torch.zeros(len(query), dtype=torch.bool, device=query.device)
         lib, stream = native(query.device)
+        Q, coded = len(query), len(piece.code) > 0
+        parts = lib.knn_parts(Q, len(piece.rows), index.shape[1])
+        tiles = -(-Q // 64) if parts and coded else 0
         lib.knn(
             query,
             *_of(piece.rows),
@@ -188,6 +191,10 @@ class Lists:
             distance,
             index,
             given_up,
+            distance.new_empty((Q, parts, 32)),
+            index.new_empty((Q, parts, 32)),
+            piece.code.new_empty((tiles, piece.code.shape[1])),
+            distance.new_empty((Q if tiles else 0, 5)),
             self._rows,
             PATHS[self._path],
             *self._blocks,
