@@ -1,5 +1,6 @@
 #pragma once
 
+#include "bind/components.h"
 #include "bind/cuda.h"
 #include "bind/discrepancy.h"
 #include "bind/interpolate.h"
@@ -14,6 +15,7 @@ inline void bind_cuda_ops(nb::module_& m) {
   bind_interpolate<Cuda>(m);
   bind_smooth<Cuda>(m);
   bind_discrepancy<Cuda>(m);
+  bind_components<Cuda>(m);
 }
 
 }  // namespace cmad
