@@ -11,7 +11,7 @@
 namespace cmad {
 namespace {
 
-constexpr int kChunk = 1024;  // elements that a block numbers, one a thread
+constexpr int kChunk = 256;  // elements that a block numbers, one a thread
 constexpr unsigned kWholeWarp = 0xffffffffu;
 
 /// The root of an element's set, while nothing is joined.
@@ -93,20 +93,15 @@ __global__ void number_in_chunk_kernel(Pointer<const std::int32_t> parent,
   if (threadIdx.x == 0) total[gridDim.x + blockIdx.x] = all;
 }
 
-/// A block has the counts of one kind, a thread some that follow each other; each becomes the sum
-/// of those before it.
+/// A warp has the counts of one kind, a lane some that follow each other; each becomes the sum of
+/// those before it.
 __global__ void sum_chunks_kernel(Pointer<std::int32_t> total, std::int64_t chunks) {
-  __shared__ Shared<std::int32_t[kChunk / 32]> warps;
-  const std::int64_t each = pieces(chunks, kChunk), first = each * threadIdx.x;
+  const std::int64_t each = pieces(chunks, 32), first = each * threadIdx.x;
   const std::int64_t end = first + each < chunks ? first + each : chunks;
   const Pointer<std::int32_t> of_kind = total + blockIdx.x * chunks;
   std::int32_t own = 0;
   for (std::int64_t c = first; c < end; ++c) own += of_kind[c];
-  const std::int32_t to_here = sum_to(own);
-  if (threadIdx.x % 32 == 31) warps[threadIdx.x / 32] = to_here;
-  __syncthreads();
-  std::int32_t sum = to_here - own;
-  for (unsigned w = 0; w < threadIdx.x / 32; ++w) sum += warps[w];
+  std::int32_t sum = sum_to(own) - own;
   for (std::int64_t c = first; c < end; ++c) {
     const std::int32_t count = of_kind[c];
     of_kind[c] = sum;
@@ -127,7 +122,7 @@ inline void number_roots(const std::int32_t* parent, std::int32_t* number, std::
   const std::int64_t chunks = pieces(n, kChunk);
   launch("number_in_chunk", number_in_chunk_kernel, unsigned(chunks), kChunk, 0, stream, parent,
          number, total, n);
-  launch("sum_chunks", sum_chunks_kernel, 2, kChunk, 0, stream, total, chunks);
+  launch("sum_chunks", sum_chunks_kernel, 2, 32, 0, stream, total, chunks);
 }
 
 }  // namespace

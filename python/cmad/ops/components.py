@@ -33,6 +33,6 @@ def components(mask: Tensor) -> Tensor:
     count = np.count_nonzero(marked.numpy()) if marked.is_cpu else marked.count_nonzero()
     label = torch.empty(int(count), dtype=torch.int64, device=mask.device)
     parent, number = (label.new_empty(pixels, dtype=torch.int32) for _ in range(2))
-    total = label.new_empty((2, -(-pixels // 1024)), dtype=torch.int32)
+    total = label.new_empty((2, -(-pixels // 256)), dtype=torch.int32)
     lib.components(marked, label, parent, number, total, stream)
     return label

@@ -186,7 +186,7 @@ CASES = [
     components_case("non_contiguous", lambda rng: (rng.random((9, 14)) < 0.4).T),
     components_case("snake", lambda rng: snake(31, 70)),
     components_case("snake_of_columns", lambda rng: snake(69, 33).T),
-    components_case("large_noise", noise(0.35, 41, 57)),
+    components_case("large_noise", noise(0.35, 94, 92)),
     components_case("224x224", lambda rng: blobs(rng, 224, 224, 4)),
     components_case("800x800", lambda rng: blobs(rng, 800, 800, 30)),
     *[
