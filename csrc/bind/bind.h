@@ -19,6 +19,8 @@ template <>
 struct Memory<Cpu> {
   template <class... Is>
   using array = nb::ndarray<Is..., nb::device::cpu>;
+  template <class... Is>
+  using filled_array = array<Is...>;
 };
 
 /// Contiguous arrays of one device; -1 is any size. Python has checked sizes and allocated outputs.
@@ -26,6 +28,10 @@ template <class T, class Device, int... Shape>
 using In = typename Memory<Device>::template array<const T, nb::shape<Shape...>, nb::c_contig>;
 template <class T, class Device, int... Shape>
 using Out = typename Memory<Device>::template array<T, nb::shape<Shape...>, nb::c_contig>;
+
+/// An output that holds values already.
+template <class T, class Device, int... Shape>
+using InOut = typename Memory<Device>::template filled_array<T, nb::shape<Shape...>, nb::c_contig>;
 
 template <class Array>
 std::int64_t size(const Array& array, int axis) {

@@ -10,6 +10,8 @@ template <>
 struct Memory<Cuda> {
   template <class... Is>
   using array = nb::ndarray<Is..., nb::device::cuda>;
+  template <class... Is>
+  using filled_array = array<Is...>;
 };
 
 }  // namespace cmad

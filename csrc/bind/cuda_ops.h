@@ -1,6 +1,7 @@
 #pragma once
 
 #include "bind/components.h"
+#include "bind/count_between.h"
 #include "bind/cuda.h"
 #include "bind/discrepancy.h"
 #include "bind/interpolate.h"
@@ -16,6 +17,7 @@ inline void bind_cuda_ops(nb::module_& m) {
   bind_smooth<Cuda>(m);
   bind_discrepancy<Cuda>(m);
   bind_components<Cuda>(m);
+  bind_count_between<Cuda>(m);
 }
 
 }  // namespace cmad

@@ -8,7 +8,13 @@ from cmad import ops
 from cmad.testing.cases import CASES, to_torch
 from cmad.testing.devices import DEVICES, has, running_on
 
-NAMES = ["components-snake_of_columns", "components-noise_50", "components-noise_30"]
+NAMES = [
+    "components-snake_of_columns",
+    "components-noise_50",
+    "components-noise_30",
+    "count_between-runs_of_many_levels_f4",
+    "count_between-ties_f8",
+]
 
 
 @pytest.mark.skipif("emulated" not in DEVICES, reason="the emulated ops are not built")

@@ -13,21 +13,21 @@
 
 namespace cmad::emulate {
 
-template <class T, class... Is>
+/// `kFilled`: holds values that the op may read. Else it is poisoned: the op has to write it before
+/// it reads it.
+template <bool kFilled, class T, class... Is>
 class Array : public nanobind::ndarray<T, Is..., nanobind::device::cpu> {
  public:
   using Plain = nanobind::ndarray<T, Is..., nanobind::device::cpu>;
-  static constexpr bool kInput = std::is_const_v<T>;
 
   Array() = default;
-  /// An output is poisoned: the op has to write it before it reads it.
   explicit Array(Plain plain) : Plain(std::move(plain)) {
-    std::string what = kInput ? "an input of shape" : "an output of shape";
+    std::string what = std::is_const_v<T> ? "an input of shape" : "an output of shape";
     for (std::size_t i = 0; i < this->ndim(); ++i)
       what += (i == 0 ? " (" : ", ") + std::to_string(this->shape(i));
     void* data = const_cast<std::remove_const_t<T>*>(this->data());
     registered_ =
-        std::make_shared<const Registered>(data, this->nbytes(), sizeof(T), kInput, what + ")");
+        std::make_shared<const Registered>(data, this->nbytes(), sizeof(T), kFilled, what + ")");
   }
 
  private:
@@ -38,9 +38,9 @@ class Array : public nanobind::ndarray<T, Is..., nanobind::device::cpu> {
 
 namespace nanobind::detail {
 
-template <class... Is>
-struct type_caster<cmad::emulate::Array<Is...>> {
-  using Array = cmad::emulate::Array<Is...>;
+template <bool kFilled, class T, class... Is>
+struct type_caster<cmad::emulate::Array<kFilled, T, Is...>> {
+  using Array = cmad::emulate::Array<kFilled, T, Is...>;
   using Plain = make_caster<typename Array::Plain>;
   NB_TYPE_CASTER(Array, Plain::Name)
 
@@ -58,8 +58,10 @@ namespace cmad {
 
 template <>
 struct Memory<Cuda> {
-  template <class... Is>
-  using array = emulate::Array<Is...>;
+  template <class T, class... Is>
+  using array = emulate::Array<std::is_const_v<T>, T, Is...>;
+  template <class T, class... Is>
+  using filled_array = emulate::Array<true, T, Is...>;
 };
 
 }  // namespace cmad

@@ -197,6 +197,11 @@ def normal(n: int) -> Maker:
     return lambda rng: rng.normal(size=n)
 
 
+def runs(rng: Generator) -> Array:
+    """Make scores of which up to 200 that follow each other are equal."""
+    return np.repeat(rng.integers(0, 3000, 30), rng.integers(1, 200, 30))
+
+
 def heavy_tailed(n: int) -> Maker:
     """Return a maker of scores as maps have them: half are 0, the others over many magnitudes."""
     return lambda rng: np.exp(4 * rng.normal(size=n)) * (rng.random(n) < 0.5)
