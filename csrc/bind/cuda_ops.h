@@ -5,6 +5,7 @@
 #include "bind/cuda.h"
 #include "bind/discrepancy.h"
 #include "bind/interpolate.h"
+#include "bind/plane.h"
 #include "bind/smooth.h"
 #include "bind/three_nn.h"
 
@@ -16,6 +17,7 @@ inline void bind_cuda_ops(nb::module_& m) {
   bind_interpolate<Cuda>(m);
   bind_smooth<Cuda>(m);
   bind_discrepancy<Cuda>(m);
+  bind_plane<Cuda>(m);
   bind_components<Cuda>(m);
   bind_count_between<Cuda>(m);
 }

@@ -14,6 +14,7 @@ NAMES = [
     "components-noise_30",
     "count_between-runs_of_many_levels_f4",
     "count_between-ties_f8",
+    "plane-tight_threshold",
 ]
 
 

@@ -107,13 +107,22 @@ CASES = [
     *[spread_case(f"surface_{n}", 224, None, n, timed=True) for n in SIZES],
     *[spread_case(f"surface_50000_on_{r}", 224, None, 50_000, r, timed=True) for r in (28, 56)],
     plane_case("noisy", lambda rng: sheet(rng, 501, 5e-4, 100), threshold=0.004, tries=200),
-    plane_case("fifty_samples", lambda rng: sheet(rng, 400, 5e-4, 4), threshold=0.005, samples=50),
-    plane_case("three_points", lambda rng: sheet(rng, 3, 0, 0), threshold=0.004),
+    plane_case(
+        "fifty_samples", lambda rng: sheet(rng, 400, 5e-4, 4), threshold=0.005, tries=99, samples=50
+    ),
+    plane_case("three_points", lambda rng: sheet(rng, 3, 0, 0), threshold=0.004, tries=99),
     plane_case("one_try", lambda rng: sheet(rng, 90, 1e-3, 10), threshold=0.01, tries=1, seed=3),
-    plane_case("large_seed", lambda rng: sheet(rng, 90, 1e-3, 30), threshold=0.01, seed=2**64 - 1),
+    plane_case(
+        "large_seed", lambda rng: sheet(rng, 90, 1e-3, 30), threshold=0.01, tries=99, seed=2**64 - 1
+    ),
     plane_case("two_sheets", crossing, threshold=0.002, tries=100),
-    plane_case("non_contiguous", lambda rng: strided(sheet(rng, 60, 1e-4, 9)), threshold=0.002),
-    plane_case("duplicates", lambda rng: np.repeat(sheet(rng, 5, 0, 1), 9, 0), threshold=0.002),
+    plane_case(
+        "non_contiguous", lambda rng: strided(sheet(rng, 60, 1e-4, 9)), threshold=0.002, tries=99
+    ),
+    plane_case(
+        "duplicates", lambda rng: np.repeat(sheet(rng, 5, 0, 1), 9, 0), threshold=0.002, tries=99
+    ),
+    plane_case("many_tries", lambda rng: sheet(rng, 600, 1e-3, 60), threshold=0.002, tries=270),
     plane_case("tight_threshold", lambda rng: sheet(rng, 80, 1e-2, 0), threshold=1e-6, tries=50),
     plane_case("border_16000", border, threshold=0.005),
     plane_case("border_16000_samples_50", border, threshold=0.004, samples=50),
