@@ -10,8 +10,8 @@ void bind_count_between_of(nb::module_& m) {
   using I = std::int64_t;
   m.def(
       "count_between",
-      [](In<T, D, -1> score, In<bool, D, -1> skip, In<T, D, -1> level, Out<I, D, -1> count,
-         Out<I, D, -1> tied, std::uintptr_t stream) {
+      [](In<T, D, -1> score, In<bool, D, -1> skip, In<T, D, -1> level, InOut<I, D, -1> count,
+         InOut<I, D, -1> tied, std::uintptr_t stream) {
         CountBetween<T> p{score.data(), skip.data(),    level.data(),  count.data(),
                           tied.data(),  size(score, 0), size(level, 0)};
         nb::gil_scoped_release nogil;

@@ -1,10 +1,13 @@
 #pragma once
 
+#include "bind/components.h"
 #include "bind/coreset.h"
+#include "bind/count_between.h"
 #include "bind/cuda.h"
 #include "bind/discrepancy.h"
 #include "bind/interpolate.h"
 #include "bind/knn.h"
+#include "bind/plane.h"
 #include "bind/smooth.h"
 #include "bind/three_nn.h"
 
@@ -14,8 +17,11 @@ namespace cmad {
 inline void bind_cuda_ops(nb::module_& m) {
   bind_three_nn<Cuda>(m);
   bind_interpolate<Cuda>(m);
+  bind_plane<Cuda>(m);
   bind_smooth<Cuda>(m);
   bind_discrepancy<Cuda>(m);
+  bind_components<Cuda>(m);
+  bind_count_between<Cuda>(m);
   bind_coreset<Cuda>(m);
   bind_knn<Cuda>(m);
 }

@@ -29,6 +29,17 @@ __device__ inline T* dynamic_shared(std::size_t byte = 0) {
   return reinterpret_cast<T*>(bytes + byte);
 }
 
+/// Reads an element that other threads update by atomics: not from a cache of its own.
+template <class T>
+__device__ inline T atomic_load(const T* at) {
+  return *static_cast<const volatile T*>(at);
+}
+
+/// The same integers by the name that CUDA's atomics take.
+__device__ inline unsigned long long* for_atomics(std::int64_t* at) {
+  return reinterpret_cast<unsigned long long*>(at);
+}
+
 /// Starts a kernel; `name` is for the message where it cannot. At most `kSharedBytes` of dynamic
 /// shared memory.
 template <class... Parameters, class... Arguments>

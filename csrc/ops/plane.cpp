@@ -7,54 +7,15 @@
 #include "core/math.h"
 #include "core/parallel.h"
 #include "core/simd.h"
+#include "ops/plane_fit.h"
 
 namespace cmad {
 namespace {
 
-struct Fit {
-  double n[3] = {0, 0, 0};
-  double d = 0;
-  bool ok = false;
-};
-
-/// Eigenvalues (on the diagonal of `a`) and eigenvectors (columns of `v`) by cyclic Jacobi
-/// rotations.
-void eigen3(double a[3][3], double v[3][3]) {
-  for (int i = 0; i < 3; ++i)
-    for (int j = 0; j < 3; ++j) v[i][j] = i == j;
-  for (int sweep = 0; sweep < 30; ++sweep) {
-    const double off = std::abs(a[0][1]) + std::abs(a[0][2]) + std::abs(a[1][2]);
-    const double diagonal = std::abs(a[0][0]) + std::abs(a[1][1]) + std::abs(a[2][2]);
-    if (off <= 1e-18 * diagonal) return;
-    for (int p = 0; p < 2; ++p)
-      for (int q = p + 1; q < 3; ++q) {
-        if (a[p][q] == 0) continue;
-        const double theta = (a[q][q] - a[p][p]) / (2 * a[p][q]);
-        const double t = (theta >= 0 ? 1 : -1) / (std::abs(theta) + std::sqrt(theta * theta + 1));
-        const double c = 1 / std::sqrt(t * t + 1), s = t * c;
-        for (int k = 0; k < 3; ++k) {
-          const double x = a[k][p], y = a[k][q];
-          a[k][p] = c * x - s * y;
-          a[k][q] = s * x + c * y;
-        }
-        for (int k = 0; k < 3; ++k) {
-          const double x = a[p][k], y = a[q][k];
-          a[p][k] = c * x - s * y;
-          a[q][k] = s * x + c * y;
-        }
-        for (int k = 0; k < 3; ++k) {
-          const double x = v[k][p], y = v[k][q];
-          v[k][p] = c * x - s * y;
-          v[k][q] = s * x + c * y;
-        }
-      }
-  }
-}
-
 /// Orthogonal least-squares plane through `count` points, point i at `at(i)`.
 template <class At>
 Fit fit(std::int64_t count, At&& at) {
-  double mean[3] = {0, 0, 0}, a[3][3] = {}, v[3][3];
+  double mean[3] = {0, 0, 0}, a[3][3] = {};
   for (std::int64_t i = 0; i < count; ++i)
     for (int k = 0; k < 3; ++k) mean[k] += at(i)[k];
   for (double& m : mean) m /= double(count);
@@ -64,21 +25,7 @@ Fit fit(std::int64_t count, At&& at) {
     for (int j = 0; j < 3; ++j)
       for (int k = 0; k < 3; ++k) a[j][k] += e[j] * e[k];
   }
-  eigen3(a, v);
-  int order[3] = {0, 1, 2};
-  std::sort(order, order + 3, [&](int i, int j) { return a[i][i] < a[j][j]; });
-  Fit f;
-  // On a line (or one spot) the two smaller spreads vanish and the normal is arbitrary.
-  f.ok = a[order[1]][order[1]] > 1e-10 * a[order[2]][order[2]];
-  for (int k = 0; k < 3; ++k) f.n[k] = v[k][order[0]];
-  f.d = -(f.n[0] * mean[0] + f.n[1] * mean[1] + f.n[2] * mean[2]);
-  const double sign[4] = {f.d, f.n[0], f.n[1], f.n[2]};
-  const double* first = std::find_if(sign, sign + 3, [](double x) { return x != 0; });
-  if (*first < 0) {
-    for (double& x : f.n) x = -x;
-    f.d = -f.d;
-  }
-  return f;
+  return plane_through(mean, a);
 }
 
 CMAD_SIMD std::int64_t support(const float* __restrict x, const float* __restrict y,

@@ -19,10 +19,15 @@ struct Plane {
   const float* xyz;       // [N, 3] finite, N >= 1
   double* plane;          // [4] out: n, d; zeros if every hypothesis was degenerate
   std::int64_t* support;  // [1] out: points supporting the best hypothesis
-  std::int64_t N, S, T;   // 3 <= S points a hypothesis, T hypotheses
+  double* hypothesis;     // [T, 4] scratch of a GPU, as the two below
+  std::int32_t* count;    // [T + 1]
+  double* part;           // [kPlaneParts, 10]
+  std::int64_t N, S, T;   // 3 <= S points a hypothesis, T hypotheses; N and T below 2^31
   float threshold;        // metres
   std::uint64_t seed;
 };
+constexpr std::int64_t kPlaneParts = 128;  // that are summed apart
+
 template <class Device>
 void plane(const Plane&, void* stream);
 template <>

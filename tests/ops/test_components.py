@@ -68,3 +68,9 @@ def test_mirroring_and_turning_keep_the_number_and_the_sizes():
 def test_other_inputs_are_named(mask, error, message):
     with pytest.raises(error, match=message):
         components(mask)
+
+
+def test_masks_whose_pixels_32_bits_cannot_number_are_named():
+    mask = torch.zeros(1, 1, dtype=torch.bool).expand(2**16, 2**15)
+    with pytest.raises(ValueError, match="mask must have fewer than 2\\^31 pixels, got 2147483648"):
+        components(mask)

@@ -4,6 +4,8 @@ import torch
 
 from cmad.ops import plane
 from cmad.testing import reference
+from cmad.testing.cases import to_torch
+from cmad.testing.devices import DEVICES, has, running_on
 
 
 def sheet(rng, normal, d, n=300, noise=5e-4, outliers=60):
@@ -89,6 +91,13 @@ def test_more_tries_never_lose_support():
     assert support[0] < support[-1]
 
 
+@pytest.mark.parametrize("device", [d for d in DEVICES if has(d, "plane")])
+def test_points_on_a_line_have_no_plane_on_any_device(device):
+    xyz = to_torch({"xyz": np.arange(30, dtype=np.float32).reshape(10, 3)}, device)["xyz"]
+    with running_on(device), pytest.raises(ValueError, match="no plane in 9 tries"):
+        plane(xyz, 0.1, tries=9)
+
+
 def test_the_origin_lies_on_the_positive_side():
     for d in (-0.4, 0.4):
         xyz = sheet(np.random.default_rng(7), (0.3, 0.2, -1), d)
@@ -115,6 +124,11 @@ def test_random_clouds_agree_with_the_reference():
         ({"xyz": torch.zeros(1, 4, 3)}, ValueError, r"plane: xyz must be \(N, 3\), got \(1, 4, 3"),
         ({"xyz": torch.zeros(4, 3).double()}, TypeError, "plane: xyz must be torch.float32, got"),
         ({"xyz": torch.zeros(2, 3)}, ValueError, "plane: xyz must have at least 3 points, got 2"),
+        (
+            {"xyz": torch.zeros(1, 3).expand(2**31, 3)},
+            ValueError,
+            "must have fewer than 2\\^31 poi",
+        ),
         ({"xyz": torch.full((4, 3), torch.nan)}, ValueError, "plane: xyz must be finite, got NaN"),
         ({"xyz": torch.ones(9, 3)}, ValueError, "plane: no plane in 1000 tries, the 9 points lie"),
         (

@@ -65,6 +65,17 @@ Pointer<T> dynamic_shared(std::size_t byte = 0) {
   return {reinterpret_cast<T*>(block.shared() + byte), block.shared_memory()};
 }
 
+/// Reads an element that other threads update by atomics.
+template <class T>
+T atomic_load(Pointer<T> at) {
+  return emulate::atomic(at, [](T old) { return old; });
+}
+
+/// The same integers by the name that CUDA's atomics take.
+inline Pointer<unsigned long long> for_atomics(Pointer<std::int64_t> at) {
+  return {reinterpret_cast<unsigned long long*>(&at.unchecked()), &at.memory()};
+}
+
 /// Runs a kernel: its blocks one after another, each block's threads in an order drawn anew.
 template <class... Parameters, class... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,

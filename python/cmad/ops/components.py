@@ -13,18 +13,26 @@ def components(mask: Tensor) -> Tensor:
     Reads on the host how many pixels are marked, which is the size of the result.
 
     Args:
-        mask: (H, W) bool.
+        mask: (H, W) bool, fewer than 2^31 pixels.
 
     Returns:
         (P,) int64, the component of each of the P marked pixels in row-major order; components are
         numbered from 0 by their first pixel.
 
+    Raises:
+        TypeError, ValueError: another dtype or shape, or a larger mask.
+
     """
-    expect("components", mask=(mask, "H W", torch.bool))
+    n = expect("components", mask=(mask, "H W", torch.bool))
+    pixels = n["H"] * n["W"]
+    if pixels >= 2**31:
+        raise ValueError(f"components: mask must have fewer than 2^31 pixels, got {pixels}")
     lib, stream = native(mask.device)
     # A view of other bytes may hold true values that are not 1, which the op looks for.
     marked = mask.contiguous().view(torch.uint8) != 0
     count = np.count_nonzero(marked.numpy()) if marked.is_cpu else marked.count_nonzero()
     label = torch.empty(int(count), dtype=torch.int64, device=mask.device)
-    lib.components(marked, label, stream)
+    parent, number = (label.new_empty(pixels, dtype=torch.int32) for _ in range(2))
+    total = label.new_empty((2, -(-pixels // 256)), dtype=torch.int32)
+    lib.components(marked, label, parent, number, total, stream)
     return label

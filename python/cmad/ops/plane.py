@@ -23,7 +23,7 @@ def plane(
     checked or not, as it raises where there is none.
 
     Args:
-        xyz: (N, 3) float32, metres, finite, at least 3 points.
+        xyz: (N, 3) float32, metres, finite, at least 3 points and fewer than 2^31.
         threshold: metres; a point supports a plane if its distance is below this.
         samples: points per hypothesis, at least 3.
         tries: hypotheses, at least 1.
@@ -35,12 +35,14 @@ def plane(
         is, lies on the positive side), and the number of points that supported the best hypothesis.
 
     Raises:
-        ValueError: fewer than 3 points, or every hypothesis was degenerate (points on a line).
+        ValueError: fewer than 3 points or too many, or every hypothesis was degenerate (points on a line).
 
     """
     n = expect("plane", xyz=(xyz, "N 3", torch.float32))
     if n["N"] < 3:
         raise ValueError(f"plane: xyz must have at least 3 points, got {n['N']}")
+    if n["N"] >= 2**31:
+        raise ValueError(f"plane: xyz must have fewer than 2^31 points, got {n['N']}")
     if not threshold > 0:
         raise ValueError(f"plane: threshold must be positive metres, got {threshold}")
     if samples < 3 or tries < 1 or seed < 0:
@@ -52,7 +54,13 @@ def plane(
         finite("plane", xyz=xyz)
     result = xyz.new_empty(4, dtype=torch.float64)
     support = xyz.new_empty(1, dtype=torch.int64)
-    lib.plane(xyz.detach().contiguous(), result, support, samples, tries, threshold, seed, stream)
+    scratch = (
+        result.new_empty((tries, 4)),
+        xyz.new_empty(tries + 1, dtype=torch.int32),
+        result.new_empty((128, 10)),
+    )
+    points = xyz.detach().contiguous()
+    lib.plane(points, result, support, *scratch, samples, threshold, seed, stream)
     if not result.any():
         raise ValueError(f"plane: no plane in {tries} tries, the {n['N']} points lie on a line")
     return result, int(support)

@@ -252,12 +252,13 @@ def counts_case(
     score: Callable[[Generator], Array],
     level: Callable[[Generator], Array],
     dtype: str = "f4",
+    skipped: float = 1 / 3,
 ) -> Case:
-    """Make a case of which a third of the scores is not counted."""
+    """Make a case of which a share of the scores is not counted."""
 
     def make(rng: Generator) -> Inputs:
         scores = np.asarray(score(rng), dtype)
-        skip = rng.random(len(scores)) < 1 / 3
+        skip = rng.random(len(scores)) < skipped
         return {"score": scores, "skip": skip, "level": np.unique(level(rng).astype(dtype))}
 
     return Case("count_between", f"{name}_{dtype}", make, timed=name[0].isdigit())

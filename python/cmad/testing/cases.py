@@ -45,7 +45,9 @@ from cmad.testing.inputs import (
     normal_rows,
     outlier,
     part_of,
+    runs,
     sheet,
+    snake,
     strided,
 )
 from cmad.testing.mapping_cases import MAPPING_CASES
@@ -105,13 +107,22 @@ CASES = [
     *[spread_case(f"surface_{n}", 224, None, n, timed=True) for n in SIZES],
     *[spread_case(f"surface_50000_on_{r}", 224, None, 50_000, r, timed=True) for r in (28, 56)],
     plane_case("noisy", lambda rng: sheet(rng, 501, 5e-4, 100), threshold=0.004, tries=200),
-    plane_case("fifty_samples", lambda rng: sheet(rng, 400, 5e-4, 4), threshold=0.005, samples=50),
-    plane_case("three_points", lambda rng: sheet(rng, 3, 0, 0), threshold=0.004),
+    plane_case(
+        "fifty_samples", lambda rng: sheet(rng, 400, 5e-4, 4), threshold=0.005, tries=99, samples=50
+    ),
+    plane_case("three_points", lambda rng: sheet(rng, 3, 0, 0), threshold=0.004, tries=99),
     plane_case("one_try", lambda rng: sheet(rng, 90, 1e-3, 10), threshold=0.01, tries=1, seed=3),
-    plane_case("large_seed", lambda rng: sheet(rng, 90, 1e-3, 30), threshold=0.01, seed=2**64 - 1),
+    plane_case(
+        "large_seed", lambda rng: sheet(rng, 90, 1e-3, 30), threshold=0.01, tries=99, seed=2**64 - 1
+    ),
     plane_case("two_sheets", crossing, threshold=0.002, tries=100),
-    plane_case("non_contiguous", lambda rng: strided(sheet(rng, 60, 1e-4, 9)), threshold=0.002),
-    plane_case("duplicates", lambda rng: np.repeat(sheet(rng, 5, 0, 1), 9, 0), threshold=0.002),
+    plane_case(
+        "non_contiguous", lambda rng: strided(sheet(rng, 60, 1e-4, 9)), threshold=0.002, tries=99
+    ),
+    plane_case(
+        "duplicates", lambda rng: np.repeat(sheet(rng, 5, 0, 1), 9, 0), threshold=0.002, tries=99
+    ),
+    plane_case("many_tries", lambda rng: sheet(rng, 600, 1e-3, 60), threshold=0.002, tries=270),
     plane_case("tight_threshold", lambda rng: sheet(rng, 80, 1e-2, 0), threshold=1e-6, tries=50),
     plane_case("border_16000", border, threshold=0.005),
     plane_case("border_16000_samples_50", border, threshold=0.004, samples=50),
@@ -183,6 +194,9 @@ CASES = [
     components_case("all_marked", lambda rng: np.ones((6, 5), bool)),
     components_case("no_row", lambda rng: np.zeros((0, 4), bool)),
     components_case("non_contiguous", lambda rng: (rng.random((9, 14)) < 0.4).T),
+    components_case("snake", lambda rng: snake(31, 70)),
+    components_case("snake_of_columns", lambda rng: snake(69, 33).T),
+    components_case("large_noise", noise(0.35, 94, 92)),
     components_case("224x224", lambda rng: blobs(rng, 224, 224, 4)),
     components_case("800x800", lambda rng: blobs(rng, 800, 800, 30)),
     *[
@@ -220,6 +234,10 @@ CASES = [
     coreset_case("no_column", lambda rng: np.ones((7, 0)), 4),
     coreset_case("non_contiguous", lambda rng: strided(grid(17)(rng, 80)), 60),
     coreset_case("20000x128", lambda rng: rng.normal(size=(20_000, 128)), 2000),
+    counts_case("many_levels", normal(18_000), normal(5000)),
+    counts_case("many_levels", normal(999), normal(5000), "f8"),
+    counts_case("runs", lambda rng: np.arange(2000) // 150, lambda rng: np.arange(9), skipped=0),
+    counts_case("runs_of_many_levels", runs, lambda rng: np.arange(3000), skipped=0.001),
     counts_case("5000000_normal", normal(5_000_000), normal(50_000)),
     counts_case("5000000_heavy_tailed", heavy_tailed(5_000_000), heavy_tailed(50_000)),
     *MAPPING_CASES,

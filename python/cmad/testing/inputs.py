@@ -180,13 +180,26 @@ def blobs(rng: Generator, height: int, width: int, count: int) -> npt.NDArray[np
     return mask
 
 
-def noise(share: float) -> Maker:
+def snake(height: int, width: int) -> npt.NDArray[np.bool_]:
+    """Draw one line along every other row, from end to end and back."""
+    mask = np.zeros((height, width), np.bool_)
+    mask[::2] = True
+    mask[1::4, -1] = mask[3::4, 0] = True
+    return mask
+
+
+def noise(share: float, height: int = 19, width: int = 23) -> Maker:
     """Return a maker of a mask with so many of its pixels marked."""
-    return lambda rng: rng.random((19, 23)) < share
+    return lambda rng: rng.random((height, width)) < share
 
 
 def normal(n: int) -> Maker:
     return lambda rng: rng.normal(size=n)
+
+
+def runs(rng: Generator) -> Array:
+    """Make scores of which up to 200 that follow each other are equal."""
+    return np.repeat(rng.integers(0, 3000, 30), rng.integers(1, 200, 30))
 
 
 def heavy_tailed(n: int) -> Maker:
