@@ -5,15 +5,15 @@ import pytest
 
 @pytest.fixture
 def fastest():
-    """Seconds of the fastest of several interleaved runs of each function."""
+    """Processor seconds, which others change little: of the fastest of interleaved runs of each."""
 
     def measure(*functions, runs=5):
         seconds = [[] for _ in functions]
         for _ in range(runs):
             for function, taken in zip(functions, seconds, strict=True):
-                start = time.perf_counter()
+                start = time.process_time()
                 function()
-                taken.append(time.perf_counter() - start)
+                taken.append(time.process_time() - start)
         return [min(taken) for taken in seconds]
 
     return measure
