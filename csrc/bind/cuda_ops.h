@@ -2,6 +2,7 @@
 
 #include "bind/cuda.h"
 #include "bind/discrepancy.h"
+#include "bind/fps.h"
 #include "bind/interpolate.h"
 #include "bind/smooth.h"
 #include "bind/three_nn.h"
@@ -10,6 +11,7 @@ namespace cmad {
 
 /// The ops that have a kernel, of the GPU's module and of the emulated one.
 inline void bind_cuda_ops(nb::module_& m) {
+  bind_fps<Cuda>(m);
   bind_three_nn<Cuda>(m);
   bind_interpolate<Cuda>(m);
   bind_smooth<Cuda>(m);

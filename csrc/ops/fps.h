@@ -11,6 +11,8 @@ namespace cmad {
 struct Fps {
   const float* xyz;         // [N, 3] finite; the clouds, one after another
   const std::int64_t* ptr;  // [B + 1] where each begins; ascending from 0 to N
+  float* moved;             // [4, N] scratch: of a GPU
+  std::int32_t* rank;       // [N] scratch: of a GPU
   std::int64_t* index;      // [B, K] out, counted from the cloud's own first point
   std::int64_t B, N, K;     // 1 <= K <= points of each cloud
   // Among equally far points: false, the lowest index; true, the order of the published CUDA
@@ -25,5 +27,7 @@ template <class Device>
 void fps(const Fps&, void* stream);
 template <>
 void fps<Cpu>(const Fps&, void* stream);
+template <>
+void fps<Cuda>(const Fps&, void* stream);
 
 }  // namespace cmad

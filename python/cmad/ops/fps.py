@@ -52,6 +52,8 @@ def fps(
     lib.fps(
         xyz.detach().contiguous(),
         ptr.contiguous(),
+        xyz.new_empty((4, n["N"])),
+        xyz.new_empty(n["N"], dtype=torch.int32),
         index,
         ties == "published",
         -1.0 if skip is None else skip,
