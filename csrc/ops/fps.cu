@@ -19,10 +19,11 @@ namespace cmad {
 namespace {
 
 constexpr int kLanes = 32;
-constexpr int kMostThreads = 1024;
+constexpr int kMostWarps = 16;  // more of them wait longer for each other
 constexpr unsigned kAll = 0xffffffffu;
 constexpr int kSide = 64, kCells = kSide * kSide;  // of the grid
 constexpr int kTogether = 2;                       // tiles that a warp looks at
+constexpr int kEach = kFpsRun / kLanes;            // points of a run for a lane
 constexpr float kFar = std::numeric_limits<float>::infinity();
 constexpr float kSkipped = -1;  // below every distance
 constexpr unsigned kUnknown = std::numeric_limits<std::int32_t>::max();
@@ -81,21 +82,26 @@ struct Grid {
         spread[k] += x < mean[k] ? mean[k] - x : x - mean[k];
       }
     add_up(spread, line);
-    axis[0] = spread[1] > spread[0];
-    axis[0] = spread[2] > spread[axis[0]] ? 2 : axis[0];
-    axis[1] = axis[0] == 0;
-    const int other = 3 - axis[0] - axis[1];
-    axis[1] = spread[other] > spread[axis[1]] ? other : axis[1];
-    const float half = 3 * spread[axis[0]] / float(N);  // a disc has 2.4 of them
+    const int thin =
+        spread[0] < spread[1] ? (spread[0] < spread[2] ? 0 : 2) : (spread[1] < spread[2] ? 1 : 2);
+    axis[0] = thin == 0 ? 1 : 0;
+    axis[1] = thin == 2 ? 1 : 2;
+    const float a = along(axis[0], spread), b = along(axis[1], spread);
+    const float half = 3 * (a > b ? a : b) / float(N);  // a disc has 2.4 of them
     per_metre = kSide / 2 / half;
-    for (int i = 0; i < 2; ++i) lo[i] = mean[axis[i]] - half;
+    for (int i = 0; i < 2; ++i) lo[i] = along(axis[i], mean) - half;
+  }
+
+  /// Without an index, which registers do not have.
+  __device__ static float along(int k, const float (&x)[3]) {
+    return k == 0 ? x[0] : k == 1 ? x[1] : x[2];
   }
 
   /// Cells that follow each other are mostly neighbours. Any is right: NaN is in the first.
   __device__ int cell(const float (&point)[3]) const {
     int at[2];
     for (int i = 0; i < 2; ++i) {
-      const float x = (point[axis[i]] - lo[i]) * per_metre;
+      const float x = (along(axis[i], point) - lo[i]) * per_metre;
       at[i] = x > 0 ? (x < kSide ? int(x) : kSide - 1) : 0;
       at[i] = (at[i] | at[i] << 4) & 0x0f0f;
       at[i] = (at[i] | at[i] << 2) & 0x3333;
@@ -129,37 +135,54 @@ __device__ void begin_cells(Pointer<unsigned> cell, Pointer<float> line) {
   }
 }
 
-/// A cloud's points, sorted.
-struct Sorted {
-  Pointer<float> x, y, z;
-  Pointer<float> nearest;  // squared distance to the nearest pick, or kSkipped
-  Pointer<std::int32_t> rank;
-  std::int64_t N;
+/// A cloud's points, sorted, in runs of kFpsRun: of each run the bits of its points' x, then of all
+/// y, z, squared distances to the nearest pick, and ranks. What is left over of the last run counts
+/// as skipped.
+struct Runs {
+  enum Value { kX, kY, kZ, kNearest, kRank };
+
+  Pointer<std::int32_t> bits;
+  int count;
+
+  /// Where a point's x is.
+  __device__ Pointer<std::int32_t> of_point(unsigned n) const {
+    return bits + (std::int64_t(n / kFpsRun) * kFpsRunBits + n % kFpsRun);
+  }
+  /// Where the x of a run's first point is.
+  __device__ Pointer<std::int32_t> operator[](int run) const {
+    return bits + std::int64_t(run) * kFpsRunBits;
+  }
 };
 
+__device__ void put(Pointer<std::int32_t> at, const float (&point)[3], float nearest,
+                    std::int32_t rank) {
+  for (int k = 0; k < 3; ++k) at[k * kFpsRun] = bits_of(point[k]);
+  at[Runs::kNearest * kFpsRun] = bits_of(nearest);
+  at[Runs::kRank * kFpsRun] = rank;
+}
+
 /// Ends with a barrier.
-__device__ void sort(Pointer<const float> xyz, const Sorted& sorted, const FpsOrder& order,
-                     double skip, Pointer<float> line) {
+__device__ void sort(Pointer<const float> xyz, std::int64_t N, const Runs& runs,
+                     const FpsOrder& order, double skip, Pointer<float> line) {
   __shared__ Shared<unsigned[kCells]> cell;
   for (int c = int(threadIdx.x); c < kCells; c += blockDim.x) cell[c] = 0;
-  const Grid grid(xyz, sorted.N, line);
+  const Grid grid(xyz, N, line);
   for (int pass = 0; pass < 2; ++pass) {
     __syncthreads();
-    for (std::int64_t n = threadIdx.x; n < sorted.N; n += blockDim.x) {
+    for (std::int64_t n = threadIdx.x; n < N; n += blockDim.x) {
       const float at[3] = {xyz[3 * n], xyz[3 * n + 1], xyz[3 * n + 2]};
-      const std::int64_t place = atomicAdd(&cell[grid.cell(at)], 1u);
+      const unsigned place = atomicAdd(&cell[grid.cell(at)], 1u);
       if (pass == 0) continue;  // counts only
-      sorted.x[place] = at[0];
-      sorted.y[place] = at[1];
-      sorted.z[place] = at[2];
-      sorted.rank[place] = order.rank(n);
       const bool skipped =
           skip >= 0 && double((at[0] * at[0] + at[1] * at[1]) + at[2] * at[2]) <= skip;
-      sorted.nearest[place] = skipped ? kSkipped : kFar;
+      put(runs.of_point(place), at, skipped ? kSkipped : kFar, order.rank(n));
     }
     __syncthreads();
     if (pass == 0) begin_cells(cell, line);
   }
+  for (std::int64_t n = N + threadIdx.x; n < runs.count * kFpsRun; n += blockDim.x)
+    put(runs.of_point(unsigned(n)), {}, kSkipped, kUnknown);
+  __syncthreads();
 }
 
 /// Which point is farthest from the picks, of those seen; at first none.
@@ -174,93 +197,119 @@ struct Farthest {
   }
 };
 
-/// Of what the lanes of a warp have seen; each gets it.
-__device__ Farthest farthest(const Farthest& mine) {
-  Farthest all;
-  all.distance = __reduce_max_sync(kAll, mine.distance);
-  const bool equal = mine.distance == all.distance;
-  all.rank = __reduce_min_sync(kAll, equal ? mine.rank : kUnknown);
-  const int lane = __ffs(int(__ballot_sync(kAll, equal && mine.rank == all.rank))) - 1;
-  for (int k = 0; k < 3; ++k) all.at[k] = __shfl_sync(kAll, mine.at[k], lane);
-  return all;
-}
+/// The farthest of those that the lanes of a warp have seen, and whether this one has seen it.
+struct Lead {
+  int distance;
+  unsigned rank;
+  bool mine;
 
-/// Of what the warps of a block have seen; each thread gets it. One barrier: what is read after it
-/// in one `turn` is written again before that of the next but one.
-__device__ Farthest farthest_of_block(const Farthest& of_warp, int turn) {
-  __shared__ Shared<int[2][kLanes]> distance;
-  __shared__ Shared<unsigned[2][kLanes]> rank;
-  __shared__ Shared<float[2][3 * kLanes]> at;
+  __device__ Lead(int of_lane, unsigned rank_of_lane)
+      : distance(__reduce_max_sync(kAll, of_lane)),
+        rank(__reduce_min_sync(kAll, of_lane == distance ? rank_of_lane : kUnknown)),
+        mine(of_lane == distance && rank_of_lane == rank) {}
+  /// The first lane that has seen it.
+  __device__ int lane() const { return __ffs(int(__ballot_sync(kAll, mine))) - 1; }
+};
+
+/// Of what the warps of a block have seen, where `leads` says which lane has a warp's farthest;
+/// each thread gets it. One barrier: what is read after it in one `turn`, 0 or 1, is written again
+/// after the next one's.
+__device__ Farthest farthest_of_block(const Farthest& seen, bool leads, int turn) {
+  constexpr int kValues = 5;
+  __shared__ Shared<int[2 * kValues * kMostWarps]> line;
   const int lane = int(threadIdx.x) % kLanes, warp = int(threadIdx.x) / kLanes;
-  if (lane == 0) {
-    distance[turn][warp] = of_warp.distance;
-    rank[turn][warp] = of_warp.rank;
-    for (int k = 0; k < 3; ++k) at[turn][3 * warp + k] = of_warp.at[k];
+  const int values = turn * kValues * kMostWarps;
+  if (leads) {
+    line[values + warp] = seen.distance;
+    line[values + kMostWarps + warp] = int(seen.rank);
+    for (int k = 0; k < 3; ++k) line[values + (2 + k) * kMostWarps + warp] = bits_of(seen.at[k]);
   }
   __syncthreads();
-  Farthest mine;
+  Farthest all;
   if (lane < int(blockDim.x) / kLanes) {
-    mine.distance = distance[turn][lane];
-    mine.rank = rank[turn][lane];
-    for (int k = 0; k < 3; ++k) mine.at[k] = at[turn][3 * lane + k];
+    all.distance = line[values + lane];
+    all.rank = unsigned(line[values + kMostWarps + lane]);
   }
-  return farthest(mine);
+  const Lead lead(all.distance, all.rank);
+  const int first = lead.lane();
+  all.distance = lead.distance;
+  all.rank = lead.rank;
+  for (int k = 0; k < 3; ++k) all.at[k] = float_of(line[values + (2 + k) * kMostWarps + first]);
+  return all;
 }
 
 /// The tiles of a warp: lane l has every `warps`th, so that neighbours are of several warps.
 struct Tiles {
-  std::int64_t each;  // points of a tile; few enough that no lane has two tiles
+  int each;  // runs of a tile; so many that no lane has two tiles
   int lane, warp, warps;
 
-  __device__ explicit Tiles(std::int64_t N)
-      : each(kLanes * pieces(N, std::int64_t(kLanes) * blockDim.x)),
+  __device__ explicit Tiles(int runs)
+      : each(int(pieces(runs, blockDim.x))),
         lane(int(threadIdx.x) % kLanes),
         warp(int(threadIdx.x) / kLanes),
         warps(int(blockDim.x) / kLanes) {}
-  __device__ std::int64_t begin(int of_lane) const {
-    return (std::int64_t(of_lane) * warps + warp) * each;
-  }
+  /// A run of a lane's tile.
+  __device__ int run(int of_lane, int i) const { return (of_lane * warps + warp) * each + i; }
 };
 
 /// Makes the distances of the points of some lanes' tiles at most those to `here`, by all lanes of
-/// a warp; each gets the farthest point of each tile. A lane of -1 has no points.
-__device__ void lower(const Sorted& sorted, const Tiles& tiles, const int (&lanes)[kTogether],
+/// a warp; each sees some of the points. A lane of -1 has no points.
+__device__ void lower(const Runs& runs, const Tiles& tiles, const int (&lanes)[kTogether],
                       const float (&here)[3], Farthest (&far)[kTogether]) {
-  for (std::int64_t i = tiles.lane; i < tiles.each; i += kLanes) {
-    Farthest point[kTogether];
-    float before[kTogether];
-    bool is_point[kTogether];
+  for (int i = 0; i < tiles.each; ++i) {
+    Pointer<std::int32_t> at[kTogether] = {runs[0], runs[0]};
+    Farthest point[kTogether][kEach];
+    bool is_run[kTogether];
     for (int u = 0; u < kTogether; ++u) {  // all loads first
-      const std::int64_t n = tiles.begin(lanes[u]) + i;
-      is_point[u] = lanes[u] >= 0 && n < sorted.N;
-      if (!is_point[u]) continue;
-      point[u].at[0] = sorted.x[n];
-      point[u].at[1] = sorted.y[n];
-      point[u].at[2] = sorted.z[n];
-      point[u].rank = unsigned(sorted.rank[n]);
-      before[u] = sorted.nearest[n];
+      is_run[u] = lanes[u] >= 0 && tiles.run(lanes[u], i) < runs.count;
+      if (!is_run[u]) continue;
+      at[u] = runs[tiles.run(lanes[u], i)] + tiles.lane;
+      for (int e = 0; e < kEach; ++e) {
+        const Pointer<std::int32_t> from = at[u] + e * kLanes;
+        for (int k = 0; k < 3; ++k) point[u][e].at[k] = float_of(from[k * kFpsRun]);
+        point[u][e].distance = from[Runs::kNearest * kFpsRun];
+        point[u][e].rank = unsigned(from[Runs::kRank * kFpsRun]);
+      }
     }
     for (int u = 0; u < kTogether; ++u) {
-      if (!is_point[u]) continue;
-      const float d2 = dist2(point[u].at, here);
-      point[u].distance = bits_of(d2 < before[u] ? d2 : before[u]);
-      if (d2 < before[u]) sorted.nearest[tiles.begin(lanes[u]) + i] = d2;
-      far[u].see(point[u]);
+      if (!is_run[u]) continue;
+      for (int e = 0; e < kEach; ++e) {
+        const int d2 = bits_of(dist2(point[u][e].at, here));
+        if (d2 < point[u][e].distance) {
+          point[u][e].distance = d2;
+          at[u][Runs::kNearest * kFpsRun + e * kLanes] = d2;
+        }
+        far[u].see(point[u][e]);
+      }
     }
   }
-  for (Farthest& f : far) f = farthest(f);
 }
 
-/// The box of a lane's tile, by all lanes of a warp.
-__device__ Box box_of(const Sorted& sorted, const Tiles& tiles, int of_lane) {
+/// Tells the owners of the tiles of what their points' farthest is.
+__device__ void keep(const Tiles& tiles, const int (&lanes)[kTogether],
+                     const Farthest (&far)[kTogether], Farthest& mine) {
+  for (int u = 0; u < kTogether; ++u) {
+    const Lead lead(far[u].distance, far[u].rank);
+    const int from = lead.lane();
+    Farthest kept;
+    kept.distance = lead.distance;
+    kept.rank = lead.rank;
+    for (int k = 0; k < 3; ++k) kept.at[k] = __shfl_sync(kAll, far[u].at[k], from);
+    if (tiles.lane == lanes[u]) mine = kept;
+  }
+}
+
+/// The box of a lane's tile, by all lanes of a warp. `N` points are not left over.
+__device__ Box box_of(const Runs& runs, const Tiles& tiles, int of_lane, std::int64_t N) {
   Box box = {{kFar, kFar, kFar}, {-kFar, -kFar, -kFar}};
-  for (std::int64_t i = tiles.lane; i < tiles.each; i += kLanes) {
-    const std::int64_t n = tiles.begin(of_lane) + i;
-    if (n >= sorted.N) continue;
-    const float at[3] = {sorted.x[n], sorted.y[n], sorted.z[n]};
+  for (std::int64_t i = 0; i < tiles.each * kFpsRun; i += kLanes) {
+    const std::int64_t n = tiles.run(of_lane, 0) * kFpsRun + i + tiles.lane;
+    if (n >= N) continue;
+    const Pointer<std::int32_t> from = runs.of_point(unsigned(n));
     for (int k = 0; k < 3; ++k) {
-      box.lo[k] = at[k] < box.lo[k] ? at[k] : box.lo[k];
-      box.hi[k] = at[k] > box.hi[k] ? at[k] : box.hi[k];
+      const float x = float_of(from[k * kFpsRun]);
+      box.lo[k] = x < box.lo[k] ? x : box.lo[k];
+      box.hi[k] = x > box.hi[k] ? x : box.hi[k];
     }
   }
   for (int k = 0; k < 3; ++k) {
@@ -270,48 +319,53 @@ __device__ Box box_of(const Sorted& sorted, const Tiles& tiles, int of_lane) {
   return box;
 }
 
-__global__ void __launch_bounds__(kMostThreads)
-    fps_kernel(Pointer<const float> xyz, Pointer<const std::int64_t> ptr, Pointer<float> moved,
-               Pointer<std::int32_t> rank, Pointer<std::int64_t> index, std::int64_t N,
-               std::int64_t K, bool published_ties, double skip) {
+__global__ void __launch_bounds__(kMostWarps* kLanes)
+    fps_kernel(Pointer<const float> xyz, Pointer<const std::int64_t> ptr,
+               Pointer<std::int32_t> scratch, Pointer<std::int64_t> index, std::int64_t K,
+               bool published_ties, double skip) {
   __shared__ Shared<float[3 * kLanes]> line;
-  const std::int64_t first = ptr[blockIdx.x], count = ptr[blockIdx.x + 1] - first;
-  const FpsOrder order(count, published_ties);
-  const Sorted sorted{moved + first,         moved + N + first, moved + 2 * N + first,
-                      moved + 3 * N + first, rank + first,      count};
-  sort(xyz + 3 * first, sorted, order, skip, line);
+  const std::int64_t b = blockIdx.x, first = ptr[b], N = ptr[b + 1] - first;
+  const FpsOrder order(N, published_ties);
+  const Runs runs{scratch + (first / kFpsRun + b) * kFpsRunBits, int(pieces(N, kFpsRun))};
+  sort(xyz + 3 * first, N, runs, order, skip, line);
 
-  const Tiles tiles(count);
+  const Tiles tiles(runs.count);
   float here[3];
   for (int k = 0; k < 3; ++k) here[k] = xyz[3 * first + k];
   Box box = {};
   Farthest mine;
-  for (int l = 0; l < kLanes && tiles.begin(l) < count; ++l) {
-    const Box found = box_of(sorted, tiles, l);
+  for (int l = 0; l < kLanes && tiles.run(l, 0) < runs.count; ++l) {
+    const Box found = box_of(runs, tiles, l, N);
+    if (tiles.lane == l) box = found;
+    const int lanes[kTogether] = {l, -1};
     Farthest far[kTogether];
-    lower(sorted, tiles, {l, -1}, here, far);
-    if (tiles.lane != l) continue;
-    box = found;
-    mine = far[0];
+    lower(runs, tiles, lanes, here, far);
+    keep(tiles, lanes, far, mine);
   }
-  Pointer<std::int64_t> picks = index + blockIdx.x * K;
+  Pointer<std::int64_t> picks = index + b * K;
   if (threadIdx.x == 0) picks[0] = 0;
+  Farthest seen = mine;
+  bool leads = Lead(seen.distance, seen.rank).mine;
   for (std::int64_t k = 1; k < K; ++k) {
-    const Farthest pick = farthest_of_block(farthest(mine), int(k % 2));
+    const Farthest pick = farthest_of_block(seen, leads, int(k % 2));
     if (threadIdx.x == 0)  // where all are skipped, point 0 again
       picks[k] = pick.distance < 0 ? order.rank(0) : std::int64_t(pick.rank);
     const Box at = {{pick.at[0], pick.at[1], pick.at[2]}, {pick.at[0], pick.at[1], pick.at[2]}};
     const bool near = mine.distance >= 0 && gap2(box, at) < float_of(mine.distance);
-    for (unsigned left = __ballot_sync(kAll, near); left != 0;) {
+    seen = near ? Farthest{} : mine;
+    unsigned left = __ballot_sync(kAll, near);
+    if (left == 0) leads = Lead(seen.distance, seen.rank).mine;
+    while (left != 0) {
       int lanes[kTogether];
       for (int& l : lanes) {
         l = __ffs(int(left)) - 1;
         left &= left - 1;
       }
       Farthest far[kTogether];
-      lower(sorted, tiles, lanes, pick.at, far);
-      for (int u = 0; u < kTogether; ++u)
-        if (tiles.lane == lanes[u]) mine = far[u];
+      lower(runs, tiles, lanes, pick.at, far);
+      for (const Farthest& f : far) seen.see(f);
+      leads = Lead(seen.distance, seen.rank).mine;  // beside those of the tiles, which it spares
+      keep(tiles, lanes, far, mine);
     }
   }
   __syncthreads();
@@ -323,11 +377,11 @@ __global__ void __launch_bounds__(kMostThreads)
 template <>
 void fps<Cuda>(const Fps& p, void* stream) {
   if (p.B == 0) return;
-  // As many warps as give each some tiles; the sizes of the clouds are not read on the host.
-  std::int64_t threads = kLanes * pieces(p.N, 16 * kLanes);
-  if (threads > kMostThreads) threads = kMostThreads;
-  launch("fps", fps_kernel, unsigned(p.B), unsigned(threads), 0, stream, p.xyz, p.ptr, p.moved,
-         p.rank, p.index, p.N, p.K, p.published_ties, p.skip);
+  // Some tiles for each warp; how many points each cloud has is not read on the host.
+  const std::int64_t warps = pieces(p.N, 8 * kFpsRun);
+  const std::int64_t threads = kLanes * (warps < kMostWarps ? warps : kMostWarps);
+  launch("fps", fps_kernel, unsigned(p.B), unsigned(threads), 0, stream, p.xyz, p.ptr, p.scratch,
+         p.index, p.K, p.published_ties, p.skip);
 }
 
 }  // namespace cmad
