@@ -3,6 +3,7 @@
 #include "bind/cuda.h"
 #include "bind/discrepancy.h"
 #include "bind/fps.h"
+#include "bind/group.h"
 #include "bind/interpolate.h"
 #include "bind/smooth.h"
 #include "bind/three_nn.h"
@@ -12,6 +13,7 @@ namespace cmad {
 /// The ops that have a kernel, of the GPU's module and of the emulated one.
 inline void bind_cuda_ops(nb::module_& m) {
   bind_fps<Cuda>(m);
+  bind_group<Cuda>(m);
   bind_three_nn<Cuda>(m);
   bind_interpolate<Cuda>(m);
   bind_smooth<Cuda>(m);
