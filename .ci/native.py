@@ -21,7 +21,8 @@ def shaped(code, values, *shape):
 
 
 index = shaped("q", [7, 7], 1, 2)
+scratch = shaped("i", [0] * 320, 1, 320)
 xyz = shaped("f", [0, 0, 0, 1, 0, 0, 3, 0, 0], 3, 3)
-module.fps(xyz, shaped("q", [0, 3], 2), index, False, 0.0, 1)
+module.fps(xyz, shaped("q", [0, 3], 2), scratch, index, False, 0.0, 1)
 assert index.tolist() == [[0, 2]], index.tolist()
 print(path.name)

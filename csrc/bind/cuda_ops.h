@@ -5,6 +5,8 @@
 #include "bind/count_between.h"
 #include "bind/cuda.h"
 #include "bind/discrepancy.h"
+#include "bind/fps.h"
+#include "bind/group.h"
 #include "bind/interpolate.h"
 #include "bind/knn.h"
 #include "bind/plane.h"
@@ -15,6 +17,8 @@ namespace cmad {
 
 /// The ops that have a kernel, of the GPU's module and of the emulated one.
 inline void bind_cuda_ops(nb::module_& m) {
+  bind_fps<Cuda>(m);
+  bind_group<Cuda>(m);
   bind_three_nn<Cuda>(m);
   bind_interpolate<Cuda>(m);
   bind_plane<Cuda>(m);

@@ -14,6 +14,23 @@ CMAD_BOTH inline float dist2(const float* a, const float* b) {
   return (x * x + y * y) + z * z;
 }
 
+/// A box with sides along the axes; of points that lie in it.
+struct Box {
+  float lo[3], hi[3];
+};
+
+/// No two points of these boxes have a smaller squared distance by dist2(): the same expression,
+/// and each of its roundings keeps the order.
+CMAD_BOTH inline float gap2(const Box& a, const Box& b) {
+  float gap[3];
+  for (int k = 0; k < 3; ++k) {
+    const float below = a.lo[k] - b.hi[k], above = b.lo[k] - a.hi[k];
+    const float apart = below > above ? below : above;
+    gap[k] = apart > 0 ? apart : 0;
+  }
+  return (gap[0] * gap[0] + gap[1] * gap[1]) + gap[2] * gap[2];
+}
+
 /// A distance and an index in one integer that orders by distance, then by index. `d2` >= 0.
 CMAD_BOTH inline std::uint64_t nearest_key(float d2, std::int64_t index) {
   std::uint32_t bits;

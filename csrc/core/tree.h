@@ -11,20 +11,6 @@
 
 namespace cmad {
 
-/// A box with sides along the axes; of points that lie in it.
-struct Box {
-  float lo[3], hi[3];
-};
-
-/// No two points of these boxes have a smaller squared distance by dist2(): the same expression,
-/// and each of its roundings keeps the order.
-inline float gap2(const Box& a, const Box& b) {
-  float gap[3];
-  for (int k = 0; k < 3; ++k)
-    gap[k] = std::max(std::max(a.lo[k] - b.hi[k], b.lo[k] - a.hi[k]), 0.0f);
-  return (gap[0] * gap[0] + gap[1] * gap[1]) + gap[2] * gap[2];
-}
-
 /// Boxes around the points of one cloud, halved again and again down to leaves of a few points.
 ///
 /// Splits follow the points, not the space: far points cost nothing, nor do clouds that are dense

@@ -10,6 +10,7 @@
 #include "core/parallel.h"
 #include "core/simd.h"
 #include "core/tree.h"
+#include "ops/fps_order.h"
 
 // A cloud is cut into tiles of points that lie together, the leaves of a tree. A tile knows its box
 // and the largest distance of its points to the picks. A new pick changes only tiles whose box is
@@ -26,31 +27,6 @@ constexpr float kFar = std::numeric_limits<float>::infinity();
 constexpr std::int32_t kUnknown = std::numeric_limits<std::int32_t>::max();
 
 std::int64_t padded(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
-
-/// The order of equally far points: by index, or that of the published kernel's tree reduction.
-class Order {
- public:
-  Order(std::int64_t N, bool published) {
-    if (!published) return;
-    while (bits_ < 9 && (std::int64_t(2) << bits_) <= N) ++bits_;
-    each_ = (N >> bits_) + 1;
-  }
-  std::int32_t rank(std::int64_t n) const {
-    return bits_ == 0 ? std::int32_t(n) : std::int32_t(reversed(n) * each_ + (n >> bits_));
-  }
-  std::int64_t point(std::int64_t rank) const {
-    return bits_ == 0 ? rank : rank % each_ << bits_ | reversed(rank / each_);
-  }
-
- private:
-  std::int64_t reversed(std::int64_t n) const {
-    std::int64_t result = 0;
-    for (int b = 0; b < bits_; ++b) result = result << 1 | (n >> b & 1);
-    return result;
-  }
-  int bits_ = 0;  // of a slot in a block
-  std::int64_t each_ = 0;
-};
 
 struct Tiles {
   // Of each point, tile by tile; a tile's places that are left over are below every distance.
@@ -159,7 +135,7 @@ CMAD_SIMD float choose_farthest(const Tiles& tiles, Chosen& chosen) {
   return far;
 }
 
-Tiles tiles_of(const float* xyz, std::int64_t N, const Order& order, double skip) {
+Tiles tiles_of(const float* xyz, std::int64_t N, const FpsOrder& order, double skip) {
   const Tree tree(xyz, N, kTile);
   Tiles tiles;
   std::int64_t count = 0, places = 0;
@@ -205,7 +181,7 @@ Tiles tiles_of(const float* xyz, std::int64_t N, const Order& order, double skip
 }
 
 void pick(const float* xyz, std::int64_t N, const Fps& p, std::int64_t* index) {
-  const Order order(N, p.published_ties);
+  const FpsOrder order(N, p.published_ties);
   Tiles tiles = tiles_of(xyz, N, order, p.skip);
   Chosen chosen(std::int64_t(tiles.largest.size()) + 1);
   index[0] = 0;

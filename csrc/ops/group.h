@@ -19,5 +19,7 @@ template <class Device>
 void group(const Group&, void* stream);
 template <>
 void group<Cpu>(const Group&, void* stream);
+template <>
+void group<Cuda>(const Group&, void* stream);
 
 }  // namespace cmad

@@ -49,9 +49,11 @@ def fps(
         if n["B"] and k > (smallest := int(ptr.diff().min())):
             raise ValueError(f"fps: k must be in [1, {smallest}], got {k}")
     index = xyz.new_empty((n["B"], k), dtype=torch.int64)
+    scratch = xyz.new_empty((n["N"] // 64 + n["B"], 320), dtype=torch.int32)  # as ops/fps.h has it
     lib.fps(
         xyz.detach().contiguous(),
         ptr.contiguous(),
+        scratch,
         index,
         ties == "published",
         -1.0 if skip is None else skip,
