@@ -67,7 +67,7 @@ void bind_knn(nb::module_& m) {
       "query_number"_a.noconvert(), "first"_a, "path"_a, "query_block"_a, "row_block"_a,
       "stream"_a);
 
-  m.def("knn_parts", knn_parts<D>, "Q"_a, "M"_a, "K"_a);
+  m.def("knn_parts", knn_parts<D>, "Q"_a, "M"_a, "K"_a, "coded"_a);
   m.def("knn_has_path", [](int path) { return int8_tile(Int8Path(path)) != nullptr; }, "path"_a);
 }
 

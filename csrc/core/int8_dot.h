@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__CUDACC__)
 #include <cpuid.h>
 #include <immintrin.h>
 #endif
@@ -40,7 +40,7 @@ inline void int8_tile_plain(const std::uint8_t* panel, const std::int8_t* right,
     }
 }
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__CUDACC__)
 
 inline std::int32_t four_bytes(const std::int8_t* from) {
   std::int32_t bytes;
@@ -129,7 +129,7 @@ inline void int8_tile_avx512_vnni(const std::uint8_t* panel, const std::int8_t* 
 
 #endif
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__CUDACC__)
 /// By CPUID, as compilers before clang 15 do not know the name.
 inline bool has_avx_vnni() {
   unsigned a, b, c, d;
@@ -140,7 +140,7 @@ inline bool has_avx_vnni() {
 
 /// The path that this machine's CPUID offers; null where it lacks the one asked for.
 inline Int8Tile int8_tile(Int8Path path) {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__CUDACC__)
   const bool any = path == Int8Path::best;
   if ((any || path == Int8Path::avx512_vnni) && __builtin_cpu_supports("avx512f") &&
       __builtin_cpu_supports("avx512vnni"))

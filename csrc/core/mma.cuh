@@ -23,6 +23,22 @@ __device__ inline void mma_m16n8k16(float (&sum)[4], const unsigned (&a)[4], uns
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+/// The same of A [16][32], unsigned bytes, and B [8][32], signed, each register with four columns
+/// c = l % 4 * 4 to c + 3 of 16: `a` rows r and r + 8 of columns 0 to 15, then of 16 to 31.
+__device__ inline void mma_m16n8k32(int (&sum)[4], const unsigned (&a)[4], unsigned b0,
+                                    unsigned b1) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+r"(sum[0]), "+r"(sum[1]), "+r"(sum[2]), "+r"(sum[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+/// sum + the products of four unsigned and four signed bytes.
+__device__ inline int dot4(unsigned a, unsigned b, int sum) {
+  asm("dp4a.u32.s32 %0, %1, %2, %0;" : "+r"(sum) : "r"(a), "r"(b));
+  return sum;
+}
+
 __device__ inline unsigned shared_address(const void* at) {
   return unsigned(__cvta_generic_to_shared(at));
 }

@@ -42,13 +42,13 @@ void knn_encode<Cuda>(const KnnEncode&, void* stream);
 
 /// Parts of the bank that a GPU searches at once, each with lists of its own; 0 for the CPU.
 template <class Device>
-std::int64_t knn_parts(std::int64_t Q, std::int64_t M, std::int64_t K);
+std::int64_t knn_parts(std::int64_t Q, std::int64_t M, std::int64_t K, bool coded);
 template <>
-inline std::int64_t knn_parts<Cpu>(std::int64_t, std::int64_t, std::int64_t) {
+inline std::int64_t knn_parts<Cpu>(std::int64_t, std::int64_t, std::int64_t, bool) {
   return 0;
 }
 template <>
-std::int64_t knn_parts<Cuda>(std::int64_t Q, std::int64_t M, std::int64_t K);
+std::int64_t knn_parts<Cuda>(std::int64_t Q, std::int64_t M, std::int64_t K, bool coded);
 
 /// The k nearest rows of each query by squared Euclidean distance, added up in float64 of the
 /// values as given; ties go to the lowest index. Nearest first.

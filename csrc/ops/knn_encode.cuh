@@ -27,8 +27,8 @@ __device__ inline float most_of(float x) {
   return x;
 }
 
-/// Codes go to tiles of 64 rows, with 128 added; `bound` is for rows of a bank, `number` for
-/// queries, and the other has no elements.
+/// Codes go to tiles of 64 rows. `bound` is for rows of a bank, whose codes have 128 added,
+/// `number` for queries, and the other has no elements.
 template <class R>
 __global__ void __launch_bounds__(32 * kEncodeWarps)
     encode_kernel(R row, Pointer<const float> centre, Pointer<const float> basis, bool has_basis,
@@ -95,6 +95,7 @@ __global__ void __launch_bounds__(32 * kEncodeWarps)
 
   double residual2 = 0;
   int squares = 0, sum = 0;
+  const int added = queries ? 0 : 128;
   const int at = int(m % 64);
   const Pointer<std::uint8_t> to = code + tile * 64 * C + at / 16 * C * 16 + 4 * (at % 16);
   for (std::int64_t c = 4 * lane; c < C; c += 4 * 32)
@@ -107,7 +108,7 @@ __global__ void __launch_bounds__(32 * kEncodeWarps)
       residual2 += left * left;
       squares += four * four;
       sum += four;
-      to[16 * c + i] = std::uint8_t(four + 128);
+      to[16 * c + i] = std::uint8_t(four + added);
     }
   residual2 = total(residual2);
   squares = total(squares);

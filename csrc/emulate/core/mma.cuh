@@ -58,6 +58,30 @@ inline void multiply(const Lanes& lanes) {
         lane(l).sum[i] += a[l / 4 + i / 2 * 8][k] * b[l % 4 * 2 + i % 2][k];
 }
 
+/// What a lane gives and takes of bytes.
+struct Bytes {
+  int* sum;
+  std::array<unsigned, 6> a_b;
+};
+
+inline void multiply_bytes(const Lanes& lanes) {
+  const auto lane = [&](int l) -> const Bytes& {
+    return *reinterpret_cast<const Bytes*>(lanes[std::size_t(l)]);
+  };
+  int a[16][32], b[8][32];
+  for (int l = 0; l < 32; ++l)
+    for (int i = 0; i < 4; ++i)
+      for (int k = 0; k < 4; ++k) {
+        const int row = l / 4, column = i / 2 * 16 + l % 4 * 4 + k;
+        a[row + i % 2 * 8][column] = std::uint8_t(lane(l).a_b[std::size_t(i)] >> 8 * k);
+        if (i % 2 == 0) b[row][column] = std::int8_t(lane(l).a_b[std::size_t(4 + i / 2)] >> 8 * k);
+      }
+  for (int l = 0; l < 32; ++l)
+    for (int i = 0; i < 4; ++i)
+      for (int k = 0; k < 32; ++k)
+        lane(l).sum[i] += a[l / 4 + i / 2 * 8][k] * b[l % 4 * 2 + i % 2][k];
+}
+
 /// What a lane gives and takes of four matrices.
 struct Rows {
   unsigned* to;
@@ -96,6 +120,18 @@ inline void mma_m16n8k16(float (&sum)[4], const unsigned (&a)[4], unsigned b0, u
   emulate::Fragments mine{sum, {a[0], a[1], a[2], a[3], b0, b1}};
   emulate::Block::running->exchange("mma_m16n8k16", ~0u, reinterpret_cast<std::uintptr_t>(&mine),
                                     false, here, emulate::multiply);
+}
+
+inline void mma_m16n8k32(int (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1,
+                         CMAD_HERE) {
+  emulate::Bytes mine{sum, {a[0], a[1], a[2], a[3], b0, b1}};
+  emulate::Block::running->exchange("mma_m16n8k32", ~0u, reinterpret_cast<std::uintptr_t>(&mine),
+                                    false, here, emulate::multiply_bytes);
+}
+
+inline int dot4(unsigned a, unsigned b, int sum) {
+  for (int k = 0; k < 32; k += 8) sum += std::uint8_t(a >> k) * std::int8_t(b >> k);
+  return sum;
 }
 
 inline void ldmatrix_x4(unsigned (&to)[4], Pointer<const __half> row, CMAD_HERE) {

@@ -180,7 +180,7 @@ class Lists:
         given_up = torch.zeros(len(query), dtype=torch.bool, device=query.device)
         lib, stream = native(query.device)
         Q, coded = len(query), len(piece.code) > 0
-        parts = lib.knn_parts(Q, len(piece.rows), index.shape[1])
+        parts = lib.knn_parts(Q, len(piece.rows), index.shape[1], coded)
         tiles = -(-Q // 64) if parts and coded else 0
         lib.knn(
             query,
@@ -191,7 +191,7 @@ class Lists:
             distance,
             index,
             given_up,
-            distance.new_empty((Q, parts, 32)),
+            distance.new_empty((Q, 0 if coded else parts, 32)),
             index.new_empty((Q, parts, 32)),
             piece.code.new_empty((tiles, piece.code.shape[1])),
             distance.new_empty((Q if tiles else 0, 5)),
