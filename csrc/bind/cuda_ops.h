@@ -1,5 +1,6 @@
 #pragma once
 
+#include "bind/clusters.h"
 #include "bind/components.h"
 #include "bind/count_between.h"
 #include "bind/cuda.h"
@@ -18,6 +19,7 @@ inline void bind_cuda_ops(nb::module_& m) {
   bind_smooth<Cuda>(m);
   bind_discrepancy<Cuda>(m);
   bind_plane<Cuda>(m);
+  bind_clusters<Cuda>(m);
   bind_components<Cuda>(m);
   bind_count_between<Cuda>(m);
 }

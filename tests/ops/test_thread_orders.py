@@ -14,7 +14,10 @@ NAMES = [
     "components-noise_30",
     "count_between-runs_of_many_levels_f4",
     "count_between-ties_f8",
-    "plane-tight_threshold",
+    "plane-two_sheets",
+    "clusters-border_between_two_clusters",
+    "clusters-ties_at_eps",
+    "clusters-dense",
 ]
 
 
