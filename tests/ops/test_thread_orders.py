@@ -29,7 +29,7 @@ def test_order_of_threads_does_not_change_the_result(name):
     run = getattr(ops, case.op)
     want = run(**args)
     assert has("emulated", case.op)
-    for seed in range(1, 4):
+    for seed in (1, 2):
         with running_on("emulated", seed):
             got = run(**args)
         torch.testing.assert_close(got, want, atol=case.atol, rtol=0)
