@@ -1,5 +1,6 @@
 #pragma once
 
+#include "bind/clusters.h"
 #include "bind/components.h"
 #include "bind/coreset.h"
 #include "bind/count_between.h"
@@ -22,6 +23,7 @@ inline void bind_cuda_ops(nb::module_& m) {
   bind_three_nn<Cuda>(m);
   bind_interpolate<Cuda>(m);
   bind_plane<Cuda>(m);
+  bind_clusters<Cuda>(m);
   bind_smooth<Cuda>(m);
   bind_discrepancy<Cuda>(m);
   bind_components<Cuda>(m);

@@ -1,13 +1,11 @@
-#include <limits>
-
 #include "core/launch.cuh"
 #include "core/math.h"
 #include "ops/count_between.h"
 
 // A thread looks up one score after another: first among at most 2047 pivots in shared memory, of
 // which each is as many levels behind the one before, then among the levels between two pivots,
-// which are few and side by side. Pivots lie as the levels of a search tree do, so that lanes at
-// the same depth read few banks' rows at once. No sort of the scores is needed.
+// which are few and side by side. Pivots lie depth by depth of a search tree: in their own order
+// lanes at the same depth would all read from one bank. No sort of the scores is needed.
 //
 // Few levels are counted in shared memory, many where they are. Maps hold runs of one score, such
 // as the background's 0: lanes side by side with the same place are counted by the first of them,
@@ -17,10 +15,10 @@ namespace cmad {
 namespace {
 
 constexpr int kThreads = 512, kLanes = 32;
-constexpr int kStretch = 32 * kLanes;  // successive scores of a warp
-constexpr int kDepth = 11;             // of the tree of pivots, at most
-constexpr std::int64_t kFew = 2048;    // levels whose counts fit into shared memory
-constexpr std::int64_t kMostBlocks = 4096;
+constexpr int kStretch = 32 * kLanes;       // successive scores of a warp
+constexpr int kDepth = 11;                  // of the tree of pivots, at most
+constexpr std::int64_t kFew = 2048;         // levels whose counts fit into shared memory
+constexpr std::int64_t kMostBlocks = 4096;  // each plants a tree
 constexpr unsigned kAll = 0xffffffffu;
 constexpr std::int64_t kNoPlace = -1;  // of a score that is not counted
 

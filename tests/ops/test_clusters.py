@@ -124,6 +124,11 @@ def test_smallest_and_largest_eps_agree_with_the_reference(eps):
     [
         ({"xyz": torch.zeros(1, 4, 3)}, ValueError, r"clusters: xyz must be \(N, 3\), got \(1, 4,"),
         ({"xyz": torch.zeros(4, 3).half()}, TypeError, "clusters: xyz must be torch.float32, got"),
+        (
+            {"xyz": torch.zeros(1, 3).expand(2**30, 3)},
+            ValueError,
+            r"must have fewer than 2\^30 po",
+        ),
         ({"xyz": torch.full((4, 3), torch.inf)}, ValueError, "clusters: xyz must be finite, got"),
         ({"eps": 0.0}, ValueError, r"eps must be in \[1e-18, 1e18\] metres, got 0.0"),
         ({"eps": float("nan")}, ValueError, r"eps must be in \[1e-18, 1e18\] metres, got nan"),

@@ -14,7 +14,10 @@ NAMES = [
     "components-noise_30",
     "count_between-runs_of_many_levels_f4",
     "count_between-ties_f8",
-    "plane-tight_threshold",
+    "plane-two_sheets",
+    "clusters-border_between_two_clusters",
+    "clusters-ties_at_eps",
+    "clusters-dense",
 ]
 
 
@@ -26,7 +29,7 @@ def test_order_of_threads_does_not_change_the_result(name):
     run = getattr(ops, case.op)
     want = run(**args)
     assert has("emulated", case.op)
-    for seed in range(1, 4):
+    for seed in (1, 2):
         with running_on("emulated", seed):
             got = run(**args)
         torch.testing.assert_close(got, want, atol=case.atol, rtol=0)

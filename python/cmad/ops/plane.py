@@ -35,7 +35,8 @@ def plane(
         is, lies on the positive side), and the number of points that supported the best hypothesis.
 
     Raises:
-        ValueError: fewer than 3 points or too many, or every hypothesis was degenerate (points on a line).
+        ValueError: fewer than 3 points or too many, or every hypothesis was degenerate (points on a
+            line).
 
     """
     n = expect("plane", xyz=(xyz, "N 3", torch.float32))

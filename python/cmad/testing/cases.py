@@ -140,6 +140,7 @@ CASES = [
     clusters_case("line", lambda rng: line(90), 1, 3),
     clusters_case("far_outlier", lambda rng: outlier(lattice(rng, 90, 3), 1e6), 4, 3),
     clusters_case("non_contiguous", lambda rng: strided(lattice(rng, 90, 3)), 3, 3),
+    clusters_case("dense", lambda rng: lattice(rng, 600, 3, high=8), 3, 30),
     clusters_case("large_eps", lambda rng: lattice(rng, 70, 3), 1000, 70),
     *[clusters_case(f"surface_{n}", part_of(n), 0.006, 30) for n in SIZES],
     clusters_case("surface_30000_of_400x400", part_of(30_000, 400), 0.006, 30),
