@@ -3,6 +3,7 @@
 #include "bind/cuda.h"
 #include "bind/discrepancy.h"
 #include "bind/interpolate.h"
+#include "bind/mapping_discrepancy.h"
 #include "bind/smooth.h"
 #include "bind/three_nn.h"
 
@@ -14,6 +15,7 @@ inline void bind_cuda_ops(nb::module_& m) {
   bind_interpolate<Cuda>(m);
   bind_smooth<Cuda>(m);
   bind_discrepancy<Cuda>(m);
+  bind_mapping_discrepancy<Cuda>(m);
 }
 
 }  // namespace cmad
