@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 KERNELS = sorted((ROOT / "csrc" / "ops").glob("*.cu"))
+PARTS = sorted((ROOT / "csrc" / "ops").glob("*.cuh"))
 
 
 def unchecked(source):
@@ -18,7 +19,7 @@ def unchecked(source):
     return found
 
 
-@pytest.mark.parametrize("file", KERNELS, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", KERNELS + PARTS, ids=lambda file: file.name)
 def test_kernel_can_be_checked(file):
     assert unchecked(file.read_text()) == []
 

@@ -79,6 +79,15 @@ struct Tile {
   __device__ int rows(I count) const { return int(count - row < kTile ? count - row : kTile); }
 };
 
+/// Of the eight columns that a thread has; none where the tile has no such columns.
+struct Eight {
+  float v[8] = {};
+  __device__ Eight(Pointer<const float> of, const Operands& p, const Tile& tile, const Part& part) {
+    const I n = tile.column + part.column();
+    for (int i = 0; n < p.N && i < 8; ++i) v[i] = of[n + i];
+  }
+};
+
 template <int numbers>
 __global__ void __launch_bounds__(kProductThreads, 2)
     middle_kernel(Operands p, Pointer<const float> bias, float unit, Pointer<Packed<4>> out,
@@ -89,13 +98,12 @@ __global__ void __launch_bounds__(kProductThreads, 2)
   multiply<numbers>(p, [&](int i) { return tile.row + i; }, rows, tile.column, 0, part);
   if (part.column() >= columns) return;
   const int n = tile.column + part.column();
-  float shift[8];
-  for (int i = 0; i < 8; ++i) shift[i] = bias[n + i];
+  const Eight shift(bias, p, tile, part);
   for (int r = 0; r < 8; ++r) {
     if (part.row(r) >= rows) break;
     float y[8];
     part.eight(r, y);
-    for (int i = 0; i < 8; ++i) y[i] = gelu(fmaf(y[i], unit, shift[i]));
+    for (int i = 0; i < 8; ++i) y[i] = gelu(fmaf(y[i], unit, shift.v[i]));
     keep<numbers>(out, ((tile.row + part.row(r)) * p.N + n) / 8, p.a_second / 8, y);
   }
 }
@@ -109,10 +117,11 @@ __global__ void __launch_bounds__(kProductThreads, 2)
   const int rows = tile.rows(count);
   Part part;
   multiply<numbers>(p, [&](int i) { return tile.row + i; }, rows, tile.column, tile.column, part);
-  const auto squares = [&](int, int n, const float (&eight)[8]) {
+  const Eight shift(column, p, tile, part);
+  const auto squares = [&](int, const float (&eight)[8]) {
     float sum = 0;
     for (int i = 0; i < 8; ++i) {
-      const float y = fmaf(eight[i], unit, column[tile.column + n + i]);
+      const float y = fmaf(eight[i], unit, shift.v[i]);
       sum = fmaf(y, y, sum);
     }
     return sum;
@@ -215,8 +224,10 @@ __global__ void __launch_bounds__(kProductThreads, 2)
   const auto pixel = [&](int i) -> I { return again[1 + tile.row + i]; };
   Part part;
   multiply<numbers>(p, pixel, rows, tile.column, 0, part);
-  const auto squares = [&](int row, int n, const float (&eight)[8]) {
-    const I i = pixel(row), d = tile.column + n;
+  const Eight shift(bias, p, tile, part);
+  const I d = tile.column + part.column();
+  const auto squares = [&](int row, const float (&eight)[8]) {
+    const I i = pixel(row);
     float e[8] = {}, sum = 0;
     for (I entry = target.start[i]; entry < target.start[i + 1]; ++entry) {
       const float weight = target.weight[entry];
@@ -226,7 +237,7 @@ __global__ void __launch_bounds__(kProductThreads, 2)
     }
     const Float2 scale = lengths[tile.row + row];
     for (int v = 0; v < 8; ++v) {
-      const float f = fmaf(eight[v], unit, bias[d + v]);
+      const float f = fmaf(eight[v], unit, shift.v[v]);
       const float off = f * scale.v[0] - e[v] * scale.v[1];
       sum = fmaf(off, off, sum);
     }

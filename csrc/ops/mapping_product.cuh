@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "core/mma.cuh"
 
@@ -54,6 +55,19 @@ struct Part {
     for (int i = 0; i < 8; ++i) to[i] = sum[r / 2][i / 2][r % 2 * 2 + i % 2];
   }
 };
+
+/// mma cuts off what a float lacks, always towards zero: a length of many products would be short
+/// by 1e-5. float32 is added to by itself, which rounds.
+template <int numbers>
+__device__ void add_product(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+  if constexpr (numbers == 1) {
+    mma_m16n8k16(sum, a, b0, b1);
+  } else {
+    float product[4] = {};
+    mma_m16n8k16(product, a, b0, b1);
+    for (int i = 0; i < 4; ++i) sum[i] += product[i];
+  }
+}
 
 /// The sums of `rows` rows, of which `row_of` says where in A they are, and the columns from n0 on,
 /// over the entries from `first` on. Numbers in two parts take three products; the fourth is less
@@ -110,13 +124,14 @@ __device__ void multiply(const Operands& p, const RowOf& row_of, int rows, int n
       for (int r = 0; r < 4; ++r) {
         ldmatrix_x4(of_a, a + piece(row_a + r * 16, i * 2 + piece_a));
         for (int j = 0; j < 4; ++j)
-          mma_m16n8k16(part.sum[r][j], of_a, of_b[j / 2][j % 2 * 2], of_b[j / 2][j % 2 * 2 + 1]);
+          add_product<numbers>(part.sum[r][j], of_a, of_b[j / 2][j % 2 * 2],
+                               of_b[j / 2][j % 2 * 2 + 1]);
       }
     }
   }
 }
 
-/// out[row] = the sum of `value(row, column, eight sums)` over the tile's columns.
+/// out[row] = the sum of `value(row, eight sums)` over the tile's columns.
 template <class Value>
 __device__ void add_rows(const Part& part, int rows, int columns, const Value& value,
                          Pointer<float> out) {
@@ -125,8 +140,7 @@ __device__ void add_rows(const Part& part, int rows, int columns, const Value& v
   for (int r = 0; r < 8; ++r) {
     float eight[8], sum = 0;
     part.eight(r, eight);
-    if (part.row(r) < rows && part.column() < columns)
-      sum = value(part.row(r), part.column(), eight);
+    if (part.row(r) < rows && part.column() < columns) sum = value(part.row(r), eight);
     sum += __shfl_xor_sync(0xffffffffu, sum, 1);
     sum += __shfl_xor_sync(0xffffffffu, sum, 2);
     if (part.lane % 4 == 0) sums[part.warp % 4][part.row(r)] = sum;
@@ -145,22 +159,27 @@ struct alignas(8) Float2 {
 };
 template <int pairs>
 struct alignas(4 * pairs) Packed {
-  __half2 v[pairs];
+  unsigned v[pairs];  // of float16: as __half2 they would be written one by one
 };
+
+__device__ inline unsigned bits_of(__half2 pair) {
+  unsigned bits;
+  std::memcpy(&bits, &pair, sizeof bits);
+  return bits;
+}
 
 /// Writes numbers as float16; of two, `second` places on, what these lack.
 template <int numbers, int pairs>
 __device__ void keep(Pointer<Packed<pairs>> out, I at, I second, const float (&x)[2 * pairs]) {
-  Packed<pairs> high;
-  for (int i = 0; i < pairs; ++i) high.v[i] = __floats2half2_rn(x[2 * i], x[2 * i + 1]);
-  out[at] = high;
-  if constexpr (numbers == 2) {
-    Packed<pairs> low;
-    for (int i = 0; i < pairs; ++i)
-      low.v[i] = __floats2half2_rn(x[2 * i] - __low2float(high.v[i]),
-                                   x[2 * i + 1] - __high2float(high.v[i]));
-    out[at + second] = low;
+  Packed<pairs> high, low;
+  for (int i = 0; i < pairs; ++i) {
+    const float a = x[2 * i], b = x[2 * i + 1];
+    const __half2 pair = __floats2half2_rn(a, b);
+    high.v[i] = bits_of(pair);
+    low.v[i] = bits_of(__floats2half2_rn(a - __low2float(pair), b - __high2float(pair)));
   }
+  out[at] = high;
+  if (numbers == 2) out[at + second] = low;
 }
 
 }  // namespace

@@ -185,11 +185,11 @@ def fold(
     full = functional.pad(full, (0, -(-H // FULL) * FULL - full.shape[1]))
 
     weights = _filled(middle), full, _filled(last)
+    units = 1.0, 1.0, 1.0
     if number in (FLOAT16, TWO_FLOAT16):
-        units = tuple(_unit(weight) for weight in weights)
+        units = _unit(weights[0]), _unit(weights[1]), _unit(weights[2])
         laid = [_halves(w / u, number == TWO_FLOAT16) for w, u in zip(weights, units, strict=True)]
     else:
-        units = 1.0, 1.0, 1.0
         laid = [_panels(w, width, w is full, number) for w in weights]
     return Folded(
         (first.shape[1], len(last)),

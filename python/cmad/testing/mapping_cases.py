@@ -101,6 +101,8 @@ MAPPING_CASES = [
     mapping_case("one_feature_each", (1, 1), 9),
     mapping_case("wider_source", (97, 33), 150),
     mapping_case("wider_target", (33, 192), 150),
+    mapping_case("wider_than_a_tile", (150, 200), 40),
+    mapping_case("off_by_0.05_wider_than_a_tile", (200, 150), 40, near=0.05),
     mapping_case("no_pixel", (6, 8), 0),
     mapping_case("one_pixel_of_one_row", (70, 90), 1, (1, 1)),
     mapping_case("one_row_per_pixel", (64, 128), 65, (1, 1)),
