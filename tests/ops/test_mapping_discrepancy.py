@@ -14,8 +14,8 @@ from torch.nn.functional import gelu
 from cmad import ops
 from cmad.ops import interpolate
 from cmad.ops._call import native
+from cmad.ops._mapping_weights import Number
 from cmad.ops.mapping_discrepancy import (
-    BFLOAT16_PAIRS,
     PATHS,
     PRECISIONS,
     apply,
@@ -61,7 +61,7 @@ def test_the_best_path_is_one_for_the_numbers_asked_for():
         path, width, number = lib.mapping_layout(0, precision)
         assert 1 <= path <= 4
         assert width in (16, 32)
-        assert (number == BFLOAT16_PAIRS) == (path == PATHS["avx512_bf16"])
+        assert (number == Number.BFLOAT16_PAIRS) == (path == PATHS["avx512_bf16"])
     assert not here("avx512_bf16")
     assert all(here("plain", precision) for precision in PRECISIONS)
 

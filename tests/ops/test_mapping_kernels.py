@@ -92,6 +92,15 @@ def test_nan_stays_at_the_pixels_that_read_it(device):
         np.testing.assert_array_equal(got, np.where(reads, np.nan, want))
 
 
+def test_rows_may_begin_at_any_number_of_another_tensor(device):
+    inputs = mapping_case("random", (20, 64), 20).make(np.random.default_rng(6))
+    args = to_torch(inputs, device)
+    want = ops.mapping_discrepancy(**args)
+    shared = torch.cat([args["target"].new_zeros(1), args["target"].flatten()])
+    args["target"] = shared[1:].view(args["target"].shape)
+    assert torch.equal(ops.mapping_discrepancy(**args), want)
+
+
 @pytest.mark.parametrize("precision", LIMITS)
 def test_weights_beyond_the_range_of_float16_are_stored_in_units(device, precision):
     """Neither a prediction's length nor the target's counts."""

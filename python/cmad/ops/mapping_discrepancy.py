@@ -1,6 +1,5 @@
 """Both steps after the extractors in one: predict the other modality's features, and compare."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -9,9 +8,8 @@ from torch import Tensor
 
 from cmad.linear import linear
 from cmad.ops._call import expect, in_range, native, offsets
+from cmad.ops._mapping_weights import FULL, Number, filled, halves, panels, unit
 
-FULL = 64
-"""Widths are filled up with zeros to a multiple of it."""
 PRECISIONS = {"fp32": 0, "fp16": 1, "bf16": 2}
 PATHS = {
     "best": 0,
@@ -23,8 +21,6 @@ PATHS = {
     "mma_split": 6,
 }
 """Instructions to multiply with; the results differ by rounding. For tests and benchmarks."""
-FLOAT32, BFLOAT16, BFLOAT16_PAIRS, FLOAT16, TWO_FLOAT16 = range(5)
-"""Numbers that weights are stored in; see the op's C++ header."""
 CHUNK = 12_288
 """Most pixels that a GPU takes at a time. The activations between two layers of 960 are then 24 MB,
 and stay in the L2 cache of most."""
@@ -174,37 +170,39 @@ def fold(
 
     """
     lib, _ = native(first.device)
-    taken, width, number = lib.mapping_layout(PATHS[path], PRECISIONS[precision])
+    taken, width, stored = lib.mapping_layout(PATHS[path], PRECISIONS[precision])
+    number = Number(stored)
     if not taken:
         raise RuntimeError(f"mapping_discrepancy: this machine has no path {path!r}")
     triangle = torch.linalg.qr(torch.cat([last, bias3[:, None]], 1).double(), mode="r").R
     H = len(bias1)
     constant = float(triangle[H, H] ** 2) if len(triangle) > H else 0.0
     triangle = triangle[:H]
-    full = _filled(triangle[:, :H]).float()
+    full = filled(triangle[:, :H]).float()
     full = functional.pad(full, (0, -(-H // FULL) * FULL - full.shape[1]))
 
-    weights = _filled(middle), full, _filled(last)
+    weights = filled(middle), full, filled(last)
     units = 1.0, 1.0, 1.0
-    if number in (FLOAT16, TWO_FLOAT16):
-        units = _unit(weights[0]), _unit(weights[1]), _unit(weights[2])
-        laid = [_halves(w / u, number == TWO_FLOAT16) for w, u in zip(weights, units, strict=True)]
+    if number in (Number.FLOAT16, Number.TWO_FLOAT16):
+        two = number == Number.TWO_FLOAT16
+        units = unit(weights[0]), unit(weights[1]), unit(weights[2])
+        laid = [halves(w / u, two) for w, u in zip(weights, units, strict=True)]
     else:
-        laid = [_panels(w, width, w is full, number) for w in weights]
+        laid = [panels(w, width, w is full, number) for w in weights]
     return Folded(
         (first.shape[1], len(last)),
         functional.pad(first, (0, 0, 0, -H % FULL)),
-        _filled(bias1),
+        filled(bias1),
         laid[0],
-        _filled(bias2),
+        filled(bias2),
         laid[1],
-        _filled(triangle[:, H]).float(),
+        filled(triangle[:, H]).float(),
         constant,
         laid[2],
         functional.pad(last.T, (0, 0, 0, -H % FULL)).contiguous(),
-        _filled(bias3),
+        filled(bias3),
         units,
-        {FLOAT16: "fp16", BFLOAT16: "bf16", BFLOAT16_PAIRS: "bf16"}.get(number, "fp32"),
+        number.precision,
         taken,
     )
 
@@ -231,6 +229,8 @@ def apply(
     lib, stream = native(source.device)
     hidden = linear(source, folded.first, None)
     observed = functional.pad(target, (0, -target.shape[1] % FULL)).contiguous()
+    if observed.data_ptr() % 16:  # a part of another tensor, which a GPU cannot read by fours
+        observed = observed.clone()
     lib.mapping_discrepancy(
         *of_source,
         *of_target,
@@ -272,9 +272,8 @@ def _used(rows: Tensor, weights: Sparse) -> tuple[Tensor, Sparse]:
 
 def _scratch(folded: Folded, P: int, H: int, D: int, device: torch.device) -> list[Tensor]:
     """Make what a GPU keeps between its kernels, of a chunk of pixels; chunks are of one size."""
-    chunk = (
-        -(-P // max(1, -(-P // CHUNK))) if folded.path in (PATHS["mma"], PATHS["mma_split"]) else 0
-    )
+    on_gpu = folded.path in (PATHS["mma"], PATHS["mma_split"])
+    chunk = -(-P // max(1, -(-P // CHUNK))) if on_gpu else 0
     numbers = 2 if folded.path == PATHS["mma_split"] else 1
     return [
         torch.empty(2 * numbers * chunk * H * 2, dtype=torch.uint8, device=device),
@@ -282,37 +281,3 @@ def _scratch(folded: Folded, P: int, H: int, D: int, device: torch.device) -> li
         torch.empty(1 + chunk, dtype=torch.int32, device=device),
         torch.empty((chunk, 2), dtype=torch.float32, device=device),
     ]
-
-
-def _unit(weight: Tensor) -> float:
-    """Return the power of two that a weight is up to 1024 of: float16 has few small numbers."""
-    largest = float(weight.abs().max()) if weight.numel() else 0.0
-    if not 0 < largest < math.inf:
-        return 1.0
-    return float(2.0 ** (math.frexp(largest)[1] - 10))
-
-
-def _halves(weight: Tensor, two: bool) -> Tensor:
-    """Round to float16; of two, the second are what the first lack. As bytes."""
-    high = weight.half()
-    both = torch.stack([high, (weight - high.float()).half()]) if two else high
-    return both.contiguous().view(-1).view(torch.uint8)
-
-
-def _filled(weight: Tensor) -> Tensor:
-    """Fill up all sides to multiples of `FULL`."""
-    sides = [pad for size in reversed(weight.shape) for pad in (0, -size % FULL)]
-    return functional.pad(weight.detach(), sides).contiguous()
-
-
-def _panels(weight: Tensor, width: int, triangular: bool, number: int) -> Tensor:
-    """Lay out a layer's weight (neurons, inputs) as the op's header says, as bytes."""
-    pairs = number == BFLOAT16_PAIRS
-    stored = weight if number == FLOAT32 else weight.to(torch.bfloat16)
-    step = 2 if pairs else 1
-    stored = stored if pairs else stored.float()
-    panels = []
-    for n in range(0, len(stored), width):
-        panel = stored[n : n + width, n if triangular else 0 :]
-        panels.append(panel.reshape(width, -1, step).transpose(0, 1).reshape(-1))
-    return torch.cat(panels).view(torch.uint8) if panels else stored.new_empty(0, dtype=torch.uint8)
