@@ -99,8 +99,9 @@ def launches(op: str) -> dict[str, Launch]:
         emulated._list(False)
     found: dict[str, Launch] = {}
     for name, blocks, threads, shared in emulated._launches():
-        before = found.get(name, Launch(0, threads, 0))
-        found[name] = max(before, Launch(blocks, threads, shared))
+        kernel = name.rpartition(" ")[2]
+        before = found.get(kernel, Launch(0, threads, 0))
+        found[kernel] = max(before, Launch(blocks, threads, shared))
     return found
 
 

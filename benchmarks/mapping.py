@@ -67,7 +67,7 @@ def main():
     for bfloat16, limit in ((False, 1e-5), (True, 6e-3)):
         if arguments.only not in (None, WIDTH[bfloat16]):
             continue
-        folded = FoldedMappings(mappings, bfloat16)
+        folded = FoldedMappings(mappings, torch.bfloat16 if bfloat16 else torch.float32)
         for got, want in zip(folded(e["2d"], e["3d"]), exact, strict=True):
             assert float((got - want).abs().max()) < limit
         for got, want in zip(plain(mappings, *rows, bfloat16), exact, strict=True):

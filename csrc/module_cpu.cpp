@@ -30,6 +30,5 @@ NB_MODULE(_cpu, m) {
   cmad::bind_knn<cmad::Cpu>(m);
   cmad::bind_coreset<cmad::Cpu>(m);
   cmad::bind_mapping_discrepancy<cmad::Cpu>(m);
-  cmad::bind_mapping_layout(m);
   cmad::bind_parallel_for(m);
 }

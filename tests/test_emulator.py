@@ -38,6 +38,10 @@ KERNELS = {
     "off_by_one": (np.roll(N, 1), "writes outside: element 128 of 128 of out"),
     "off_by_one_shared": (BLOCKS[:, ::-1], "writes outside: element 64 of 64 of dynamic shared"),
     "off_by_one_row": (LANES[:, ::-1], "column 32 of a row of 32"),
+    "aligned": (
+        np.where(np.arange(64) < 63, BLOCKS, BLOCKS[:, :1]),
+        "uses an element that is not aligned to 4 bytes",
+    ),
     "unwritten": (N, "reads element .* of 64 of shared memory, faults.cpp:.*, which nothing wrote"),
     "unwritten_output": (N, "reads element .* of 128 of out, which nothing wrote"),
     "left_over": (0 * N, "reads element 0 of 1 of shared memory, .* which nothing wrote"),

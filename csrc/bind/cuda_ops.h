@@ -10,6 +10,7 @@
 #include "bind/group.h"
 #include "bind/interpolate.h"
 #include "bind/knn.h"
+#include "bind/mapping_discrepancy.h"
 #include "bind/plane.h"
 #include "bind/smooth.h"
 #include "bind/three_nn.h"
@@ -30,6 +31,7 @@ inline void bind_cuda_ops(nb::module_& m) {
   bind_count_between<Cuda>(m);
   bind_coreset<Cuda>(m);
   bind_knn<Cuda>(m);
+  bind_mapping_discrepancy<Cuda>(m);
 }
 
 }  // namespace cmad

@@ -120,9 +120,9 @@ __device__ std::int32_t number_of(Pointer<const std::int32_t> number,
 inline void number_roots(const std::int32_t* parent, std::int32_t* number, std::int32_t* total,
                          std::int64_t n, void* stream) {
   const std::int64_t chunks = pieces(n, kChunk);
-  launch("number_in_chunk", number_in_chunk_kernel, unsigned(chunks), kChunk, 0, stream, parent,
-         number, total, n);
-  launch("sum_chunks", sum_chunks_kernel, 2, 32, 0, stream, total, chunks);
+  launch("number_in_chunk_kernel", number_in_chunk_kernel, unsigned(chunks), kChunk, 0, stream,
+         parent, number, total, n);
+  launch("sum_chunks_kernel", sum_chunks_kernel, 2, 32, 0, stream, total, chunks);
 }
 
 }  // namespace

@@ -74,6 +74,16 @@ __global__ void off_by_one_shared_kernel(In in, Out out) {
   out[here()] = line[kThreads - 1 - t];
 }
 
+template <bool right>
+__global__ void aligned_kernel(In in, Out out) {
+  const int t = int(threadIdx.x);
+  auto line = dynamic_shared<float>();
+  line[t] = in[here()];
+  __syncthreads();
+  auto other = dynamic_shared<float>(right ? 0 : 2);
+  out[here()] = other[t < kThreads - 1 ? t : 0];
+}
+
 /// A column too many is the next row's first.
 template <bool right>
 __global__ void off_by_one_row_kernel(In in, Out out) {
@@ -223,6 +233,7 @@ Kernels block_kernels() {
       {"off_by_one", {off_by_one_kernel<true>, off_by_one_kernel<false>}},
       {"off_by_one_shared", {off_by_one_shared_kernel<true>, off_by_one_shared_kernel<false>}},
       {"off_by_one_row", {off_by_one_row_kernel<true>, off_by_one_row_kernel<false>}},
+      {"aligned", {aligned_kernel<true>, aligned_kernel<false>}},
       {"unwritten", {unwritten_kernel<true>, unwritten_kernel<false>}},
       {"unwritten_output", {unwritten_output_kernel<true>, unwritten_output_kernel<false>}},
       {"left_over", {left_over_kernel<true>, left_over_kernel<false>}},

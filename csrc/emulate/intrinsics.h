@@ -194,6 +194,7 @@ template <class T>
 T __ldg(cmad::Pointer<const T> at) {
   return *at;
 }
+inline float __fdividef(float x, float y) { return x / y; }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline int __ffs(int bits) { return __builtin_ffs(bits); }
 inline int __clz(int bits) { return bits == 0 ? 32 : __builtin_clz(unsigned(bits)); }

@@ -70,6 +70,13 @@ inline thread_local Now now;
               said(now.thread_index) + ": " + what);
 }
 
+/// What GPUs refuse, and a CPU may not.
+template <class T>
+void aligned(const T* at) {
+  if (reinterpret_cast<std::uintptr_t>(at) % alignof(T) != 0)
+    fault("uses an element that is not aligned to " + std::to_string(alignof(T)) + " bytes");
+}
+
 /// An access: by whom and when.
 struct Stamp {
   std::uint32_t launch = 0, block = 0, thread = 0, barriers = 0, clock = 0;  // launch 0: never

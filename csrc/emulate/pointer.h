@@ -25,10 +25,12 @@ class Ref {
   Ref(const Ref&) = default;
 
   operator T() const {
+    emulate::aligned(at_);
     memory_->read(at_, sizeof(T));
     return *at_;
   }
   const Ref& operator=(T value) const {
+    emulate::aligned(at_);
     memory_->write(at_, &value, sizeof(T));
     return *this;
   }
@@ -57,6 +59,7 @@ class Pointer {
   /// A value where T is const.
   decltype(auto) operator[](I i) const {
     if constexpr (std::is_const_v<T>) {
+      emulate::aligned(at_ + i);
       memory_->read(at_ + i, sizeof(T));
       return Value(at_[i]);
     } else {

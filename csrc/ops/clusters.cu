@@ -261,22 +261,23 @@ void clusters<Cuda>(const Clusters& p, void* stream) {
   const double side = double(p.eps) * 0.577;
   const dim3 points(unsigned(pieces(p.N, kThreads))), slots(unsigned(pieces(p.C, kThreads)));
   const dim3 warps(unsigned(pieces(p.N, kRows))), warp(kLanes, kRows);
-  launch("clear", clear_kernel, slots, kThreads, 0, stream, p.xyz, p.cube, p.owner, p.count,
-         p.lowest, p.filled, p.N, p.C, side);
-  launch("gather", gather_kernel, points, kThreads, 0, stream, p.cube, p.owner, p.count, p.slot,
-         p.N, p.C);
-  launch("place", place_kernel, slots, kThreads, 0, stream, p.count, p.end, p.filled, p.N, p.C);
-  launch("scatter", scatter_kernel, points, kThreads, 0, stream, p.xyz, p.slot, p.end, p.order,
-         p.sorted, p.N);
+  launch("clusters: clear_kernel", clear_kernel, slots, kThreads, 0, stream, p.xyz, p.cube, p.owner,
+         p.count, p.lowest, p.filled, p.N, p.C, side);
+  launch("clusters: gather_kernel", gather_kernel, points, kThreads, 0, stream, p.cube, p.owner,
+         p.count, p.slot, p.N, p.C);
+  launch("clusters: place_kernel", place_kernel, slots, kThreads, 0, stream, p.count, p.end,
+         p.filled, p.N, p.C);
+  launch("clusters: scatter_kernel", scatter_kernel, points, kThreads, 0, stream, p.xyz, p.slot,
+         p.end, p.order, p.sorted, p.N);
   const Table table{p.cube, p.owner, p.count, p.end, p.C};
-  launch("core", core_kernel, warps, warp, 0, stream, table, p.sorted, p.order, p.slot, p.core,
-         p.lowest, p.parent, p.N, p.min_points, eps2);
+  launch("clusters: core_kernel", core_kernel, warps, warp, 0, stream, table, p.sorted, p.order,
+         p.slot, p.core, p.lowest, p.parent, p.N, p.min_points, eps2);
   // There are at most as many cubes as points.
-  launch("join", join_kernel, warps, warp, 0, stream, table, p.sorted, p.order, p.core, p.lowest,
-         p.filled, p.parent, p.N, eps2);
+  launch("clusters: join_kernel", join_kernel, warps, warp, 0, stream, table, p.sorted, p.order,
+         p.core, p.lowest, p.filled, p.parent, p.N, eps2);
   number_roots(p.parent, p.number, p.total, p.N, stream);
-  launch("label_points", label_points_kernel, warps, warp, 0, stream, table, p.sorted, p.order,
-         p.core, p.lowest, p.parent, p.number, p.total, p.label, p.N, eps2);
+  launch("clusters: label_points_kernel", label_points_kernel, warps, warp, 0, stream, table,
+         p.sorted, p.order, p.core, p.lowest, p.parent, p.number, p.total, p.label, p.N, eps2);
 }
 
 }  // namespace cmad

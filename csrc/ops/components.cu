@@ -71,11 +71,13 @@ void components<Cuda>(const Components& p, void* stream) {
   const std::int64_t pixels = p.H * p.W;
   if (pixels == 0) return;
   const dim3 grid(unsigned(pieces(pixels, kThreads)));
-  launch("stretch", stretch_kernel, grid, kThreads, 0, stream, p.mask, p.parent, pixels, p.W);
-  launch("touch", touch_kernel, grid, kThreads, 0, stream, p.mask, p.parent, pixels, p.W);
+  launch("components: stretch_kernel", stretch_kernel, grid, kThreads, 0, stream, p.mask, p.parent,
+         pixels, p.W);
+  launch("components: touch_kernel", touch_kernel, grid, kThreads, 0, stream, p.mask, p.parent,
+         pixels, p.W);
   number_roots(p.parent, p.number, p.total, pixels, stream);
-  launch("label", label_kernel, unsigned(pieces(pixels, kChunk)), kChunk, 0, stream, p.parent,
-         p.number, p.total, p.label, pixels);
+  launch("components: label_kernel", label_kernel, unsigned(pieces(pixels, kChunk)), kChunk, 0,
+         stream, p.parent, p.number, p.total, p.label, pixels);
 }
 
 }  // namespace cmad

@@ -137,7 +137,7 @@ void start(const CountBetween<T>& p, void* stream) {
   const std::size_t counters = p.M <= kFew ? std::size_t(2 * p.M + 2) : 0;
   const std::size_t bytes = (sizeof(T) << depth) + counters * sizeof(unsigned);
   const std::int64_t blocks = pieces(p.N, kThreads / kLanes * kStretch);
-  launch("count_between", count_between_kernel<T>,
+  launch("count_between_kernel", count_between_kernel<T>,
          unsigned(blocks < kMostBlocks ? blocks : kMostBlocks), kThreads, bytes, stream, p.score,
          p.skip, p.level, p.count, p.tied, p.N, p.M, depth);
 }

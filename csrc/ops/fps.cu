@@ -380,8 +380,8 @@ void fps<Cuda>(const Fps& p, void* stream) {
   // Some tiles for each warp; how many points each cloud has is not read on the host.
   const std::int64_t warps = pieces(p.N, 8 * kFpsRun);
   const std::int64_t threads = kLanes * (warps < kMostWarps ? warps : kMostWarps);
-  launch("fps", fps_kernel, unsigned(p.B), unsigned(threads), 0, stream, p.xyz, p.ptr, p.scratch,
-         p.index, p.K, p.published_ties, p.skip);
+  launch("fps_kernel", fps_kernel, unsigned(p.B), unsigned(threads), 0, stream, p.xyz, p.ptr,
+         p.scratch, p.index, p.K, p.published_ties, p.skip);
 }
 
 }  // namespace cmad

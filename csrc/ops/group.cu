@@ -205,8 +205,8 @@ __global__ void __launch_bounds__(kThreads)
 template <>
 void group<Cuda>(const Group& p, void* stream) {
   if (p.G == 0) return;
-  launch("group", group_kernel, unsigned(pieces(p.G, kCentres)), kThreads, 0, stream, p.xyz, p.ptr,
-         p.centre, p.centre_ptr, p.index, p.B, p.G, p.K);
+  launch("group_kernel", group_kernel, unsigned(pieces(p.G, kCentres)), kThreads, 0, stream, p.xyz,
+         p.ptr, p.centre, p.centre_ptr, p.index, p.B, p.G, p.K);
 }
 
 }  // namespace cmad

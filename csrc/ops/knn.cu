@@ -36,12 +36,12 @@ void measure_all(const Knn& p, void* stream) {
   const int K = int(p.K);
   const dim3 grid(unsigned(pieces(p.Q, kQueries)), unsigned(p.parts));
   with_rows(p.row, p.number, [&](auto rows) {
-    launch("knn, measure", measure_kernel<decltype(rows)>, grid, kMeasureThreads, 0, stream,
+    launch("knn: measure_kernel", measure_kernel<decltype(rows)>, grid, kMeasureThreads, 0, stream,
            p.query, rows, p.distance, p.index, p.part_distance, p.part_index, p.Q, p.M, p.into.D, K,
            p.first);
   });
-  launch("knn, join", join_kernel, unsigned(pieces(p.Q, 4)), 128, 0, stream, p.distance, p.index,
-         p.part_distance, p.part_index, p.given_up, p.Q, int(p.parts), K);
+  launch("knn: join_kernel", join_kernel, unsigned(pieces(p.Q, 4)), 128, 0, stream, p.distance,
+         p.index, p.part_distance, p.part_index, p.given_up, p.Q, int(p.parts), K);
 }
 
 const unsigned* words(const std::uint8_t* code) {
@@ -53,16 +53,16 @@ void scan_and_rank(const Knn& p, void* stream) {
   const std::int64_t D = p.into.D, C = p.into.C();
   const double scale = p.into.scale;
   encode_rows(p.query, Number::float32, p.into, p.query_code, nullptr, p.query_number, p.Q, stream);
-  launch("knn, scan", scan_kernel, dim3(unsigned(pieces(p.Q, kSide)), unsigned(parts)),
+  launch("knn: scan_kernel", scan_kernel, dim3(unsigned(pieces(p.Q, kSide)), unsigned(parts)),
          kScanThreads, kScanBytes, stream, p.code, p.bound, p.query_code, p.query_number,
          p.distance, p.part_index, p.Q, p.M, C, K, scale);
   with_rows(p.row, p.number, [&](auto rows) {
-    launch("knn, rank", rank_kernel<decltype(rows)>, unsigned(pieces(p.Q, kRankWarps)),
+    launch("knn: rank_kernel", rank_kernel<decltype(rows)>, unsigned(pieces(p.Q, kRankWarps)),
            32 * kRankWarps, 0, stream, p.query, rows, p.query_number, p.part_index, p.distance,
            p.index, p.given_up, p.Q, D, K, parts, p.first, scale);
-    launch("knn, rescan", rescan_kernel<decltype(rows)>, unsigned(p.Q), kRescanThreads, 0, stream,
-           p.query, rows, words(p.code), p.bound, words(p.query_code), p.query_number, p.part_index,
-           p.distance, p.index, p.M, D, C, K, parts, p.first, scale);
+    launch("knn: rescan_kernel", rescan_kernel<decltype(rows)>, unsigned(p.Q), kRescanThreads, 0,
+           stream, p.query, rows, words(p.code), p.bound, words(p.query_code), p.query_number,
+           p.part_index, p.distance, p.index, p.M, D, C, K, parts, p.first, scale);
   });
 }
 

@@ -143,9 +143,9 @@ inline void encode_rows(const void* row, Number number, const Embedding& into, s
     throw std::invalid_argument("knn: a basis of more than 128 columns");
   const auto blocks = unsigned(pieces(M, 64) * 64 / kEncodeWarps);
   with_rows(row, number, [&](auto rows) {
-    launch("knn_encode", encode_kernel<decltype(rows)>, blocks, 32 * kEncodeWarps, 0, stream, rows,
-           into.centre, into.basis, into.basis != nullptr, code, bound, numbers, bound == nullptr,
-           M, into.D, into.P, into.C(), into.scale);
+    launch("knn: encode_kernel", encode_kernel<decltype(rows)>, blocks, 32 * kEncodeWarps, 0,
+           stream, rows, into.centre, into.basis, into.basis != nullptr, code, bound, numbers,
+           bound == nullptr, M, into.D, into.P, into.C(), into.scale);
   });
 }
 

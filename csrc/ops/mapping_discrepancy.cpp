@@ -42,33 +42,31 @@ class Scratch {
   std::vector<float> memory_;
 };
 
-/// Whether `d2` = |u|^2 + |v|^2 - 2 u.v may have lost the digits of its root. It is off by up to
-/// 8 * 2^-24 or, in bfloat16, 2^-11, times |h| |W3^T e| / (|f| |e|) where that is above 1: by how
-/// much the terms of e.f are larger than their sum may be. Above the limit the root is off by less
-/// than 3e-6, or 2e-3.
+/// Of a distance whose root is off by less than 3e-6, or in bfloat16 2e-3, from there on: its
+/// square is off by 8 * 2^-24 or 2^-11.
 bool lost(const MappingDiscrepancy& p, const MappingSums& s, double scale, double d2) {
-  const double larger = std::max(1.0, std::sqrt(s.activation * s.matched) * scale);
-  const double limit = (p.round ? 0.2 : 0.1) * larger;
-  return d2 < limit * limit;
+  return mapping_lost(p.round ? 0.2 : 0.1, s.activation * s.matched * scale * scale, d2);
 }
 
 }  // namespace
 
-MappingLayout mapping_layout(MappingPath path, bool bfloat16) {
-  const bool any = path == MappingPath::best;
+template <>
+MappingLayout mapping_layout<Cpu>(MappingPath path, MappingPrecision precision) {
+  const bool any = path == MappingPath::best, half = precision == MappingPrecision::bf16;
+  const MappingNumber number = half ? MappingNumber::bfloat16 : MappingNumber::float32;
 #if defined(__x86_64__)
   const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                     __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  if (bfloat16 && (any || path == MappingPath::avx512_bf16) && wide &&
+  if (half && (any || path == MappingPath::avx512_bf16) && wide &&
       __builtin_cpu_supports("avx512bf16"))
-    return {int(MappingPath::avx512_bf16), 32, true};
-  if ((any || path == MappingPath::avx512) && wide) return {int(MappingPath::avx512), 32, false};
+    return {int(MappingPath::avx512_bf16), 32, MappingNumber::bfloat16_pairs};
+  if ((any || path == MappingPath::avx512) && wide) return {int(MappingPath::avx512), 32, number};
   if ((any || path == MappingPath::avx2) && __builtin_cpu_supports("avx2") &&
       __builtin_cpu_supports("fma"))
-    return {int(MappingPath::avx2), 16, false};
+    return {int(MappingPath::avx2), 16, number};
 #endif
-  if (any || path == MappingPath::plain) return {int(MappingPath::plain), 16, false};
-  return {0, 0, false};
+  if (any || path == MappingPath::plain) return {int(MappingPath::plain), 16, number};
+  return {0, 0, number};
 }
 
 template <>

@@ -228,19 +228,20 @@ void plane<Cuda>(const Plane& p, void* stream) {
     const std::int64_t tiles = pieces(p.N, kPoints);
     const dim3 scorers(unsigned(pieces(p.T, kScorers * kEach)),
                        unsigned(tiles < kMostTiles ? tiles : kMostTiles));
-    launch("hypothesis", hypothesis_kernel, unsigned(pieces(p.T, kRows)), dim3(kLanes, kRows), 0,
-           stream, p.xyz, p.hypothesis, p.count, p.N, p.S, p.T, hash64(p.seed));
-    launch("score", score_kernel, scorers, kScorers, 0, stream, p.xyz, p.hypothesis, p.count, p.N,
-           p.T, p.threshold);
+    launch("plane: hypothesis_kernel", hypothesis_kernel, unsigned(pieces(p.T, kRows)),
+           dim3(kLanes, kRows), 0, stream, p.xyz, p.hypothesis, p.count, p.N, p.S, p.T,
+           hash64(p.seed));
+    launch("plane: score_kernel", score_kernel, scorers, kScorers, 0, stream, p.xyz, p.hypothesis,
+           p.count, p.N, p.T, p.threshold);
   }
   const std::int64_t most = pieces(p.N, kSummers);
   const std::int64_t blocks = most < kPlaneParts ? most : kPlaneParts;
-  launch("mean", mean_kernel, unsigned(blocks), kSummers, 0, stream, p.xyz, p.hypothesis, p.count,
-         p.part, p.N, p.T, p.threshold);
-  launch("spread", spread_kernel, unsigned(blocks), kSummers, 0, stream, p.xyz, p.hypothesis,
-         p.count, p.part, p.N, p.T, p.threshold);
-  launch("refit", refit_kernel, 1, kLanes, 0, stream, p.hypothesis, p.count, p.part, p.plane,
-         p.support, p.T, blocks);
+  launch("plane: mean_kernel", mean_kernel, unsigned(blocks), kSummers, 0, stream, p.xyz,
+         p.hypothesis, p.count, p.part, p.N, p.T, p.threshold);
+  launch("plane: spread_kernel", spread_kernel, unsigned(blocks), kSummers, 0, stream, p.xyz,
+         p.hypothesis, p.count, p.part, p.N, p.T, p.threshold);
+  launch("plane: refit_kernel", refit_kernel, 1, kLanes, 0, stream, p.hypothesis, p.count, p.part,
+         p.plane, p.support, p.T, blocks);
 }
 
 }  // namespace cmad

@@ -62,10 +62,10 @@ def test_directions_are_not_exchanged():
     cell = foreground(made, raster)
     e = spread(made, raster, cell)
     mappings = Mappings(16, 12, seed=1)
-    before = FoldedMappings(mappings, False)(e["2d"], e["3d"])
+    before = FoldedMappings(mappings, torch.float32)(e["2d"], e["3d"])
     with torch.no_grad():
         mappings.CFM_3Dto2D.output.bias += 1
-    after = FoldedMappings(mappings, False)(e["2d"], e["3d"])
+    after = FoldedMappings(mappings, torch.float32)(e["2d"], e["3d"])
     assert float((after[0] - before[0]).abs().min()) > 1e-3
     assert torch.equal(after[1], before[1])
 
@@ -74,7 +74,7 @@ def test_no_pixel_gives_empty_maps():
     made, raster = features(1), Raster(20)
     e = spread(made, raster, torch.zeros(0, dtype=torch.int64))
     mappings = Mappings(16, 12, seed=1)
-    for form in (FoldedMappings(mappings, False), PlainMappings(mappings)):
+    for form in (FoldedMappings(mappings, torch.float32), PlainMappings(mappings)):
         assert [len(psi) for psi in form(e["2d"], e["3d"])] == [0, 0]
 
 

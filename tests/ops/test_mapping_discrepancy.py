@@ -14,7 +14,14 @@ from torch.nn.functional import gelu
 from cmad import ops
 from cmad.ops import interpolate
 from cmad.ops._call import native
-from cmad.ops.mapping_discrepancy import PATHS, apply, fold, mapping_discrepancy
+from cmad.ops._mapping_weights import Number
+from cmad.ops.mapping_discrepancy import (
+    PATHS,
+    PRECISIONS,
+    apply,
+    fold,
+    mapping_discrepancy,
+)
 from cmad.testing import reference
 from cmad.testing.cases import CASES, to_torch
 from cmad.testing.mapping_cases import NETWORK, mapping_case
@@ -22,14 +29,14 @@ from cmad.testing.mapping_cases import NETWORK, mapping_case
 SMALL = [c for c in CASES if c.op == "mapping_discrepancy" and not c.timed]
 
 
-def here(path, bfloat16=False):
+def here(path, precision="fp32"):
     """Whether this machine has a path."""
-    return native(torch.device("cpu"))[0].mapping_layout(PATHS[path], bfloat16)[0] > 0
+    return native(torch.device("cpu"))[0].mapping_layout(PATHS[path], PRECISIONS[precision])[0] > 0
 
 
 def folded(args, path="best"):
     """Fold the network among an op's arguments; return the rest as `apply` takes it."""
-    network = fold(*[args[n] for n in NETWORK], bfloat16=args.get("bfloat16", False), path=path)
+    network = fold(*[args[n] for n in NETWORK], precision=args.get("precision", "fp32"), path=path)
     entries = [
         tuple(args[f"{role}_{k}"] for k in ("start", "index", "weight"))
         for role in ("source", "target")
@@ -37,33 +44,32 @@ def folded(args, path="best"):
     return network, args["source"], entries[0], args["target"], entries[1]
 
 
-@pytest.mark.parametrize("path", [p for p in PATHS if here(p) or here(p, True)])
+@pytest.mark.parametrize("path", [p for p in PATHS if here(p) or here(p, "bf16")])
 @pytest.mark.parametrize("case", SMALL, ids=lambda c: c.name)
 def test_every_path_of_this_machine_agrees_with_the_reference(case, path):
     inputs = case.make(np.random.default_rng(1))
     if path == "avx512_bf16":
         # The path has only such numbers, of eight binary digits.
-        inputs["bfloat16"], case = True, replace(case, atol=6e-3)
+        inputs["precision"], case = "bf16", replace(case, atol=6e-3)
     psi = apply(*folded(to_torch(inputs, "cpu"), path))
     np.testing.assert_allclose(psi, reference.mapping_discrepancy(**inputs), atol=case.atol)
 
 
 def test_the_best_path_is_one_for_the_numbers_asked_for():
     lib, _ = native(torch.device("cpu"))
-    for bfloat16 in (False, True):
-        path, width, pairs = lib.mapping_layout(0, bfloat16)
-        assert path >= 1
+    for precision in PRECISIONS.values():
+        path, width, number = lib.mapping_layout(0, precision)
+        assert 1 <= path <= 4
         assert width in (16, 32)
-        assert pairs == (path == PATHS["avx512_bf16"])
-    assert lib.mapping_layout(PATHS["avx512_bf16"], False)[0] == 0
-    assert here("plain")
-    assert here("plain", True)
+        assert (number == Number.BFLOAT16_PAIRS) == (path == PATHS["avx512_bf16"])
+    assert not here("avx512_bf16")
+    assert all(here("plain", precision) for precision in PRECISIONS)
 
 
 def test_a_path_that_is_not_there_is_named():
     args = to_torch(SMALL[0].make(np.random.default_rng(0)), "cpu")
     with pytest.raises(RuntimeError, match="this machine has no path 'avx512_bf16'"):
-        fold(*[args[n] for n in NETWORK], bfloat16=False, path="avx512_bf16")
+        fold(*[args[n] for n in NETWORK], path="avx512_bf16")
 
 
 def test_a_worked_example():
@@ -130,8 +136,8 @@ def test_bfloat16_rounds_weights_and_activations_and_nothing_else():
     want = (1 - 2 * product / (length.sqrt() * e.norm(dim=1)) + 1).sqrt()
     want[empty] = 1
     exact = apply(*folded(inputs))
-    for path in [p for p in PATHS if here(p, True)]:
-        off = (apply(*folded({**inputs, "bfloat16": True}, path)) - want).abs()
+    for path in [p for p in PATHS if here(p, "bf16")]:
+        off = (apply(*folded({**inputs, "precision": "bf16"}, path)) - want).abs()
         assert float(off.quantile(0.9)) < 2e-6
         assert float(off.max()) < 2e-4
     assert float((exact - want).abs().quantile(0.9)) > 2e-5

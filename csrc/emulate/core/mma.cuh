@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -9,8 +10,9 @@
 #include "core/launch.cuh"
 #include "emulate/half.h"
 
-// Takes the place of csrc/core/mma.cuh, which says what the functions do. Sums are rounded as
-// floats are, which a GPU's are not.
+// Takes the place of csrc/core/mma.cuh, which says what the functions do. Of the
+// sum of eight products and what was there the digits that a float lacks are cut off, as GPUs were
+// found to do it.
 
 #define CMAD_HERE emulate::Place here = {__builtin_FILE(), __builtin_LINE()}
 
@@ -40,6 +42,11 @@ struct Fragments {
   std::array<unsigned, 6> a_b;
 };
 
+inline float cut(double x) {
+  const auto nearest = float(x);
+  return std::abs(double(nearest)) > std::abs(x) ? std::nextafter(nearest, 0.0f) : nearest;
+}
+
 inline void multiply(const Lanes& lanes) {
   const auto lane = [&](int l) -> const Fragments& {
     return *reinterpret_cast<const Fragments*>(lanes[std::size_t(l)]);
@@ -54,8 +61,12 @@ inline void multiply(const Lanes& lanes) {
       }
   for (int l = 0; l < 32; ++l)
     for (int i = 0; i < 4; ++i)
-      for (int k = 0; k < 16; ++k)
-        lane(l).sum[i] += a[l / 4 + i / 2 * 8][k] * b[l % 4 * 2 + i % 2][k];
+      for (int k = 0; k < 16; k += 8) {
+        double sum = double(lane(l).sum[i]);
+        for (int j = k; j < k + 8; ++j)
+          sum += double(a[l / 4 + i / 2 * 8][j]) * double(b[l % 4 * 2 + i % 2][j]);
+        lane(l).sum[i] = cut(sum);
+      }
 }
 
 /// What a lane gives and takes of bytes.

@@ -16,9 +16,11 @@ CHUNK = 8192
 """Pixels that the plain form maps at a time, to bound the memory."""
 TRIED = 64
 """Rows by which a folded network is compared with the plain one."""
-FOLDS = {False: 1e-3, True: 5e-2}
-"""Largest difference between them, by whether in bfloat16. They are a tenth of it and less unless
-the last layer is so ill-conditioned that this arithmetic does not carry the result."""
+FOLDS = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2}
+"""Largest difference between them, by what is computed in. They are a tenth of it and less unless
+the last layer is so ill-conditioned, or activations are so large, that this arithmetic does not
+carry the result."""
+PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 Discrepancies = Callable[[Spread, Spread], tuple[Tensor, Tensor]]
 """psi_2D and psi_3D, (P,) float32 each, of the 2D and 3D features at P pixels."""
@@ -29,11 +31,11 @@ def discrepancies_of(mappings: Mappings, precision: torch.dtype) -> Discrepancie
 
     Args:
         mappings: trained.
-        precision: of the arithmetic. float16 computes in float32: CPUs multiply it no faster.
+        precision: of the arithmetic. A CPU computes float16 in float32: it multiplies it no
+            faster; a GPU bfloat16 in float16: it multiplies it no slower.
 
     """
-    bfloat16 = precision == torch.bfloat16
-    folded = FoldedMappings(mappings, bfloat16)
+    folded = FoldedMappings(mappings, precision)
     if folded.agrees(mappings):
         return folded
     notices.warn(
@@ -47,10 +49,10 @@ def discrepancies_of(mappings: Mappings, precision: torch.dtype) -> Discrepancie
 class FoldedMappings:
     """Both networks as `cmad.ops.mapping_discrepancy` reads them."""
 
-    def __init__(self, mappings: Mappings, bfloat16: bool) -> None:
+    def __init__(self, mappings: Mappings, precision: torch.dtype) -> None:
         """Fold them: one QR decomposition each."""
-        self.to_2d = _folded(mappings.CFM_3Dto2D, bfloat16)
-        self.to_3d = _folded(mappings.CFM_2Dto3D, bfloat16)
+        self.to_2d = _folded(mappings.CFM_3Dto2D, PRECISIONS[precision])
+        self.to_3d = _folded(mappings.CFM_2Dto3D, PRECISIONS[precision])
 
     def __call__(self, of_2d: Spread, of_3d: Spread) -> tuple[Tensor, Tensor]:
         """Measure one frame; see `Discrepancies`."""
@@ -61,13 +63,17 @@ class FoldedMappings:
         """Compare with the plain networks on random rows; see `FOLDS`."""
         g = torch.Generator().manual_seed(0)
         d2, d3 = self.to_3d.dims
-        at = torch.arange(TRIED + 1)
-        rows = PixelWeights(at, at[:-1].int(), torch.ones(TRIED, dtype=torch.float32))
-        of_2d, of_3d = (
-            Spread(torch.randn(TRIED, d, generator=g, dtype=torch.float32), rows) for d in (d2, d3)
+        device = self.to_2d.first.device
+        at = torch.arange(TRIED + 1, device=device)
+        rows = PixelWeights(
+            at, at[:-1].int(), torch.ones(TRIED, dtype=torch.float32, device=device)
+        )
+        of_2d, of_3d = (  # drawn by the CPU: the same on every device
+            Spread(torch.randn(TRIED, d, generator=g, dtype=torch.float32).to(device), rows)
+            for d in (d2, d3)
         )
         want = PlainMappings(mappings)(of_2d, of_3d)
-        limit = FOLDS[self.to_2d.bfloat16]
+        limit = FOLDS[self.to_2d.precision]
         return all(
             bool(((w - g).abs() <= limit).all())
             for w, g in zip(want, self(of_2d, of_3d), strict=True)
@@ -104,10 +110,10 @@ def channel_sums(of: Spread) -> Tensor:
     return interpolate(sums, weights.start, weights.index, weights.weight, check=False)
 
 
-def _folded(mapping: Mapping, bfloat16: bool) -> Folded:
+def _folded(mapping: Mapping, precision: str) -> Folded:
     layers = mapping.input, mapping.projection, mapping.output
     parameters = [p.detach().float() for layer in layers for p in (layer.weight, layer.bias)]
-    return fold(*parameters, bfloat16=bfloat16)
+    return fold(*parameters, precision=precision)
 
 
 def _sparse(of: Spread) -> tuple[Tensor, Tensor, Tensor]:

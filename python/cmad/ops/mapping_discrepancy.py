@@ -8,11 +8,24 @@ from torch import Tensor
 
 from cmad.linear import linear
 from cmad.ops._call import expect, in_range, native, offsets
+from cmad.ops._mapping_weights import FULL, Number, filled, halves, panels, unit
 
-FULL = 64
-"""Widths are filled up with zeros to a multiple of it."""
-PATHS = {"best": 0, "plain": 1, "avx2": 2, "avx512": 3, "avx512_bf16": 4}
+PRECISIONS = {"fp32": 0, "fp16": 1, "bf16": 2}
+PATHS = {
+    "best": 0,
+    "plain": 1,
+    "avx2": 2,
+    "avx512": 3,
+    "avx512_bf16": 4,
+    "mma": 5,
+    "mma_split": 6,
+}
 """Instructions to multiply with; the results differ by rounding. For tests and benchmarks."""
+CHUNK = 12_288
+"""Most pixels that a GPU takes at a time. The activations between two layers of 960 are then 24 MB,
+and stay in the L2 cache of most."""
+TILE = 128
+"""Rows and columns that a block of a GPU multiplies."""
 Sparse = tuple[Tensor, Tensor, Tensor]
 """Sparse weights from rows to pixels: start, index and weight, as `interpolate` takes them."""
 
@@ -21,7 +34,7 @@ Sparse = tuple[Tensor, Tensor, Tensor]
 class Folded:
     """A mapping network as the op reads it: made once by `fold`, used for any number of frames.
 
-    Widths H and D are filled up to multiples of 64. Panels are described in the op's C++ header.
+    Widths H and D are filled up to multiples of 64. How weights lie is said in the op's C++ header.
     """
 
     dims: tuple[int, int]
@@ -30,20 +43,23 @@ class Folded:
     """(H, source features) float32, the first layer."""
     bias1: Tensor
     middle: Tensor
-    """Panels of the middle layer, as bytes."""
+    """The middle layer as the path reads it, as bytes."""
     bias2: Tensor
     triangle: Tensor
-    """Panels of R, |R (h, 1)| = |W3 h + b3|, but its last column."""
+    """R, |R (h, 1)| = |W3 h + b3|, but its last column."""
     column: Tensor
     """(K,) float32, R's last column."""
     constant: float
     """Square of the last row of R, where only its last column is not 0."""
     output: Tensor
-    """Panels of the last layer."""
+    """The last layer."""
     last: Tensor
     """(H, target features) float32, the last layer turned round."""
     bias3: Tensor
-    bfloat16: bool
+    units: tuple[float, float, float]
+    """What middle, triangle and output are stored in."""
+    precision: str
+    """Of `PRECISIONS`: what the device computes in for the one asked for."""
     path: int
 
 
@@ -63,7 +79,7 @@ def mapping_discrepancy(
     last: Tensor,
     bias3: Tensor,
     *,
-    bfloat16: bool = False,
+    precision: str = "fp32",
     check: bool = True,
 ) -> Tensor:
     """Predict the target's features at each pixel from the source's, and measure how far off it is.
@@ -72,8 +88,9 @@ def mapping_discrepancy(
     and ``f = last gelu(middle gelu(first s + bias1) + bias2) + bias3`` (CFM, section 4). Lengths
     below 1e-12 count as 1e-12. Neither s, e nor f is formed at the pixels: the first layer is
     applied to the rows of the source, and e.f and |f| follow from the rows of the target and a
-    triangular matrix, with half the multiplications. In float32 within 1e-5 of the exact distance
-    where the layers are not ill-conditioned; in bfloat16 within 6e-3. Not differentiable.
+    triangular matrix, with half the multiplications. In fp32 within 1e-5 of the exact distance
+    where the layers are not ill-conditioned; in fp16 within 2e-3, in bf16 within 6e-3. Not
+    differentiable.
 
     Args:
         source: (Ms, D1) float32, rows of the modality that is mapped.
@@ -90,7 +107,10 @@ def mapping_discrepancy(
         bias2: (H,) float32.
         last: (D2, H) float32.
         bias3: (D2,) float32.
-        bfloat16: round weights and activations of the middle and the last layer to bfloat16.
+        precision: what weights and activations of the middle and the last layer are rounded to,
+            ``"fp32"``, ``"fp16"`` or ``"bf16"``; sums are float32. A CPU has no fp16 and computes
+            in fp32; a GPU computes in fp16 for bf16, which is as fast and errs less, and in fp32
+            takes three products for one.
         check: read the values of starts and indices to check them.
 
     Returns:
@@ -114,6 +134,9 @@ def mapping_discrepancy(
         last=(last, "D2 H", torch.float32),
         bias3=(bias3, "D2", torch.float32),
     )
+    if precision not in PRECISIONS:
+        said = ", ".join(PRECISIONS)
+        raise ValueError(f"mapping_discrepancy: precision must be one of {said}, got {precision!r}")
     native(source.device)
     if check:
         for name, start, index, rows, letter in (
@@ -123,7 +146,7 @@ def mapping_discrepancy(
             offsets("mapping_discrepancy", f"{name}_start", start, "E", len(index))
             said = f"[0, {letter}={len(rows)})"
             in_range("mapping_discrepancy", f"{name}_index", index, 0, len(rows), said)
-    folded = fold(first, bias1, middle, bias2, last, bias3, bfloat16=bfloat16)
+    folded = fold(first, bias1, middle, bias2, last, bias3, precision=precision)
     weights = source_start, source_index, source_weight
     return apply(folded, source, weights, target, (target_start, target_index, target_weight))
 
@@ -137,7 +160,7 @@ def fold(
     last: Tensor,
     bias3: Tensor,
     *,
-    bfloat16: bool = False,
+    precision: str = "fp32",
     path: str = "best",
 ) -> Folded:
     """Compute what the op reads of a network; for the arguments see `mapping_discrepancy`.
@@ -147,32 +170,39 @@ def fold(
 
     """
     lib, _ = native(first.device)
-    taken, width, pairs = lib.mapping_layout(PATHS[path], bfloat16)
+    taken, width, stored = lib.mapping_layout(PATHS[path], PRECISIONS[precision])
+    number = Number(stored)
     if not taken:
         raise RuntimeError(f"mapping_discrepancy: this machine has no path {path!r}")
     triangle = torch.linalg.qr(torch.cat([last, bias3[:, None]], 1).double(), mode="r").R
     H = len(bias1)
     constant = float(triangle[H, H] ** 2) if len(triangle) > H else 0.0
     triangle = triangle[:H]
-    full = _filled(triangle[:, :H]).float()
+    full = filled(triangle[:, :H]).float()
     full = functional.pad(full, (0, -(-H // FULL) * FULL - full.shape[1]))
 
-    def panels(weight: Tensor, triangular: bool = False) -> Tensor:
-        return _panels(weight, width, triangular, bfloat16, pairs)
-
+    weights = filled(middle), full, filled(last)
+    units = 1.0, 1.0, 1.0
+    if number in (Number.FLOAT16, Number.TWO_FLOAT16):
+        two = number == Number.TWO_FLOAT16
+        units = unit(weights[0]), unit(weights[1]), unit(weights[2])
+        laid = [halves(w / u, two) for w, u in zip(weights, units, strict=True)]
+    else:
+        laid = [panels(w, width, w is full, number) for w in weights]
     return Folded(
         (first.shape[1], len(last)),
         functional.pad(first, (0, 0, 0, -H % FULL)),
-        _filled(bias1),
-        panels(_filled(middle)),
-        _filled(bias2),
-        panels(full, triangular=True),
-        _filled(triangle[:, H]).float(),
+        filled(bias1),
+        laid[0],
+        filled(bias2),
+        laid[1],
+        filled(triangle[:, H]).float(),
         constant,
-        panels(_filled(last)),
+        laid[2],
         functional.pad(last.T, (0, 0, 0, -H % FULL)).contiguous(),
-        _filled(bias3),
-        bfloat16,
+        filled(bias3),
+        units,
+        number.precision,
         taken,
     )
 
@@ -197,10 +227,14 @@ def apply(
     target, of_target = _used(target.detach(), of_target)
     psi = source.new_empty(len(of_source[0]) - 1)
     lib, stream = native(source.device)
+    hidden = linear(source, folded.first, None)
+    observed = functional.pad(target, (0, -target.shape[1] % FULL)).contiguous()
+    if observed.data_ptr() % 16:  # a part of another tensor, which a GPU cannot read by fours
+        observed = observed.clone()
     lib.mapping_discrepancy(
         *of_source,
         *of_target,
-        linear(source, folded.first, None),
+        hidden,
         folded.bias1,
         folded.middle,
         folded.bias2,
@@ -208,12 +242,14 @@ def apply(
         folded.column,
         linear(target, folded.last, None),
         target @ folded.bias3[: target.shape[1]],
-        functional.pad(target, (0, -target.shape[1] % FULL)).contiguous(),
+        observed,
         folded.output,
         folded.bias3,
         folded.constant,
-        folded.bfloat16,
+        *folded.units,
+        folded.precision == "bf16",
         folded.path,
+        *_scratch(folded, len(psi), hidden.shape[1], observed.shape[1], source.device),
         psi,
         stream,
     )
@@ -221,27 +257,27 @@ def apply(
 
 
 def _used(rows: Tensor, weights: Sparse) -> tuple[Tensor, Sparse]:
-    """Leave out the rows that no pixel reads: products are made of the others only."""
+    """Leave out the rows that no pixel reads: products are made of the others only.
+
+    Not on a GPU, which had to tell how many they are, and multiplies all of them in no time.
+    """
     start, index, weight = (w.detach().contiguous() for w in weights)
+    if rows.device.type != "cpu":
+        return rows, (start, index, weight)
     used = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
     used[index.long()] = True
     place = used.cumsum(0, dtype=torch.int32) - 1
     return rows[used], (start, place[index.long()], weight)
 
 
-def _filled(weight: Tensor) -> Tensor:
-    """Fill up all sides to multiples of `FULL`."""
-    sides = [pad for size in reversed(weight.shape) for pad in (0, -size % FULL)]
-    return functional.pad(weight.detach(), sides).contiguous()
-
-
-def _panels(weight: Tensor, width: int, triangular: bool, rounded: bool, pairs: bool) -> Tensor:
-    """Lay out a layer's weight (neurons, inputs) as the op's header says, as bytes."""
-    number = weight.to(torch.bfloat16) if rounded else weight
-    step = 2 if pairs else 1
-    number = number if pairs else number.float()
-    panels = []
-    for n in range(0, len(number), width):
-        panel = number[n : n + width, n if triangular else 0 :]
-        panels.append(panel.reshape(width, -1, step).transpose(0, 1).reshape(-1))
-    return torch.cat(panels).view(torch.uint8) if panels else number.new_empty(0, dtype=torch.uint8)
+def _scratch(folded: Folded, P: int, H: int, D: int, device: torch.device) -> list[Tensor]:
+    """Make what a GPU keeps between its kernels, of a chunk of pixels; chunks are of one size."""
+    on_gpu = folded.path in (PATHS["mma"], PATHS["mma_split"])
+    chunk = -(-P // max(1, -(-P // CHUNK))) if on_gpu else 0
+    numbers = 2 if folded.path == PATHS["mma_split"] else 1
+    return [
+        torch.empty(2 * numbers * chunk * H * 2, dtype=torch.uint8, device=device),
+        torch.empty((-(-max(H, D) // TILE), chunk), dtype=torch.float32, device=device),
+        torch.empty(1 + chunk, dtype=torch.int32, device=device),
+        torch.empty((chunk, 2), dtype=torch.float32, device=device),
+    ]

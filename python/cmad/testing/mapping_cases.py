@@ -60,7 +60,7 @@ def mapping_case(
     spread: float = 0,
     gaps: bool = False,
     atol: float = 1e-5,
-    **more: bool,
+    **more: str,
 ) -> Case:
     """Make a case of features of `dims`; `most` entries per pixel of source and target.
 
@@ -101,6 +101,8 @@ MAPPING_CASES = [
     mapping_case("one_feature_each", (1, 1), 9),
     mapping_case("wider_source", (97, 33), 150),
     mapping_case("wider_target", (33, 192), 150),
+    mapping_case("wider_than_a_tile", (150, 200), 40),
+    mapping_case("off_by_0.05_wider_than_a_tile", (200, 150), 40, near=0.05),
     mapping_case("no_pixel", (6, 8), 0),
     mapping_case("one_pixel_of_one_row", (70, 90), 1, (1, 1)),
     mapping_case("one_row_per_pixel", (64, 128), 65, (1, 1)),
@@ -110,8 +112,12 @@ MAPPING_CASES = [
     mapping_case("off_by_0.1_falling", (80, 120), 60, near=0.1, spread=5),
     mapping_case("off_by_0_wider_source", (120, 48), 60, near=0),
     # Weights and activations with eight binary digits: off by 2e-3 to 6e-3.
-    mapping_case("bfloat16", (96, 160), 120, bfloat16=True, atol=6e-3),
-    mapping_case("bfloat16_off_by_0", (96, 160), 60, near=0, bfloat16=True, atol=6e-3),
+    mapping_case("bfloat16", (96, 160), 120, precision="bf16", atol=6e-3),
+    mapping_case("bfloat16_off_by_0", (96, 160), 60, near=0, precision="bf16", atol=6e-3),
+    # Eleven binary digits, where the device has such products: off by 1e-4 to 5e-4.
+    mapping_case("float16", (96, 160), 120, precision="fp16", atol=1e-3),
+    mapping_case("float16_off_by_0", (96, 160), 60, near=0, precision="fp16", atol=1e-3),
+    mapping_case("float16_falling", (80, 120), 60, spread=5, precision="fp16", atol=1e-3),
     # A quarter of a 224 x 224 frame, features of ViT-B and Point-MAE.
     mapping_case("12500_pixels_768_to_1152", (768, 1152), 12_500, rows=(784, 1024)),
     mapping_case("12500_pixels_1152_to_768", (1152, 768), 12_500, (7, 4), rows=(1024, 784)),

@@ -216,10 +216,10 @@ def mapping_discrepancy(
     last: Floats,
     bias3: Floats,
     *,
-    bfloat16: bool = False,
+    precision: str = "fp32",
 ) -> Floats:
     """Interpolate both modalities, map the source, and compare; in float64 in any case."""
-    del bfloat16
+    del precision
     seen = _interpolated(source, source_start, source_index, source_weight)
     observed = _interpolated(target, target_start, target_index, target_weight)
     predicted = mapping(seen, first, bias1, middle, bias2, last, bias3)
