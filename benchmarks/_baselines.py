@@ -100,7 +100,7 @@ def exact_samplers(a):
     if fpsample:
         tree, line = fpsample.bucket_fps_kdtree_sampling, fpsample.bucket_fps_kdline_sampling
         yield "fpsample bucket kd-tree", lambda: tree(xyz, k, start_idx=0)
-        for h in (3, 5, 7):
+        for h in (3, 5, 6, 7):
             yield f"fpsample kdline, h={h}", lambda h=h: line(xyz, k, h=h, start_idx=0)
     if open3d:
         cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(xyz.astype(np.float64)))

@@ -51,6 +51,7 @@ def test_real_says_what_is_missing_in_a_line(data, tmp_path, arguments, said):
         ("synthesis.py", ["--data", "nowhere"], "error: nowhere: no such file or folder"),
         ("metrics.py", ["--json", "nowhere/a.json"], "--json: nowhere: no such file or folder"),
         ("ops.py", ["--json", "nowhere/a.json"], "--json: nowhere: no such file or folder"),
+        ("table.py", ["--json", "nowhere/a.json"], "--json: nowhere: no such file or folder"),
         ("frame.py", ["--json", "nowhere/a.json"], "--json: nowhere: no such file or folder"),
         ("frame.py", ["--size", "12"], "--size: must be WxH, each from 64, got '12'"),
         ("frame.py", ["--rgb", "nothing"], "error: ViT: model must be the name of a timm model"),

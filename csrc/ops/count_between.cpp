@@ -33,27 +33,72 @@ inline Key<T> key_of(T value) {
   const T plain = value + T(0);
   Key<T> bits;
   std::memcpy(&bits, &plain, sizeof bits);
-  return bits & kSign ? Key<T>(~bits) : Key<T>(bits | kSign);
+  return bits ^ (Key<T>(-Key<T>(bits >> (8 * sizeof(T) - 1))) | kSign);
+}
+
+template <class T>
+constexpr Key<T> kCells = 1 << 12;
+template <class T>
+constexpr int kShift = int(8 * sizeof(T)) - 12;
+template <class T>
+constexpr Key<T> kRest = (Key<T>(1) << kShift<T>)-1;
+
+struct Cell {
+  std::int32_t first;  // bucket
+  std::int32_t shift;  // of a key's remaining bits, to its bucket
+};
+/// A stretch of numbers, with the levels from `first` on.
+template <class T>
+struct Bucket {
+  T level;  // its only one, or the next above, at last infinity; NaN if it holds several
+  std::int32_t first;
+};
+
+// Two short loops without a branch, which the compiler turns into vectors. Buckets and places are
+// numbers of 32 bits: M is below 2^29.
+
+template <class T>
+CMAD_SIMD void buckets_of(const Cell* __restrict cells, const T* __restrict score,
+                          std::int64_t count, std::int32_t* __restrict bucket) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Key<T> key = key_of(score[i]);
+    const Cell& cell = cells[std::int32_t(key >> kShift<T>)];
+    bucket[i] = cell.first + std::int32_t((key & kRest<T>) >> cell.shift);
+  }
+}
+
+/// What `Levels::find` says, but -1 for a score whose bucket holds several levels.
+template <class T>
+CMAD_SIMD void places_of(const Bucket<T>* __restrict buckets, const std::int32_t* __restrict bucket,
+                         const T* __restrict score, std::int64_t count,
+                         std::int32_t* __restrict place) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const T level = buckets[bucket[i]].level;
+    const std::int32_t first = buckets[bucket[i]].first;
+    const std::int32_t at =
+        2 * (first + std::int32_t(level <= score[i])) + std::int32_t(level == score[i]);
+    place[i] = level == level ? at : -1;  // not NaN
+  }
 }
 
 template <class T>
 class Levels {
  public:
-  Levels(const T* level, std::int64_t M) : level_(level), cells_(kCells) {
+  Levels(const T* level, std::int64_t M) : level_(level), cells_(kCells<T>) {
     // Beyond that many levels a finer table would cost more in memory than it saves.
     const std::int64_t per_level = M < (1 << 18) ? 2 : 1;
-    buckets_.reserve(std::size_t(2 * per_level * M + 2 * kCells));
+    buckets_.reserve(std::size_t(2 * per_level * M + 2 * kCells<T>));
     std::int64_t m = 0;
-    for (Key<T> c = 0; c < kCells; ++c) {
+    for (Key<T> c = 0; c < kCells<T>; ++c) {
       std::int64_t end = m;
-      while (end < M && key_of(level[end]) >> kShift == c) ++end;
+      while (end < M && key_of(level[end]) >> kShift<T> == c) ++end;
       const std::int64_t count = per_level * (end - m);
-      int shift = kShift;
-      while (shift > 0 && std::int64_t(1) << (kShift - shift) < count) --shift;
-      cells_[c] = {std::uint32_t(buckets_.size()), shift};
-      for (Key<T> b = 0; b < Key<T>(1) << (kShift - shift); ++b) {
+      int shift = kShift<T>;
+      while (shift > 0 && std::int64_t(1) << (kShift<T> - shift) < count) --shift;
+      cells_[c] = {std::int32_t(buckets_.size()), shift};
+      for (Key<T> b = 0; b < Key<T>(1) << (kShift<T> - shift); ++b) {
         const std::int64_t first = m;
-        while (m < end && (key_of(level[m]) & kRest) >> shift == b) ++m;
+        while (m < end && (key_of(level[m]) & kRest<T>) >> shift == b) ++m;
         const bool several = m > first + 1;
         const T next = first < M ? level[first] : std::numeric_limits<T>::infinity();
         buckets_.push_back(
@@ -66,20 +111,18 @@ class Levels {
   /// Writes for each score twice its interval, and one more if it equals the level of its begin.
   /// An infinite score above all levels is in an interval M + 1 of its own.
   void find(const T* score, std::int64_t count, std::int32_t* place) const {
-    const Bucket* bucket[kBatch];
-    for (std::int64_t i = 0; i < count; ++i) bucket[i] = asked(score[i]);
-    std::int32_t several[kBatch];
+    std::int32_t bucket[kBatch], several[kBatch];
+    buckets_of(cells_.data(), score, count, bucket);
+    places_of(buckets_.data(), bucket, score, count, place);
     std::int64_t left = 0;
     for (std::int64_t i = 0; i < count; ++i) {
-      const Bucket b = *bucket[i];
-      place[i] =
-          2 * (b.first + std::int32_t(b.level <= score[i])) + std::int32_t(b.level == score[i]);
       several[left] = std::int32_t(i);
-      left += b.level != b.level;
+      left += place[i] < 0;
     }
     for (std::int64_t s = 0; s < left; ++s) {
       const std::int32_t i = several[s];
-      const T *from = level_ + bucket[i][0].first, *to = level_ + bucket[i][1].first;
+      const Bucket<T>* b = &buckets_[bucket[i]];
+      const T *from = level_ + b[0].first, *to = level_ + b[1].first;
       const T* above = std::upper_bound(from, to, score[i]);
       place[i] = 2 * std::int32_t(above - level_);
       place[i] += above > from && above[-1] == score[i];
@@ -87,33 +130,9 @@ class Levels {
   }
 
  private:
-  struct Cell {
-    std::uint32_t first;  // bucket
-    int shift;            // of a key's remaining bits, to its bucket
-  };
-  /// A stretch of numbers, with the levels from `first` on.
-  struct Bucket {
-    T level;  // its only one, or the next above, at last infinity; NaN if it holds several
-    std::int32_t first;
-  };
-  static constexpr Key<T> kCells = 1 << 12;
-  static constexpr int kShift = int(8 * sizeof(T)) - 12;
-  static constexpr Key<T> kRest = (Key<T>(1) << kShift) - 1;
-
-  /// The bucket of a score, asked for from memory: it arrives while others are looked for.
-  const Bucket* asked(T score) const {
-    const Key<T> key = key_of(score);
-    const Cell& cell = cells_[key >> kShift];
-    const Bucket* bucket = &buckets_[cell.first + std::size_t((key & kRest) >> cell.shift)];
-#if defined(__GNUC__)
-    __builtin_prefetch(bucket);
-#endif
-    return bucket;
-  }
-
   const T* level_;
   std::vector<Cell> cells_;
-  std::vector<Bucket> buckets_;
+  std::vector<Bucket<T>> buckets_;
 };
 
 /// Flags the scores that are counted and begin a run: are the first, differ from the one before, or

@@ -16,7 +16,7 @@ struct CountBetween {
   const T* level;       // [M] ascending, distinct, not NaN
   std::int64_t* count;  // [M + 1] scores in the interval
   std::int64_t* tied;   // [M] scores equal to the level
-  std::int64_t N, M;    // M below 2^30
+  std::int64_t N, M;    // M below 2^29
 };
 template <class Device, class T>
 void count_between(const CountBetween<T>&, void* stream);

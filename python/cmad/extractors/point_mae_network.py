@@ -101,11 +101,15 @@ class Encoder(nn.Module):
         ]
         first, second = self.moments(lambda: [groups]) if batch else stored_moments
         weight, bias = _rows(self.second_conv[3])
-        tokens = [
-            linear(hidden.relu_(), weight, bias).amax(1)
-            for hidden in self._second_hidden(groups, first, second)
-        ]
-        return torch.cat(tokens)
+        tokens, done = None, 0
+        for hidden in self._second_hidden(groups, first, second):
+            some = linear(hidden.relu_(), weight, bias).amax(1)
+            # One tensor for all: small ones, kept between the large ones of each chunk, would leave
+            # gaps in the heap that take as much memory as all chunks together.
+            tokens = some.new_empty(len(groups), len(weight)) if tokens is None else tokens
+            tokens[done : done + len(some)] = some
+            done += len(some)
+        return cast("Tensor", tokens)
 
     def moments(self, clouds: Callable[[], Iterable[Tensor]]) -> tuple[Moments, Moments]:
         """Compute what the two BatchNorms normalise by, over all points of all groups (G, K, 3)."""

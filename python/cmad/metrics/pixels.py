@@ -235,8 +235,7 @@ def _defects(
         map_, mask = _pair(m, t)
         if map_.ndim != 2 or map_.shape != mask.shape:
             raise ValueError(f"metrics: map {i} is {map_.shape}, its mask {mask.shape}")
-        # The least and the largest value of an array with NaN are NaN.
-        if map_.size and not np.isfinite([map_.min(), map_.max()]).all():
+        if not _finite(map_):
             raise ValueError(f"metrics: map {i} has values that are not finite")
         dtype = np.promote_types(dtype, map_.dtype)
         marked = int(np.count_nonzero(mask))
@@ -286,6 +285,13 @@ def _pair(map_: npt.ArrayLike, mask: npt.ArrayLike) -> Pair:
     if scores.dtype == np.float32:
         return scores.astype(np.float32, copy=False), marked
     return scores.astype(np.float64, copy=False), marked
+
+
+def _finite(map_: npt.NDArray[np.floating]) -> bool:
+    flat = map_.ravel()
+    with np.errstate(all="ignore"):
+        # A square that is not finite makes the sum so: one pass. Large numbers do so, too.
+        return bool(np.isfinite(flat @ flat) or np.isfinite(flat).all())
 
 
 def _array(image: npt.ArrayLike) -> npt.NDArray[np.generic]:
