@@ -42,6 +42,7 @@ BESIDE = {
     "linear": set(),
     "seeding": set(),
     "forking": set(),
+    "gpu": {"notices"},
     "units": {"types"},
     "metrics": {"ops", "types"},
     "registration": {"checks", "notices", "types", "units"},
@@ -52,6 +53,7 @@ FOR_ALL = {
     *("types", "progress", "reprs", "notices", "paths", "spelling", "version", "seeding", "units"),
     "environment",
     "linear",
+    "gpu",
 }
 # Used by the rows above detectors.
 FOR_THE_TOP = {"metrics", "datasets", "registration", "forking"}

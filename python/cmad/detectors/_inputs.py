@@ -8,6 +8,7 @@ from typing import TypeVar, cast
 import numpy as np
 import torch
 
+from cmad import gpu
 from cmad.checks import at
 from cmad.extractors import FPFH, Extractor, PointMAE, RgbExtractor, ViT, XyzExtractor
 from cmad.presets import Grouping
@@ -113,11 +114,19 @@ def whole(who: str, name: str, value: object, least: int) -> int:
 
 
 def device_of(who: str, device: str) -> torch.device:
-    """Return the device to run on."""
+    """Return the device to run on.
+
+    Raises:
+        ValueError: not one of those that there are.
+        RuntimeError: ``"cuda"`` where that cannot be used; says what is missing.
+
+    """
     one_of(who, "device", device, ("auto", "cpu", "cuda"))
-    if device == "cuda":
-        raise RuntimeError(f"{who}: this build has no native ops for 'cuda'; use device='cpu'")
-    return torch.device("cpu")
+    if device != "cuda":  # "auto", too: docs/decisions/precision.md
+        return torch.device("cpu")
+    if (said := gpu.missing()) is not None:
+        raise RuntimeError(f"{who}: {said}")
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def named_extractors(
