@@ -19,6 +19,7 @@ from torch import Tensor
 
 from cmad import notices
 
+CPU = torch.device("cpu")
 MODULE = "cmad._native._cuda"
 """The compiled kernels."""
 OTHERWISE = "or pass device='cpu'"
@@ -120,8 +121,13 @@ def download(tensors: Sequence[Tensor]) -> list[Tensor]:
     host.copy_(flat, non_blocking=True)
     _wait(flat.device)
     # Copies, as pinned memory is not for keeping results in.
-    parts = host.clone().split([t.numel() for t in tensors])
+    parts = torch.split(host.clone(), [t.numel() for t in tensors])
     return [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)]
+
+
+def free(device: torch.device) -> int:
+    """Return the bytes of a GPU's memory that are free; 0 for the CPU."""
+    return 0 if device.type == "cpu" else int(torch.cuda.mem_get_info(device)[0])
 
 
 def _pinned(size: int) -> Tensor:
@@ -167,7 +173,7 @@ class Branch:
 
 @lru_cache
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,7 +263,7 @@ def _capture(function: Callable[..., Tensor], tensors: Sequence[Tensor]) -> _Cap
     # Other threads may go on to use the GPU meanwhile.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         made = function(*taken)
-    return _Captured(taken, made, graph.replay, torch.cuda.Event())
+    return _Captured(taken, made, graph.replay, torch.cuda.Event())  # type: ignore[no-untyped-call]
 
 
 def _replayed(captured: _Captured, tensors: Sequence[Tensor]) -> Tensor:

@@ -42,7 +42,7 @@ class Pipeline:
     """Keeps frames, features and statistics of the 3D extractors; None computes everything."""
     depth: bool = False
     """Whether features hold the frame's depth."""
-    device: torch.device = torch.device("cpu")
+    device: torch.device = gpu.CPU
     """Where the extractors are; frames are prepared on the CPU."""
 
     @property
@@ -246,6 +246,11 @@ class Pipeline:
                     self.cache.put("points", keys[i], dict(vars(made)))
         return cast("list[Points]", found)
 
+    @property
+    def arithmetic(self) -> str:
+        """What the last digits of scores depend on."""
+        return arithmetic_of(self.precision, self.device)
+
     def _arithmetic(self, precision: torch.dtype) -> str:
         """Name what a result's last digits depend on, for the cache."""
         return str(precision) if self.device.type == "cpu" else f"{precision} {self.device.type}"
@@ -291,6 +296,11 @@ def _cloud(frame: Frame) -> Tensor:
     """The frame's valid points, (N, 3), in row-major order of the pixels."""
     assert frame.xyz is not None  # asked for frames with points only
     return frame.xyz[frame.valid]
+
+
+def arithmetic_of(precision: torch.dtype, device: torch.device) -> str:
+    """Name a type and a device, such as ``"float16 on cuda"``."""
+    return f"{str(precision).removeprefix('torch.')} on {device.type}"
 
 
 def arithmetic(precision: torch.dtype, device: torch.device) -> torch.autocast:

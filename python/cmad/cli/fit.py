@@ -170,7 +170,7 @@ def fit(
         seed=seed,
         background=background_of(background),
         cache=cache,
-        **own_options(chosen, options),  # type: ignore[arg-type]
+        **own_options(chosen, options),
     )
     describe(detector.pipeline.describe())
     checkpoint = Checkpoint(out.with_name(f"{out.name}.checkpoint"), say=typer.echo)

@@ -16,11 +16,11 @@ from cmad.cli._method import Set, own_options, training, with_defaults
 from cmad.cli._options import (
     BatchSize,
     Cache,
+    Device,
     Epochs,
     ImageSize,
     PatchesPerPart,
     PixelsPerImage,
-    Device,
     Precision,
     Preset,
     RgbExtractorName,

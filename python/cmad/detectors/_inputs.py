@@ -1,5 +1,6 @@
 """What every detector does with its inputs: batches, good parts, options, extractors by name."""
 
+import copy
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import fields, replace
@@ -19,6 +20,7 @@ from cmad.units import to_metres
 T = TypeVar("T")
 VARIANTS = {"full": None, "medium": 8, "small": 4, "tiny": 1}
 """Transformer blocks kept in both extractors (CFM, sections 3.4 and 4); None keeps all."""
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def as_samples(
@@ -127,6 +129,20 @@ def device_of(who: str, device: str) -> torch.device:
     if (said := gpu.missing()) is not None:
         raise RuntimeError(f"{who}: {said}")
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def precision_of(precision: str, device: torch.device) -> torch.dtype:
+    """Return the type of a precision's arithmetic; ``"auto"`` depends on the device."""
+    auto = torch.float32 if device.type == "cpu" else torch.float16
+    return PRECISIONS.get(precision, auto)
+
+
+def on_device(extractor: Extractor, device: torch.device) -> Extractor:
+    """Return an extractor whose weights are on a GPU: a copy, unless they are there already."""
+    tensors = [] if device.type == "cpu" else extractor.state_dict().values()
+    if all(tensor.device == device for tensor in tensors):
+        return extractor
+    return copy.deepcopy(extractor).to(device)
 
 
 def named_extractors(

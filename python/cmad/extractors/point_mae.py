@@ -280,7 +280,7 @@ class PointMAE:
             raise ValueError("PointMAE: xyz must have at least one point, got (0, 3)")
         finite = xyz.isfinite().all()
         if xyz.device.type != "cpu":  # nobody waits for the answer; a bad one ends the GPU's work
-            torch._assert_async(finite, "PointMAE: xyz must be finite")  # type: ignore[no-untyped-call]
+            torch._assert_async(finite, "PointMAE: xyz must be finite")
         elif not finite:
             raise ValueError("PointMAE: xyz must be finite, got NaN or infinity")
         groups, size = min(self._groups, n), min(self._group_size, n)

@@ -115,8 +115,9 @@ class Encoder(nn.Module):
     def moments(self, clouds: Callable[[], Iterable[Tensor]]) -> tuple[Moments, Moments]:
         """Compute what the two BatchNorms normalise by, over all points of all groups (G, K, 3)."""
         weight, bias = _rows(self.first_conv[0])
-        first = _moments(linear(groups, weight, bias) for groups in clouds())
-        second = _moments(h for groups in clouds() for h in self._second_hidden(groups, first))
+        with _in_full(weight):
+            first = _moments(linear(groups, weight, bias) for groups in clouds())
+            second = _moments(h for groups in clouds() for h in self._second_hidden(groups, first))
         return first, second
 
     def _second_hidden(
@@ -167,17 +168,15 @@ def _affine(norm: nn.BatchNorm1d, moments: Moments) -> tuple[Tensor, Tensor]:
 
 def _moments(tensors: Iterable[Tensor]) -> Moments:
     """Return mean and variance (divided by the count) per last axis, in float64."""
-    count, sums = 0, []
+    count = 0
+    sums: list[Tensor] = []
     for tensor in tensors:
         rows = tensor.flatten(0, -2).double()
         count += len(rows)
-        sums = [before + now for before, now in zip(sums or (0, 0), _sums(rows), strict=True)]
+        now = rows.sum(0), rows.square().sum(0)
+        sums = [a + b for a, b in zip(sums, now, strict=True)] if sums else [*now]
     mean = sums[0] / count
     return mean, (sums[1] / count - mean.square()).clamp_min(0)
-
-
-def _sums(rows: Tensor) -> tuple[Tensor, Tensor]:
-    return rows.sum(0), rows.square().sum(0)
 
 
 def _in_full(x: Tensor) -> torch.autocast:

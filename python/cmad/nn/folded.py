@@ -29,7 +29,8 @@ def discrepancies_of(mappings: Mappings, precision: torch.dtype) -> Discrepancie
 
     Args:
         mappings: trained.
-        precision: of the arithmetic. float16 computes in float32: CPUs multiply it no faster.
+        precision: of the arithmetic; the networks' device is where it runs. float16 computes in
+            float32: CPUs multiply it no faster, and the op has no such form.
 
     """
     bfloat16 = precision == torch.bfloat16
@@ -60,12 +61,13 @@ class FoldedMappings:
     def agrees(self, mappings: Mappings) -> bool:
         """Compare with the plain networks on random rows; see `FOLDS`."""
         g = torch.Generator().manual_seed(0)
-        d2, d3 = self.to_3d.dims
-        at = torch.arange(TRIED + 1)
-        rows = PixelWeights(at, at[:-1].int(), torch.ones(TRIED, dtype=torch.float32))
-        of_2d, of_3d = (
-            Spread(torch.randn(TRIED, d, generator=g, dtype=torch.float32), rows) for d in (d2, d3)
+        device = self.to_3d.bias1.device
+        at = torch.arange(TRIED + 1, device=device)
+        rows = PixelWeights(
+            at, at[:-1].int(), torch.ones(TRIED, dtype=torch.float32, device=device)
         )
+        drawn = (torch.randn(TRIED, d, generator=g, dtype=torch.float32) for d in self.to_3d.dims)
+        of_2d, of_3d = (Spread(features.to(device), rows) for features in drawn)
         want = PlainMappings(mappings)(of_2d, of_3d)
         limit = FOLDS[self.to_2d.bfloat16]
         return all(
@@ -115,9 +117,8 @@ def _sparse(of: Spread) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _some(of: Spread, begin: int, end: int) -> Spread:
-    start = of.weights.start[begin : end + 1]
-    first, last = int(start[0]), int(start[-1])
-    weights = PixelWeights(
-        start - first, of.weights.index[first:last], of.weights.weight[first:last]
+    """Take some pixels; their entries stay where they are among all, so that none is read here."""
+    weights = of.weights
+    return Spread(
+        of.features, PixelWeights(weights.start[begin : end + 1], weights.index, weights.weight)
     )
-    return Spread(of.features, weights)

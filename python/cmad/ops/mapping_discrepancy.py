@@ -221,8 +221,13 @@ def apply(
 
 
 def _used(rows: Tensor, weights: Sparse) -> tuple[Tensor, Sparse]:
-    """Leave out the rows that no pixel reads: products are made of the others only."""
+    """Leave out the rows that no pixel reads: products are made of the others only.
+
+    On a GPU all stay: some products more take less time than to wait for how many there are.
+    """
     start, index, weight = (w.detach().contiguous() for w in weights)
+    if rows.device.type != "cpu":
+        return rows.contiguous(), (start, index, weight)
     used = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
     used[index.long()] = True
     place = used.cumsum(0, dtype=torch.int32) - 1
