@@ -193,5 +193,5 @@ def test_fps_knows_when_a_goal_is_reached(fps):
 
 def test_fps_refuses_a_device_that_is_not_there(fps, monkeypatch):
     monkeypatch.setattr("cmad.gpu.missing", lambda: "device='cuda' needs this and that")
-    with pytest.raises(SystemExit, match="^error: fps: device='cuda' needs this and that$"):
+    with pytest.raises(SystemExit, match=r"^error: fps: device='cuda' needs this and that$"):
         fps.main(["--device", "cuda"])

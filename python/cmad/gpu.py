@@ -102,8 +102,7 @@ def upload(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     staged = _pinned(end)
     for begin, tensor in zip(begins, tensors, strict=True):
         part(staged, begin, tensor).copy_(tensor)
-    # torch does not give pinned memory to others before this copy is done.
-    there = staged.to(device, non_blocking=True)
+    there = _sent(staged, device)
     return [part(there, begin, t) for begin, t in zip(begins, tensors, strict=True)]
 
 
@@ -132,6 +131,11 @@ def free(device: torch.device) -> int:
 
 def _pinned(size: int) -> Tensor:
     return torch.empty(size, dtype=torch.uint8, pin_memory=True)
+
+
+def _sent(staged: Tensor, device: torch.device) -> Tensor:
+    # torch does not give pinned memory to others before this copy is done.
+    return staged.to(device, non_blocking=True)
 
 
 def _wait(device: torch.device) -> None:
@@ -222,10 +226,15 @@ class Graphed:
     def __call__(self, *tensors: Tensor) -> Tensor:
         """Run the function, or its graph where there is one."""
         device = tensors[0].device
-        if device.type == "cpu":
+        if _on_cpu(device):
             return self._plain(*tensors)
         half = torch.get_autocast_dtype(device.type) if _autocasts(device) else None
-        key = (device, half, *((t.shape, t.dtype) for t in tensors))
+        key = (
+            device,
+            half,
+            torch.is_inference_mode_enabled(),
+            *((t.shape, t.dtype) for t in tensors),
+        )
         with self._lock:
             if key not in self._graphs:
                 self._calls[key] = self._calls.get(key, 0) + 1
@@ -251,6 +260,10 @@ class Graphed:
             )
             return None
         return captured
+
+
+def _on_cpu(device: torch.device) -> bool:
+    return device.type == "cpu"
 
 
 def _autocasts(device: torch.device) -> bool:

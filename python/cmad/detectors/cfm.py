@@ -161,11 +161,16 @@ class CFM(Detector):
 
     def maps(self, features: Features) -> GridMaps:
         """Multiply the discrepancies, smooth and score them (CFM, section 3.3)."""
-        [made] = self.all_maps([features])
+        [made] = self._at_once([features])
         return made
 
     def all_maps(self, features: Sequence[Features]) -> list[GridMaps]:
         """Judge several parts; what a GPU works on is waited for once."""
+        if self.device.type == "cpu" or type(self).maps is not CFM.maps:
+            return super().all_maps(features)
+        return self._at_once(features)
+
+    def _at_once(self, features: Sequence[Features]) -> list[GridMaps]:
         made = [self._scored(one) for one in features]
         host = iter(gpu.download([tensor for one in made for tensor in one.values()]))
         found = []
