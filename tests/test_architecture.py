@@ -47,7 +47,7 @@ BESIDE = {
     "metrics": {"ops", "types"},
     "registration": {"checks", "notices", "types", "units"},
     "datasets": {*("types", "preprocess", "units", "paths", "spelling", "notices"), "registration"},
-    "testing": {"ops", "types", "synthesis"},
+    "testing": {"gpu", "ops", "types", "synthesis"},
 }
 FOR_ALL = {
     *("types", "progress", "reprs", "notices", "paths", "spelling", "version", "seeding", "units"),

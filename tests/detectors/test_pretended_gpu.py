@@ -197,6 +197,7 @@ def test_the_pretended_gpu_finds_what_waits(machine):
             lambda: x.tolist(),
             lambda: x[x > 0],
             lambda: torch.ones(3).to(DEVICE),
+            lambda: torch.tensor([1.0, 2.0], device=DEVICE),
             lambda: x.copy_(torch.ones(3)),
         ):
             with pytest.raises(WaitedError):

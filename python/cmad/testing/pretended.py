@@ -78,6 +78,8 @@ class Pretended(TorchFunctionMode):
             dtypes = [v for v in tree_leaves(given) if isinstance(v, torch.dtype)]
             dtypes += [t.dtype for t in of_gpu]
             return self.there(tensors[0].to(dtypes[0]) if dtypes else tensors[0])
+        if name in ("tensor", "as_tensor") and goes_there:
+            self._waits(f"{name} is made of the host's numbers")
         if name == "copy_" and of_gpu and len(of_gpu) < len(tensors):
             self._waits(f"copy of {tuple(of_gpu[0].shape)} between devices")
             return tensors[0]
