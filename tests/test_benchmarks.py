@@ -164,6 +164,7 @@ def test_fps_compares_with_the_plain_form_first(fps, monkeypatch, row, preset):
     rows, frames = (importlib.import_module(n) for n in ("_fps_rows", "_plain_frames"))
     monkeypatch.setattr(rows, "IMAGES", 4)
     asked = {"row": row, "preset": preset, "rgb": "test_vit", "size": 32, "input": [64, 64]}
+    asked |= {"batch": 1, "graphs": False}
     detector, samples, _ = rows.prepared({**asked, "precision": "fp32", "device": "cpu"})
     frame, right = detector.pipeline.frame(samples[0]), frames.encoded
     grid = rows.ours(detector, frame)
