@@ -7,6 +7,7 @@ from types import ModuleType
 
 import numpy as np
 import torch
+from _plain_frames import farthest
 from bank import streaming, torch_topk
 
 Baseline = tuple[str, Callable[[], object]]
@@ -122,8 +123,13 @@ def nearest_by_cdist(t):
 
 
 def baselines(op: str, a, t) -> list[Baseline]:
-    """Return what to time beside an op: arrays in `a`, the same as tensors in `t`."""
+    """Return what to time beside an op: arrays in `a`, the same as tensors in `t`.
+
+    What torch computes is where the tensors are; names of it begin with ``torch``.
+    """
     found: list[Baseline] = []
+    if op == "fps" and t["xyz"].device.type != "cpu":
+        found.append(("torch loop", lambda: farthest(t["xyz"], t["k"])))
     if op == "fps":
         found.append(("NumPy brute force", lambda: brute_fps(a["xyz"], a["k"])))
         found.extend(exact_samplers(a))

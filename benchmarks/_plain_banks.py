@@ -16,12 +16,13 @@ from cmad.rasters import foreground, rows
 @torch.inference_mode()
 def patchcore(detector, features):
     """Score a frame as M3DM's classes of both modalities do: the map and the score."""
-    total, score = torch.zeros(features.image_size, features.image_size), 0.0
+    side = features.image_size
+    total, score = torch.zeros(side, side, device=features.device), 0.0
     for modality, memory in detector.memory.items():
         patch, cell = detector.patches(features, modality)
         found = torch.cdist(patch, memory.bank.rows).min(1)
         distance = found.values / memory.deviation
-        cells = torch.zeros(detector._raster(modality).size ** 2)
+        cells = torch.zeros(detector._raster(modality).size ** 2, device=features.device)
         cells[cell] = distance / memory.usual
         side = detector._raster(modality).size
         total += enlarged(cells.view(side, side), features.image_size)
@@ -35,12 +36,12 @@ def g2sf(detector, features):
     """Score a frame as the published code does: l in k + 1 local spaces, the map and the score."""
     metric, ranks, raster = detector.metric, detector.options.neighbours + 1, detector.raster
     count = raster.size**2
-    e = rows(features, raster, torch.arange(count))
+    e = rows(features, raster, torch.arange(count, device=features.device))
     tokens = features.tokens["rgb"].permute(2, 0, 1)[None]
     mode = "nearest" if raster.nearest else "bilinear"
     e["2d"] = functional.interpolate(tokens, size=raster.size, mode=mode)[0].flatten(1).T
     e = {m: metric.prototypes[m].standardised(e[m]) for m in MODALITIES}
-    inside = torch.zeros(count, dtype=torch.bool)
+    inside = torch.zeros(count, dtype=torch.bool, device=features.device)
     inside[foreground(features, raster)] = True
     banks = [metric.prototypes[m].bank.rows for m in MODALITIES]
     index = [

@@ -105,13 +105,13 @@ def streaming(product):
     """Return the plain loop: one pass over all rows per pick, by a matrix-vector product."""
 
     def run(rows, norm2, count):
-        nearest, index = torch.full((len(rows),), torch.inf), [0]
+        nearest, index = rows.new_full((len(rows),), torch.inf), [torch.tensor(0)]
         while len(index) < count:
             last = index[-1]
             d2 = product(rows, rows[last]).mul_(-2).add_(norm2).add_(norm2[last])
             torch.minimum(nearest, d2, out=nearest)
-            index.append(int(nearest.argmax()))
-        return torch.tensor(index)
+            index.append(nearest.argmax())  # a tensor, so that a GPU is not waited for
+        return torch.stack([i.to(rows.device) for i in index])
 
     return run
 

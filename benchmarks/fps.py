@@ -2,12 +2,15 @@
 
     python benchmarks/fps.py                                    all rows, float32, one thread
     python benchmarks/fps.py --rows Ours,Ours-T --precision bf16 --threads 2
+    python benchmarks/fps.py --device cuda --precision fp16 --batch 32 --graphs
 
 **Frame rate**: the paper's protocol, one prepared frame at a time, from the extractors through the
 smoothed map and its score. The plain form (`_plain_frames.py`, `_plain_banks.py`) takes turns with
 it in one process; results are compared first, ratios are those of medians. **Whole**: arrays in,
 decision and regions out. **Memory**: what parameters and banks take, computed, and the peak of the
-first frame beside them, measured in a process of its own. MB are 2^20 bytes.
+first frame beside them, measured in a process of its own. MB are 2^20 bytes. With a batch, times
+are those of a part of it, and the peak is the batch's. On a GPU the clock is read when the GPU is
+done, and the peak is of its own memory.
 
 Ours, -M, -S, -T keep 12, 8, 4, 1 blocks of both extractors. Parts are synthetic. Weights are those
 in CMAD_WEIGHTS, else drawn; what a detector learns is drawn, with banks as large as 265 parts give.
@@ -40,7 +43,7 @@ OTHERS = ("BTF", "AST", "M3DM")
 def measure(arguments, row, part, precision):
     """Have a process of its own measure something; see `_fps_rows.PARTS`."""
     print(f"  {row}, {precision}: {part} ...", file=sys.stderr, flush=True)
-    given = ("preset", "rgb", "size", "device", "threads", "repeats")
+    given = ("preset", "rgb", "size", "device", "threads", "repeats", "batch", "graphs")
     return process(
         {
             **{"row": row, "part": part, "precision": precision, "input": [arguments.input] * 2},
@@ -117,10 +120,11 @@ def table(rows):
 
 def speeds(arguments, rows):
     """Measure and judge what a whole frame should reach: said, value, goal, reached or not."""
-    fp32, bf16 = ({}, rows) if arguments.precision == "bf16" else (rows, {})
+    fp32 = rows if arguments.precision == "fp32" else {}
+    bf16 = rows if arguments.precision == "bf16" else {}
     sizes = None
     if "Ours" in rows and not arguments.table_only:
-        if not bf16 and has_bf16():
+        if not bf16 and has_bf16(arguments.device):
             seen = measure(arguments, "Ours", "times", "bf16")
             median = {k: float(np.median(s)) for k, s in seen["seconds"].items()}
             bf16 = {"Ours": {**seen, "times plain": median["plain"] / median["ours"]}}
@@ -174,12 +178,16 @@ def goal_of(what, value, goal):
 WHOSE = ("plain", "ours")
 
 
-def has_bf16():
+def has_bf16(device):
     """Whether the processor multiplies in bfloat16; torch takes ten times as long without."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return (
+        device == "cuda"
+        or torch.cpu._is_avx512_bf16_supported()
+        or torch.cpu._is_amx_tile_supported()
+    )
 
 
-def picture(rows, stem):
+def picture(rows, stem, where):
     """Draw the measured rows and the paper's; return which have no printed AUPRO."""
     from _bubbles import Bubble, save
 
@@ -193,7 +201,7 @@ def picture(rows, stem):
         elif name in rows:
             row = {**rows[name], "AUPRO@30%": paper["AUPRO@30%"]}
             bubbles.append(Bubble(name, *(row[k] for k in FIGURE), here=True))
-    save(bubbles, f"AUPRO@30% as printed; here {machine()}", stem)
+    save(bubbles, f"AUPRO@30% as printed; here {where}", stem)
     return missing
 
 
@@ -220,6 +228,8 @@ def asked_for(given=None):
     parser.add_argument("--threads", type=at_least_one, default=1)
     parser.add_argument("--precision", choices=list(ALLOWED), default="fp32")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--batch", type=at_least_one, default=1, help="parts judged together")
+    parser.add_argument("--graphs", action="store_true", help="CUDA graphs of the extractors")
     parser.add_argument(
         "--preset", choices=list(PRESETS), default="official", help="groups of 128 points, or 32"
     )
@@ -233,6 +243,8 @@ def asked_for(given=None):
     arguments = parser.parse_args(given)
     if arguments.json and not arguments.json.parent.is_dir():
         parser.error(f"--json: {arguments.json.parent}: no such file or folder")
+    if arguments.device == "cpu" and (arguments.graphs or arguments.precision == "fp16"):
+        parser.error("--graphs and --precision fp16 are for --device cuda")
     return arguments
 
 
@@ -244,7 +256,8 @@ def main(given=None):
         settings = {k: v for k, v in vars(arguments).items() if k != "json"}
         about = {**environment(), "settings": settings}
         rows = {name: row_of(arguments, name) for name in arguments.rows}
-        reached = speeds(arguments, rows)
+        # The goals are those of a CPU.
+        reached = speeds(arguments, rows) if arguments.device == "cpu" else []
     first = next(iter(rows.values()))
     table(rows)
     print(f"Ours to the plain form, largest differences: {json.dumps(first['errors'])}")
@@ -253,17 +266,20 @@ def main(given=None):
         value = "not measured" if line["value"] is None else f"{line['value']:.2f}"
         said = "" if line["value"] is None else ("reached" if line["reached"] else "not reached")
         print(f"  {line['what']:52}{value:>13}  {line['goal']:12}{said}")
-    if not (has_bf16() or arguments.precision == "bf16"):
+    if not (has_bf16(arguments.device) or arguments.precision == "bf16"):
         print(
             "  this processor has no bfloat16 instructions: --precision bf16 times it all the same"
         )
     path = arguments.json
     if path is None:
-        cpu = "-".join(str(about["cpu"]).lower().split())
-        path = HERE / "results" / f"fps-{cpu}-{arguments.precision}-{about['commit']}.json"
+        where = str(about["gpu"] if arguments.device == "cuda" else about["cpu"]).lower().split()
+        how = f"-batch{arguments.batch}" * (arguments.batch > 1) + "-graphs" * arguments.graphs
+        name = f"fps-{'-'.join(where)}-{arguments.precision}{how}-{about['commit']}.json"
+        path = HERE / "results" / name
         path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"about": about, "rows": rows, "speeds": reached}, indent=1) + "\n")
-    for name in picture(rows, path.with_suffix("")):
+    where = str(about["gpu"]) if arguments.device == "cuda" else machine()
+    for name in picture(rows, path.with_suffix(""), where):
         print(f"  {name}: the papers print no AUPRO@30% of it, so it is not in the picture")
     print(json.dumps(about))
     print(f"  {path}, .svg, .png")

@@ -59,7 +59,7 @@ STAGES = {
     "cmad.bank.Bank.search": "search in the bank",
     "cmad.maps.scored": "smooth and score",
     "cmad.maps.smoothed": "smooth",
-    "cmad.detectors.judging.Judge.judge": "the rest of the method",
+    "cmad.detectors.method.Method.all_maps": "the rest of the method",
     "cmad.preprocess.to_input": "to the input's pixels",
     "cmad.regions.find": "regions",
     "cmad.detectors.judging.Judge.decide": "the rest of the decision",

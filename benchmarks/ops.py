@@ -1,9 +1,11 @@
 """Check every timed case of the native ops against the reference, then time it beside a baseline.
 
-    python benchmarks/ops.py [--only fps,group] [--json FILE]
+    python benchmarks/ops.py [--only fps,group] [--device cuda] [--json FILE]
 
 One thread for everything, one process. Times are the median and the range of the repeats. GB/s are
-the bytes an op cannot avoid (inputs read once, outputs written once) by its median time.
+the bytes an op cannot avoid (inputs read once, outputs written once) by its median time. On a GPU
+torch's baselines are timed there by events, each after its caches were filled with other data; the
+libraries of the CPU by the clock. Ops that this build has no kernel of are left out, by name.
 """
 # ruff: noqa: E402
 
@@ -25,9 +27,10 @@ import torch
 from _baselines import baselines
 from _environment import environment
 
-from cmad import ops
+from cmad import gpu, ops
 from cmad.testing import reference
 from cmad.testing.cases import CASES, Case, moved, to_torch
+from cmad.testing.devices import has
 
 
 # What the reference checks: the whole case, or a stated part where it would take minutes.
@@ -87,32 +90,53 @@ def as_tuple(result):
     return result if isinstance(result, tuple) else (result,)
 
 
-def check(case: Case, inputs) -> str:
+def check(case: Case, inputs, device: str) -> str:
     """Compare with the reference; return what was compared."""
     part = PART.get(case.op)
     inputs = part(inputs) if part else inputs
     want = as_tuple(getattr(reference, case.op)(**inputs))
-    got = as_tuple(getattr(ops, case.op)(**to_torch(inputs, "cpu")))
+    got = as_tuple(getattr(ops, case.op)(**to_torch(inputs, device)))
     for w, g in zip(want, got, strict=True):
+        g = g.cpu() if isinstance(g, torch.Tensor) else g
         torch.testing.assert_close(torch.as_tensor(g), torch.as_tensor(w), atol=case.atol, rtol=0)
     return part.__name__.replace("_", " ") if part else "all"
 
 
-def timed(functions: list[Callable[[], object]], budget: float = 1.0) -> list[list[float]]:
+def by_clock(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def by_events(function: Callable[[], object]) -> float:
+    """Return the seconds that a GPU takes, its cache filled with other data before."""
+    torch.empty(256 << 20, dtype=torch.uint8, device="cuda").zero_()
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    function()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end) / 1e3
+
+
+Timed = tuple[Callable[[], object], Callable[[Callable[[], object]], float]]
+
+
+def timed(functions: list[Timed], budget: float = 1.0) -> list[list[float]]:
     """Return the seconds of each function's repeats, sorted: at least 3, or what the budget allows.
 
     The functions take turns, so that a machine that is busy for a while is so for all of them.
+    Each comes with how it is timed.
     """
     seconds: list[list[float]] = [[] for _ in functions]
-    for function in functions:
+    for function, _ in functions:
         function()
     while waiting := [
         i for i, s in enumerate(seconds) if len(s) < 3 or (sum(s) < budget and len(s) < 200)
     ]:
         for i in waiting:
-            start = time.perf_counter()
-            functions[i]()
-            seconds[i].append(time.perf_counter() - start)
+            function, clock = functions[i]
+            seconds[i].append(clock(function))
     return [sorted(s) for s in seconds]
 
 
@@ -122,12 +146,16 @@ def spread(seconds: list[float]) -> dict[str, float]:
     return {name: value * 1e3 for name, value in zip(names, values, strict=True)}
 
 
-def run(case: Case) -> dict[str, object]:
+def on_host(result) -> np.ndarray:
+    return np.asarray(result.cpu() if isinstance(result, torch.Tensor) else result)
+
+
+def run(case: Case, device: str) -> dict[str, object]:
     inputs = case.make(np.random.default_rng(0))
-    tensors = to_torch(inputs, "cpu")
-    checked = check(case, inputs)
+    tensors = to_torch(inputs, device)
+    checked = check(case, inputs, device)
     op = getattr(ops, case.op)
-    outputs = tuple(np.asarray(result) for result in as_tuple(op(**tensors)))
+    outputs = tuple(on_host(result) for result in as_tuple(op(**tensors)))
     beside = baselines(case.op, inputs, tensors)
     if case.op == "clusters" and beside:
         np.testing.assert_array_equal(outputs[0], beside[0][1]())  # the whole case
@@ -136,7 +164,10 @@ def run(case: Case) -> dict[str, object]:
         for _, function in beside:
             np.testing.assert_array_equal(outputs[0], function())
         checked = "all counts, by NumPy"
-    ours, *others = map(spread, timed([lambda: op(**tensors), *(f for _, f in beside)]))
+    clocks = {True: by_events if device == "cuda" else by_clock, False: by_clock}
+    functions = [(lambda: op(**tensors), clocks[True])]
+    functions += [(f, clocks[name.startswith("torch")]) for name, f in beside]
+    ours, *others = map(spread, timed(functions))
     size = moved(inputs, outputs)
     return {
         "case": str(case),
@@ -161,6 +192,7 @@ def lines(result) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="ops, separated by commas")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--json", type=Path, help="write the results to this file too")
     arguments = parser.parse_args()
     if arguments.json and not arguments.json.absolute().parent.is_dir():
@@ -168,13 +200,19 @@ def main() -> None:
     wanted = arguments.only.split(",") if arguments.only else ops.__all__
     if unknown := set(wanted) - set(ops.__all__):
         sys.exit(f"no such op: {', '.join(sorted(unknown))}; there are {', '.join(ops.__all__)}")
+    if arguments.device == "cuda" and (said := gpu.missing()) is not None:
+        sys.exit(f"error: {said}")
+    lacking = [op for op in wanted if not has(arguments.device, op)]
     torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("medium")  # the fast path of torch's matmul on this kind
+    if arguments.device == "cpu":
+        torch.set_float32_matmul_precision("medium")  # the fast path of torch's matmul on this kind
+    if lacking:
+        print(f"no kernel in this build: {', '.join(lacking)}")
     head = f"{'case':40}{'ours, ms (range)':30}{'baseline':26}{'ms':>10}{'ratio':>8}{'GB/s':>7}"
     print(head + "  checked")
     results = []
-    for case in (case for case in CASES if case.timed and case.op in wanted):
-        results.append(run(case))
+    for case in (c for c in CASES if c.timed and c.op in wanted and c.op not in lacking):
+        results.append(run(case, arguments.device))
         print(*lines(results[-1]), sep="\n", flush=True)
     about = environment()
     print("\n" + "\n".join(f"{name}: {value}" for name, value in about.items()))

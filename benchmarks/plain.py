@@ -1,6 +1,6 @@
 """A frame after its extractors, beside the same in plain torch; results are compared first.
 
-    python benchmarks/plain.py [--images 265] [--repeats 3] [--json FILE]
+    python benchmarks/plain.py [--images 265] [--repeats 3] [--device cuda] [--json FILE]
 
 One thread for everything, one process; the two take turns, and times are medians. G2SF: features of
 full width, drawn like real ones (clusters of decaying variance), and banks as large as those of a
@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _environment import environment
+from _environment import environment, one_line
 from _plain_banks import g2sf as plain_g2sf
 
 import cmad
@@ -46,6 +46,10 @@ class Image:
 
     takes_statistics, image_size, dim = False, SIZE, DIMS["2d"]
 
+    def state_dict(self):
+        """No weights."""
+        return {}
+
     def tokens(self, rgb):
         """Never asked for: a frame comes with its features."""
 
@@ -55,11 +59,15 @@ class Cloud:
 
     takes_statistics, dim = False, DIMS["3d"]
 
+    def state_dict(self):
+        """No weights."""
+        return {}
+
     def points(self, xyz):
         """Likewise."""
 
 
-def frame(drawn, seed):
+def frame(drawn, seed, device):
     """Features of a part of SIDE x SIDE pixels in the middle of the image, some 20 % of it."""
     rng = np.random.default_rng(seed)
     valid = torch.zeros(SIZE, SIZE, dtype=torch.bool)
@@ -69,14 +77,15 @@ def frame(drawn, seed):
     near = torch.from_numpy(rng.integers(0, CENTRES, (count, 3)))
     weight = torch.from_numpy(rng.dirichlet(np.ones(3), count).astype(np.float32))
     tokens = drawn["2d"].view(TOKENS, TOKENS, -1)
-    points = Points(drawn["3d"].contiguous(), near, weight)
+    tokens = tokens.to(device)
+    points = Points(*(t.to(device) for t in (drawn["3d"].contiguous(), near, weight)))
     window = Window(SIZE, 0, 0, SIZE, SIZE)
     return Features({"rgb": tokens}, {"xyz": points}, valid, SIZE, window)
 
 
-def setting(images, frames):
+def setting(images, frames, device):
     """A detector as published, with banks of 10 % of the rows of so many images; and frames."""
-    detector = cmad.G2SF(rgb=Image(), xyz=Cloud(), published="all")
+    detector = cmad.G2SF(rgb=Image(), xyz=Cloud(), published="all", device=device)
     each = {"2d": TOKENS**2, "3d": CENTRES}
     counts = {"2d": images * TOKENS**2 // 10, "3d": images * CELLS**2 // 10}
     prototypes, drawn = {}, [{} for _ in range(frames)]
@@ -90,11 +99,16 @@ def setting(images, frames):
         prototypes[m] = spaces.Prototypes(Bank(bank), 0.0, 1.0, 20.0)
     lspn = LSPN(DIMS["2d"], DIMS["3d"], 0, joint=True)
     detector._accept(spaces.Metric(prototypes, lspn, GlobalScales(normalised=True)).tensors())
-    return detector, [frame(d, i) for i, d in enumerate(drawn)]
+    return detector, [frame(d, i, detector.device) for i, d in enumerate(drawn)]
 
 
-def peak(of):
-    """Bytes that a call takes at most, beside what is in memory before (Linux)."""
+def peak(of, device):
+    """Bytes that a call takes at most, beside what is in memory before: a GPU's, or Linux's."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        of()
+        return torch.cuda.max_memory_allocated() - before
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak starts from what there is now
     before = status("VmRSS")
@@ -111,12 +125,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=265, help="of the training set")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--json", type=Path, help="write the results to this file too")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    detector, frames = setting(arguments.images, 1 + arguments.repeats)
+    with one_line():
+        detector, frames = setting(arguments.images, 1 + arguments.repeats, arguments.device)
     features = frames[0]
-    memory = peak(lambda: detector.maps(features))
+    memory = peak(lambda: detector.maps(features), arguments.device)
     local, map_, score = plain_g2sf(detector, features)
     ours = detector.measured(features)[0]
     # cdist is |a|^2 + |b|^2 - 2 a b in float32: neighbours nearly as far may change places.
@@ -125,7 +141,7 @@ def main():
     grid = detector.maps(features)
     # Another neighbour, nearly as far, has another w; the map is of 256 levels.
     np.testing.assert_allclose(grid.score, score, rtol=1e-3)
-    np.testing.assert_allclose(grid.map, map_.numpy(), atol=2 / 255 * float(map_.max()))
+    np.testing.assert_allclose(grid.map, map_.cpu().numpy(), atol=2 / 255 * float(map_.max()))
     seconds = {"G2SF, cmad": [], "G2SF, plain torch": []}
     for other in frames[1:]:
         for name, work in (
@@ -133,7 +149,7 @@ def main():
             ("G2SF, plain torch", lambda f: plain_g2sf(detector, f)),
         ):
             start = time.perf_counter()
-            work(other)
+            work(other)  # ends with a number on the host, so a GPU is done, too
             seconds[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(s) for name, s in seconds.items()}
     first = next(iter(medians.values()))

@@ -42,16 +42,18 @@ BESIDE = {
     "linear": set(),
     "seeding": set(),
     "forking": set(),
+    "gpu": {"notices"},
     "units": {"types"},
     "metrics": {"ops", "types"},
     "registration": {"checks", "notices", "types", "units"},
     "datasets": {*("types", "preprocess", "units", "paths", "spelling", "notices"), "registration"},
-    "testing": {"ops", "types", "synthesis"},
+    "testing": {"gpu", "ops", "types", "synthesis"},
 }
 FOR_ALL = {
     *("types", "progress", "reprs", "notices", "paths", "spelling", "version", "seeding", "units"),
     "environment",
     "linear",
+    "gpu",
 }
 # Used by the rows above detectors.
 FOR_THE_TOP = {"metrics", "datasets", "registration", "forking"}

@@ -6,15 +6,18 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
+from cmad.ops.pixel_weights import with_room
 from cmad.presets import PRESETS
 from cmad.rasters import (
     Raster,
     Smoothing,
     counted,
     foreground,
+    interpolated,
     only,
     rows,
     smoothing_taps,
+    spread,
     token_taps,
 )
 from cmad.types import Features, Points, Window
@@ -132,6 +135,19 @@ def test_channels_of_several_extractors_of_a_modality_lie_side_by_side():
     for i, name in enumerate(("xyz", "views")):
         alone = Features({}, {name: made.points[name]}, made.valid, 12, made.window)
         assert torch.equal(got[:, 3 * i : 3 * i + 3], rows(alone, raster)["3d"])
+
+
+def test_entries_behind_the_last_change_no_sparse_combination(monkeypatch):
+    """As a GPU has them, where their number is not waited for."""
+    several = features(extractors=("xyz", "more"))
+    raster = Raster(12, PAPER)
+    cell = foreground(several, raster)
+    want = {m: interpolated(s) for m, s in spread(several, raster, cell).items()}
+    monkeypatch.setattr("cmad.ops.pixel_weights", with_room)
+    made = spread(several, raster, cell)
+    assert len(made["3d"].weights.index) > int(made["3d"].weights.start[-1])
+    for modality, rows_of in want.items():
+        torch.testing.assert_close(interpolated(made[modality]), rows_of)
 
 
 def test_rows_whose_channels_add_up_to_zero_count_or_not():

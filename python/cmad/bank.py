@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cmad import gpu
 from cmad.ops import coreset
 from cmad.ops.knn import KINDS, MOST_K, Encoded, Lists, check_rows, encode, finite_rows
 from cmad.progress import Step
@@ -106,7 +107,8 @@ class Bank:
         if count == N:
             index = torch.arange(N)
         else:
-            index = coreset(_projected(blocks, seed), count, progress=progress, check=False)
+            projected = _projected(blocks, seed).to(blocks.device)
+            index = coreset(projected, count, progress=progress, check=False).cpu()
         bank = cls(blocks.take(index, dtype), memory_limit=memory_limit)
         bank.picked = index
         return bank
@@ -138,11 +140,12 @@ class Bank:
             )
         finite_rows("Bank.search", query=query)
         first, which = _distinct(query)
-        lists = Lists(query if len(first) == len(query) else query[first], k)
+        all_differ = len(first) == len(query)
+        lists = Lists(query if all_differ else query[first], k)
         for piece in self._pieces():
             lists.add(piece)
         distance, index = lists.result()
-        return (distance, index) if len(first) == len(query) else (distance[which], index[which])
+        return (distance, index) if all_differ else (distance[which], index[which])
 
     def _pieces(self) -> Iterator[Encoded]:
         """Yield the bank's codes: all, which are kept, or of a tile at a time, within the limit."""
@@ -230,6 +233,7 @@ class _Blocks:
                 "Bank: blocks are gone through three times; got an iterator, give a list"
             )
         self._blocks = [blocks] if isinstance(blocks, Tensor) else blocks
+        self.device = gpu.CPU
         self.rows, self.columns = 0, 0
         for block in self:
             finite_rows("Bank", rows=block)
@@ -242,7 +246,7 @@ class _Blocks:
                 raise ValueError(
                     f"Bank: blocks must have D={columns} columns, got {block.shape[1]}"
                 )
-            rows, columns = rows + len(block), block.shape[1]
+            rows, columns, self.device = rows + len(block), block.shape[1], block.device
             yield block.detach()
         if rows == 0:
             raise ValueError("Bank: rows must hold at least one, got none")
@@ -251,8 +255,8 @@ class _Blocks:
         self.rows, self.columns = rows, columns
 
     def take(self, index: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return the rows at an index, in its order."""
-        out = torch.empty((len(index), self.columns), dtype=dtype)
+        """Return the rows at an index of the CPU, in its order, where the blocks are."""
+        out = torch.empty((len(index), self.columns), dtype=dtype, device=self.device)
         order = torch.argsort(index)
         ascending = index[order]
         begin = 0
@@ -281,15 +285,23 @@ def _projected(blocks: _Blocks, seed: int) -> Tensor:
     begin = 0
     for block in blocks:
         for part in (block[i : i + PROJECTED] for i in range(0, len(block), PROJECTED)):
-            # In float64, as published, then rounded.
-            image = torch.from_numpy(project.transform(part.double().numpy())) if project else part
+            if project is None:
+                image = part
+            else:  # in float64, as published, then rounded
+                image = torch.from_numpy(project.transform(part.cpu().double().numpy()))
             out[begin : begin + len(part)] = image
             begin += len(part)
     return out
 
 
 def _distinct(query: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the first of each group of equal rows, by bytes, and for each row its group."""
+    """Return the first of each group of equal rows, by bytes, and for each row its group.
+
+    On a GPU every row is a group: to search copies takes less time than to wait for the bytes.
+    """
+    if query.device.type != "cpu":
+        every = torch.arange(len(query), device=query.device)
+        return every, every
     seen: dict[bytes, int] = {}
     first: list[int] = []
     which: list[int] = []

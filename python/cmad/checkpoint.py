@@ -301,7 +301,7 @@ def _read(path: Path) -> tuple[_State, dict[str, object], str]:
     if header["format"] != FORMAT:
         raise ValueError(f"{path}: a checkpoint of another version of cmad; {_REMEDY}")
     try:
-        values = torch.load(io.BytesIO(tensors), weights_only=True)  # runs no code
+        values = torch.load(io.BytesIO(tensors), map_location="cpu", weights_only=True)  # no code
     except Exception as error:
         raise ValueError(f"{path}: a damaged checkpoint, or another file; {_REMEDY}") from error
     state = _State(header["epoch"], header["count"], values)

@@ -85,7 +85,7 @@ def smoothed(map_: Tensor, scaling: Scaling) -> Tensor:
     return torch.from_numpy(np.array(blurred)).to(map_) / 255 * highest
 
 
-def scored(fused: Tensor, scaling: Scaling) -> tuple[Tensor, dict[str, Tensor], float]:
+def scored(fused: Tensor, scaling: Scaling) -> tuple[Tensor, dict[str, Tensor], Tensor]:
     """Smooth, scale and score CFM's fused map.
 
     Args:
@@ -93,8 +93,8 @@ def scored(fused: Tensor, scaling: Scaling) -> tuple[Tensor, dict[str, Tensor], 
         scaling: of the preset.
 
     Returns:
-        The map (S, S), further maps by name, and the score. With ``by_mean`` the further one is
-        ``"pixel_auroc"``, see `official_map`.
+        The map (S, S), further maps by name, and the score, a scalar, which nobody waits for. With
+        ``by_mean`` the further one is ``"pixel_auroc"``, see `official_map`.
 
     """
     if scaling.by_mean:
@@ -104,21 +104,21 @@ def scored(fused: Tensor, scaling: Scaling) -> tuple[Tensor, dict[str, Tensor], 
     return map_, {}, score
 
 
-def paper_map(fused: Tensor) -> tuple[Tensor, float]:
+def paper_map(fused: Tensor) -> tuple[Tensor, Tensor]:
     """Smooth a fused map by a Gaussian of sigma 4; the score is its maximum (CFM, section 3.3).
 
     Args:
         fused: (S, S) float32.
 
     Returns:
-        The map (S, S) and the score.
+        The map (S, S) and the score, a scalar.
 
     """
     map_ = ops.smooth(fused[None], SIGMA)[0]
-    return map_, float(map_.max())
+    return map_, map_.max()
 
 
-def official_map(fused: Tensor) -> tuple[Tensor, Tensor, float]:
+def official_map(fused: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Smooth and scale a fused map as the published evaluation does.
 
     Args:
@@ -126,13 +126,15 @@ def official_map(fused: Tensor) -> tuple[Tensor, Tensor, float]:
 
     Returns:
         The map that AUPRO is computed from, s / mean of its non-zero values; the one that the pixel
-        AUROC is computed from, s / sqrt(mean of all); and the score, max s / sqrt(mean of the
-        non-zero values). All zeros for a map without a non-zero value.
+        AUROC is computed from, s / sqrt(mean of all); and the score, a scalar, max s / sqrt(mean of
+        the non-zero values). All zeros for a map without a non-zero value.
 
     """
     s = ops.box_cascade(fused[None])[0]
-    nonzero = s[s != 0]
-    if len(nonzero) == 0:
-        return s, s, 0.0
-    mean = nonzero.mean()
-    return s / mean, s / s.mean().sqrt(), float(s.max() / mean.sqrt())
+    count = (s != 0).sum()
+    total = s.sum(dtype=torch.float64)
+    # Where all is 0, what it is divided by makes no difference.
+    of_all, mean = (
+        torch.where(count > 0, total / n, 1.0).float() for n in (s.numel(), count.clamp(min=1))
+    )
+    return s / mean, s / of_all.sqrt(), s.max() / mean.sqrt()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cmad import gpu
 from cmad.cache import Cache, digest, named, versions
 from cmad.extractors import Extractor, RgbExtractor, XyzExtractor, modality_of
 from cmad.foreground import CONSTANTS
@@ -35,11 +36,14 @@ class Pipeline:
     """By name; each takes the image or the points, by its kind."""
     preprocessing: Preprocessing
     precision: torch.dtype = torch.float32
-    """Of the 2D extractors' and the networks' arithmetic; results are float32."""
+    """Of the 2D extractors' and the networks' arithmetic, on a GPU also of the 3D extractors';
+    results are float32."""
     cache: Cache | None = None
     """Keeps frames, features and statistics of the 3D extractors; None computes everything."""
     depth: bool = False
     """Whether features hold the frame's depth."""
+    device: torch.device = gpu.CPU
+    """Where the extractors are; frames are prepared on the CPU."""
 
     @property
     def of_images(self) -> dict[str, RgbExtractor]:
@@ -109,21 +113,32 @@ class Pipeline:
             known: what 3D extractors make of them, where that is known already.
 
         Returns:
-            Float32 features of each frame, on the CPU; of the modalities that the frame has.
+            Float32 features of each frame, on the pipeline's device; of the modalities that the
+            frame has. On a GPU both modalities are worked on at once, and nothing waits for it.
 
         """
         tokens: list[dict[str, Tensor]] = [{} for _ in frames]
         points: list[dict[str, Points]] = [{} for _ in frames]
+        with_image = [i for i, frame in enumerate(frames) if frame.rgb is not None]
+        with_cloud = [i for i, frame in enumerate(frames) if frame.xyz is not None]
+        images = [cast(Tensor, frames[i].rgb) for i in with_image if self.of_images]
+        clouds = [_cloud(frames[i]) for i in with_cloud if self.of_points]
+        there = gpu.upload([*images, *clouds], self.device)
+        images_there, clouds_there = there[: len(images)], there[len(images) :]
+        branch = gpu.Branch(self.device)
+        # The points first: they take longer to begin, and the images' work is large.
+        with branch.apart(clouds_there):
+            for name, xyz in self.of_points.items():
+                given = None
+                if known is not None and name in known:
+                    given = [known[name][i] for i in with_cloud]
+                of_points = self._points(xyz, clouds, clouds_there, given)
+                for i, cloud in zip(with_cloud, of_points, strict=True):
+                    points[i][name] = cloud
         for name, rgb in self.of_images.items():
-            seen = [i for i, frame in enumerate(frames) if frame.rgb is not None]
-            for i, made in zip(seen, self._tokens(rgb, [frames[i] for i in seen]), strict=True):
+            for i, made in zip(with_image, self._tokens(rgb, images, images_there), strict=True):
                 tokens[i][name] = made
-        for name, xyz in self.of_points.items():
-            seen = [i for i, frame in enumerate(frames) if frame.xyz is not None]
-            given = None if known is None or name not in known else [known[name][i] for i in seen]
-            of_points = self._points(xyz, [frames[i] for i in seen], given)
-            for i, cloud in zip(seen, of_points, strict=True):
-                points[i][name] = cloud
+        branch.join(t for own in points for made in own.values() for t in vars(made).values())
         return [
             Features(
                 tokens=tokens[i],
@@ -158,6 +173,7 @@ class Pipeline:
 
         """
         clouds = [_cloud(frame) for frame in frames]
+        there = gpu.upload(clouds, self.device)
         extractors, known = dict(self.extractors), {}
         for name, xyz in self.of_points.items():
             if not xyz.takes_statistics:
@@ -170,26 +186,29 @@ class Pipeline:
             if kept is not None:
                 own.load_statistics(kept)
                 continue
-            made = own.fit(clouds)
+            made = own.fit(there)
             if made is not None:
                 known[name] = made
             if self.cache is not None:
                 self.cache.put("statistics", key, own.statistics)
         return replace(self, extractors=extractors), known
 
-    def _tokens(self, rgb: RgbExtractor, frames: Sequence[Frame]) -> list[Tensor]:
-        """Tokens (h, w, D) of each frame, those that the cache lacks in one call."""
-        images = [cast(Tensor, frame.rgb) for frame in frames]
-        found: list[Tensor | None] = [None] * len(frames)
-        keys = [""] * len(frames)
+    def _tokens(
+        self, rgb: RgbExtractor, images: Sequence[Tensor], there: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Tokens (h, w, D) of each image, those that the cache lacks in one call."""
+        found: list[Tensor | None] = [None] * len(images)
+        keys = [""] * len(images)
         if self.cache is not None:
-            what = rgb.config(), rgb.fingerprint(), str(self.precision), versions()
+            what = rgb.config(), rgb.fingerprint(), self._arithmetic(self.precision), versions()
             keys = [digest(image, *what) for image in images]
-            found = [(self.cache.get("tokens", key) or {}).get("tokens") for key in keys]
+            found = self._uploaded(
+                [(self.cache.get("tokens", key) or {}).get("tokens") for key in keys]
+            )
         todo = [i for i, made in enumerate(found) if made is None]
         if todo:
-            with torch.inference_mode(), arithmetic(self.precision):
-                made = rgb.tokens(torch.stack([images[i] for i in todo])).float()
+            with torch.inference_mode(), arithmetic(self.precision, self.device):
+                made = rgb.tokens(torch.stack([there[i] for i in todo])).float()
             for i, one in zip(todo, made.permute(0, 2, 3, 1), strict=True):
                 found[i] = kept = one.clone(memory_format=torch.contiguous_format)
                 if self.cache is not None:
@@ -197,25 +216,54 @@ class Pipeline:
         return cast("list[Tensor]", found)
 
     def _points(
-        self, xyz: XyzExtractor, frames: Sequence[Frame], known: Sequence[Points] | None
+        self,
+        xyz: XyzExtractor,
+        clouds: Sequence[Tensor],
+        there: Sequence[Tensor],
+        known: Sequence[Points] | None,
     ) -> list[Points]:
-        """Features of each frame's cloud, those that the cache lacks in one call."""
-        clouds = [_cloud(frame) for frame in frames]
-        found: list[Points | None] = [None] * len(frames)
-        keys = [""] * len(frames)
+        """Features of each cloud, those that the cache lacks in one call."""
+        found: list[Points | None] = [None] * len(clouds)
+        keys = [""] * len(clouds)
+        # On a CPU half precision gains nothing here.
+        precision = torch.float32 if self.device.type == "cpu" else self.precision
         if self.cache is not None:
             what = xyz.config(), xyz.fingerprint(), *named(xyz.statistics), versions()
+            if self.device.type != "cpu":
+                what = *what, self._arithmetic(precision)
             keys = [digest(cloud, *what) for cloud in clouds]
             kept = [self.cache.get("points", key) for key in keys]
-            found = [None if k is None else Points(**k) for k in kept]
+            found = [None if k is None else self._placed(Points(**k)) for k in kept]
         todo = [i for i, made in enumerate(found) if made is None]
         if todo:
             given = None if known is None else [known[i] for i in todo]
-            for i, made in zip(todo, given or xyz.batch([clouds[i] for i in todo]), strict=True):
+            if given is None:
+                with arithmetic(precision, self.device):
+                    given = xyz.batch([there[i] for i in todo])
+            for i, made in zip(todo, given, strict=True):
                 found[i] = made
                 if self.cache is not None:
                     self.cache.put("points", keys[i], dict(vars(made)))
         return cast("list[Points]", found)
+
+    @property
+    def arithmetic(self) -> str:
+        """What the last digits of scores depend on."""
+        return arithmetic_of(self.precision, self.device)
+
+    def _arithmetic(self, precision: torch.dtype) -> str:
+        """Name what a result's last digits depend on, for the cache."""
+        return str(precision) if self.device.type == "cpu" else f"{precision} {self.device.type}"
+
+    def _uploaded(self, kept: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Bring what the cache had to the device."""
+        there = iter(gpu.upload([tensor for tensor in kept if tensor is not None], self.device))
+        return [None if tensor is None else next(there) for tensor in kept]
+
+    def _placed(self, points: Points) -> Points:
+        """Likewise, of points."""
+        fields = vars(points)
+        return Points(**dict(zip(fields, gpu.upload([*fields.values()], self.device), strict=True)))
 
 
 def _tensors(frame: Frame) -> dict[str, Tensor]:
@@ -250,6 +298,11 @@ def _cloud(frame: Frame) -> Tensor:
     return frame.xyz[frame.valid]
 
 
-def arithmetic(precision: torch.dtype) -> torch.autocast:
+def arithmetic_of(precision: torch.dtype, device: torch.device) -> str:
+    """Name a type and a device, such as ``"float16 on cuda"``."""
+    return f"{str(precision).removeprefix('torch.')} on {device.type}"
+
+
+def arithmetic(precision: torch.dtype, device: torch.device) -> torch.autocast:
     """Return the context that networks run in: autocast to half precision, nothing for float32."""
-    return torch.autocast("cpu", dtype=precision, enabled=precision != torch.float32)
+    return torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)

@@ -5,6 +5,7 @@ banks take patches: 28 x 28, 56 x 56. Everything between an extractor's output a
 so each cell is a sparse combination of few tokens or centres.
 """
 
+import itertools
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -12,7 +13,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from cmad import ops
+from cmad import gpu, ops
+from cmad.ops.pixel_weights import with_room
 from cmad.types import Features, PixelWeights, Points
 
 
@@ -71,7 +73,7 @@ def rows(features: Features, raster: Raster, cell: Tensor | None = None) -> dict
     Args:
         features: of one frame; tokens and centres of any floating dtype.
         raster: of the cells.
-        cell: (Q,) int64, row * R + column; None takes the `foreground`.
+        cell: (Q,) int64, row * R + column, on the features' device; None takes the `foreground`.
 
     Returns:
         (Q, D) float32 by modality, ``"2d"`` and ``"3d"``; the channels of several extractors of a
@@ -124,12 +126,10 @@ def _parts(features: Features, raster: Raster, cell: Tensor) -> dict[str, list[S
 def _stacked(parts: list[Spread]) -> Spread:
     if len(parts) == 1:
         return parts[0]
-    cells = [part.weights.start.diff() for part in parts]
-    cell = torch.cat([torch.arange(len(n)).repeat_interleave(n) for n in cells])
+    cell = torch.cat([_cell_of(part.weights) for part in parts])
     order = cell.argsort(stable=True)
-    first = torch.tensor([len(part.features) for part in parts]).cumsum(0).roll(1)
-    first[0] = 0
-    index = torch.cat([p.weights.index + int(m) for p, m in zip(parts, first, strict=True)])
+    first = itertools.accumulate((len(part.features) for part in parts), initial=0)
+    index = torch.cat([p.weights.index + m for p, m in zip(parts, first, strict=False)])
     weights = PixelWeights(
         torch.stack([part.weights.start for part in parts]).sum(0),
         index[order],
@@ -137,6 +137,12 @@ def _stacked(parts: list[Spread]) -> Spread:
     )
     features = torch.block_diag(*[p.features for p in parts])  # type: ignore[no-untyped-call]
     return Spread(features, weights)
+
+
+def _cell_of(weights: PixelWeights) -> Tensor:
+    """Return the cell of each entry; the number of cells for entries behind the last."""
+    entry = torch.arange(len(weights.index), device=weights.start.device)
+    return torch.searchsorted(weights.start[1:], entry, right=True)
 
 
 def foreground(features: Features, raster: Raster) -> Tensor:
@@ -147,7 +153,8 @@ def foreground(features: Features, raster: Raster) -> Tensor:
         raster: of the cells; its smoothing says whether the rim belongs to them.
 
     Returns:
-        (P,) int64, ascending, row * R + column; where the frame has no points `everything`.
+        (P,) int64, ascending, row * R + column, on the features' device; where the frame has no
+        points `everything`.
 
     """
     valid = features.valid
@@ -157,7 +164,7 @@ def foreground(features: Features, raster: Raster) -> Tensor:
         reached = _reached(valid, smoothing_taps(len(valid), raster, valid.device))
     else:
         reached = functional.adaptive_max_pool2d(valid[None].float(), raster.size)[0] > 0
-    return reached.flatten().nonzero()[:, 0]
+    return _cells_of(reached, features)
 
 
 def everything(features: Features, raster: Raster) -> Tensor:
@@ -168,14 +175,19 @@ def everything(features: Features, raster: Raster) -> Tensor:
         raster: of the cells.
 
     Returns:
-        (P,) int64, ascending, row * R + column.
+        (P,) int64, ascending, row * R + column, on the features' device.
 
     """
     if features.region is None:
-        of = features.valid if features.valid is not None else next(iter(features.tokens.values()))
-        return torch.arange(raster.size**2, device=of.device)
+        return torch.arange(raster.size**2, device=features.device)
     reached = functional.adaptive_max_pool2d(features.region[None].float(), raster.size)[0] > 0
-    return reached.flatten().nonzero()[:, 0]
+    return _cells_of(reached, features)
+
+
+def _cells_of(reached: Tensor, features: Features) -> Tensor:
+    """Number the cells that are true: on the CPU, so that their count is known without waiting."""
+    [cell] = gpu.upload([reached.flatten().nonzero()[:, 0]], features.device)
+    return cell
 
 
 def counted(row_3d: Tensor, smoothing: Smoothing) -> Tensor:
@@ -199,18 +211,23 @@ def point_weights(points: Points, valid: Tensor, raster: Raster, cell: Tensor) -
 
     Args:
         points: of the N valid pixels, in row-major order.
-        valid: (S, S) bool with N true.
+        valid: (S, S) bool with N true, on the CPU or where the points are.
         raster: of the cells.
         cell: (Q,) int64, row * R + column.
 
     Returns:
-        A row of weights per cell; empty where no point is in reach.
+        A row of weights per cell; empty where no point is in reach. On a GPU there may be entries
+        behind those of the last row, so that nothing waits for their number.
 
     """
-    point = torch.full_like(valid, -1, dtype=torch.int64)
-    point[valid] = torch.arange(len(points.neighbour), device=valid.device)
-    taps = smoothing_taps(len(valid), raster, valid.device)
-    start, index, weight = ops.pixel_weights(
+    device = points.weight.device
+    if valid.device != device:
+        [valid] = gpu.upload([valid], device)
+    number = valid.flatten().cumsum(0).view_as(valid) - 1
+    point = torch.where(valid, number, -1)
+    taps = smoothing_taps(len(valid), raster, device)
+    compose = ops.pixel_weights if device.type == "cpu" else with_room
+    start, index, weight = compose(
         points.neighbour,
         points.weight,
         point,

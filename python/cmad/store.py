@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from cmad import gpu
 from cmad.types import Features, Points
 
 
@@ -30,19 +31,30 @@ class FeatureStore(Sequence[Features]):
     serves one training: in half precision, so that more of it stays in memory.
     """
 
-    def __init__(self, dtype: torch.dtype = torch.float16, limit: int = 4 << 30) -> None:
+    def __init__(
+        self,
+        dtype: torch.dtype = torch.float16,
+        limit: int = 4 << 30,
+        device: torch.device = gpu.CPU,
+    ) -> None:
         """Make an empty store.
 
         Args:
             dtype: that tokens and centre features are kept in; half precision takes about 3.5 MB
                 per frame for 784 tokens of 768 and 1024 centres of 1152.
             limit: bytes to keep in memory; later frames go to a temporary folder.
+            device: that tokens and points are given on. Of a GPU's memory half of what is free is
+                taken first; what is kept elsewhere is brought there each time.
 
         """
         self.dtype = dtype
         self.limit = limit
         self.nbytes = 0
         """Bytes in memory."""
+        self.device = device
+        self.on_device = 0
+        """Bytes of them on the GPU, beside the limit."""
+        self._room = gpu.free(device) // 2
         self._kept: list[Features | _OnDisk] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -61,6 +73,12 @@ class FeatureStore(Sequence[Features]):
                 for name, p in features.points.items()
             },
         )
+        size = sum(t.nbytes for t in _made(features))
+        if features.device.type != "cpu" and self.on_device + size <= self._room:
+            self.on_device += size
+            self._kept.append(features)
+            return
+        features = _moved(features, gpu.CPU)
         tensors = _tensors(features)
         size = sum(t.nbytes for t in tensors.values())
         if self.nbytes + size <= self.limit:
@@ -87,6 +105,9 @@ class FeatureStore(Sequence[Features]):
 
     def __getitem__(self, i: int) -> Features:  # type: ignore[override]
         """Return the features of frame ``i``, tokens and centres in the store's dtype."""
+        return _moved(self._read(i), self.device)
+
+    def _read(self, i: int) -> Features:
         kept = self._kept[i]
         if isinstance(kept, Features):
             return kept
@@ -130,6 +151,28 @@ class FeatureStore(Sequence[Features]):
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
+
+
+def _made(features: Features) -> list[Tensor]:
+    """What the extractors made, which may be on a GPU."""
+    of_points = (t for points in features.points.values() for t in vars(points).values())
+    return [*features.tokens.values(), *of_points]
+
+
+def _moved(features: Features, device: torch.device) -> Features:
+    """Bring what the extractors made to a device, in one copy."""
+    if features.device == device:
+        return features
+    made = _made(features)
+    there = iter(gpu.upload(made, device) if device.type != "cpu" else [t.to(device) for t in made])
+    return replace(
+        features,
+        tokens={name: next(there) for name in features.tokens},
+        points={
+            name: Points(*(next(there) for _ in vars(points)))
+            for name, points in features.points.items()
+        },
+    )
 
 
 def _tensors(features: Features) -> dict[str, Tensor]:

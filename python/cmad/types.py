@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from cmad.reprs import short, sizes
@@ -126,7 +127,8 @@ class Points:
 class Features:
     """What the frozen extractors made of a frame; feature maps are never formed.
 
-    Rows of features on any raster are composed from it by `cmad.rasters`.
+    Rows of features on any raster are composed from it by `cmad.rasters`. Tokens and points are on
+    one device, all else on the CPU: sizes follow from the valid pixels, and must be known there.
     """
 
     tokens: Mapping[str, Tensor]
@@ -156,6 +158,12 @@ class Features:
     def modalities(self) -> tuple[str, ...]:
         """Which modalities it has features of, ``"2d"`` and ``"3d"``."""
         return ("2d",) * bool(self.tokens) + ("3d",) * bool(self.points)
+
+    @property
+    def device(self) -> torch.device:
+        """Where tokens and points are."""
+        made = [*self.tokens.values(), *(points.features for points in self.points.values())]
+        return made[0].device if made else torch.device("cpu")
 
     def __repr__(self) -> str:
         """Name and the sizes of what each extractor made."""

@@ -172,8 +172,9 @@ def test_calibration_says_how_many_parts_it_needs(trained, parts):
     assert trained.threshold is None
 
 
-def test_cuda_without_cuda_ops_is_refused(untrained):
-    with pytest.raises(RuntimeError, match="no native ops for 'cuda'"):
+def test_a_gpu_that_is_not_there_is_refused(untrained, monkeypatch):
+    monkeypatch.setattr("cmad.gpu.missing", lambda: "device='cuda' needs this and that")
+    with pytest.raises(RuntimeError, match=r"^CFM: device='cuda' needs this and that$"):
         untrained(device="cuda")
 
 

@@ -1,5 +1,6 @@
 """`.cmad` files: what comes back is what was saved, and nothing is lost on the way."""
 
+import copy
 import json
 import os
 import pickle
@@ -206,6 +207,20 @@ def test_a_model_of_other_preprocessing_constants_is_refused(saved, trained):
     model_file.write(saved, header, tensors)
     with pytest.raises(ValueError, match=r"trained on parts prepared with .*0\.01.*train it again"):
         cmad.load(saved)
+
+
+def test_thresholds_of_another_arithmetic_are_told(trained, tmp_path):
+    calibrated = copy.copy(trained)
+    calibrated.calibrations = {"2d+3d": Calibration(0.5, (1.0,), 1.0, 1.0, {"2d": 1.0, "3d": 1.0})}
+    path = tmp_path / "part.cmad"
+    calibrated.save(path)
+    loaded = cmad.load(path, **trained.pipeline.extractors)
+    assert loaded.calibrated_in == "float32 on cpu"
+    calibrated.calibrated_in = "float16 on cuda"
+    calibrated.save(path)
+    with pytest.warns(UserWarning, match="calibrated in float16 on cuda, this is float32 on cpu"):
+        loaded = cmad.load(path, **trained.pipeline.extractors)
+    assert loaded.calibrated_in == "float16 on cuda"
 
 
 def test_numbers_of_numpys_types_are_saved_as_numbers(make, parts, tmp_path):

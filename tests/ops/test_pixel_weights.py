@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from cmad.ops import interpolate, pixel_weights
+from cmad.ops.pixel_weights import with_room
 from cmad.testing import reference
 from cmad.testing.inputs import footprint
 
@@ -173,3 +174,15 @@ def test_wrong_arguments_are_named(change, error, message):
     }
     with pytest.raises(error, match=message):
         pixel_weights(**{**args, **change})
+
+
+@pytest.mark.parametrize(("taps", "centres"), [(2, 9), (5, 9), (3, 2)])
+def test_with_room_there_are_the_same_entries_and_zeros_behind_them(taps, centres):
+    args = image(np.random.default_rng(taps), 11, taps, 0.6, centres=centres)
+    want, got = pixel_weights(**args), with_room(**args)
+    entries = len(want[1])
+    assert torch.equal(got[0], want[0])
+    for g, w in zip(got[1:], want[1:], strict=True):
+        assert torch.equal(g[:entries], w)
+        assert not g[entries:].any()
+    assert len(got[1]) == 11**2 * min(3 * taps**2, centres) >= entries

@@ -102,6 +102,9 @@ BatchSize = Annotated[
     ),
 ]
 Precision = Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")]
+Device = Annotated[
+    str, typer.Option(help="cpu, or cuda for an NVIDIA GPU; auto is cpu.", show_default=True)
+]
 Seed = Annotated[int, typer.Option(help="Of all that is drawn at random.")]
 Cache = Annotated[
     Path | None,

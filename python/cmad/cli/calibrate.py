@@ -15,6 +15,7 @@ from cmad.cli._options import (
     Cache,
     DepthScale,
     DepthUnit,
+    Device,
     Good,
     Intrinsics,
     RequiredRate,
@@ -63,6 +64,7 @@ def calibrate(
     intrinsics: Intrinsics = None,
     depth_unit: DepthUnit = None,
     depth_scale: DepthScale = None,
+    device: Device = "auto",
     cache: Cache = None,
     skip_bad: SkipBad = False,
 ) -> None:
@@ -88,7 +90,7 @@ def calibrate(
         place = Path(os.path.realpath(model)) if model.is_symlink() else model
     watched = Watched(place)
     if_interrupted(lambda: str(watched))
-    detector, with_extractors = load(model, cache=cache), stores_extractors(model)
+    detector, with_extractors = load(model, device=device, cache=cache), stores_extractors(model)
     check_writable(place)
     units = units_of(unit, intrinsics, depth_unit, depth_scale, detector.units)
     parts = good_parts(data, category, "validation", good, units)

@@ -17,6 +17,7 @@ from cmad.cli._options import (
     Cache,
     DepthScale,
     DepthUnit,
+    Device,
     Epochs,
     FalseRejectRate,
     Good,
@@ -111,6 +112,7 @@ def evaluate(
     patches_per_part: PatchesPerPart = None,
     batch_size: BatchSize = None,
     precision: Precision = "auto",
+    device: Device = "auto",
     seed: Seed = 0,
     seeds: Annotated[
         int,
@@ -158,6 +160,7 @@ def evaluate(
         "rgb_weights": rgb_weights,
         "xyz_weights": xyz_weights,
         "precision": precision,
+        "device": device,
         **own_options(chosen, options),
     }
     beside = background_of(background)

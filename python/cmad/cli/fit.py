@@ -21,6 +21,7 @@ from cmad.cli._options import (
     Cache,
     DepthScale,
     DepthUnit,
+    Device,
     Epochs,
     FalseRejectRate,
     Good,
@@ -102,6 +103,7 @@ def fit(
     batch_size: BatchSize = None,
     shots: Shots = None,
     precision: Precision = "auto",
+    device: Device = "auto",
     seed: Seed = 0,
     cache: Cache = None,
     skip_bad: SkipBad = False,
@@ -164,10 +166,11 @@ def fit(
         rgb_weights=rgb_weights,
         xyz_weights=xyz_weights,
         precision=precision,
+        device=device,
         seed=seed,
         background=background_of(background),
         cache=cache,
-        **own_options(chosen, options),  # type: ignore[arg-type]
+        **own_options(chosen, options),
     )
     describe(detector.pipeline.describe())
     checkpoint = Checkpoint(out.with_name(f"{out.name}.checkpoint"), say=typer.echo)

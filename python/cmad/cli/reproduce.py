@@ -16,6 +16,7 @@ from cmad.cli._method import Set, own_options, training, with_defaults
 from cmad.cli._options import (
     BatchSize,
     Cache,
+    Device,
     Epochs,
     ImageSize,
     PatchesPerPart,
@@ -100,6 +101,7 @@ def reproduce(
     patches_per_part: PatchesPerPart = None,
     batch_size: BatchSize = None,
     precision: Precision = "auto",
+    device: Device = "auto",
     seed: Seed = 0,
     seeds: Annotated[
         int,
@@ -147,6 +149,7 @@ def reproduce(
         "rgb_weights": rgb_weights,
         "xyz_weights": xyz_weights,
         "precision": precision,
+        "device": device,
         **own_options(chosen, options),
     }
     beside = background_of(background)

@@ -15,6 +15,7 @@ from cmad.cli._interrupt import if_interrupted
 from cmad.cli._options import (
     DepthScale,
     DepthUnit,
+    Device,
     Good,
     Intrinsics,
     Unit,
@@ -70,6 +71,7 @@ def score(
             "another camera pose or light, too little seen) is an error, not a warning.",
         ),
     ] = False,
+    device: Device = "auto",
 ) -> None:
     """Score parts with a model, and say which are accepted and which rejected.
 
@@ -103,7 +105,7 @@ def score(
     """
     if_interrupted(lambda: f"results in {out} are as they were")
     expect_order("score", model, paths)
-    detector = load(model)
+    detector = load(model, device=device)
     units = units_of(unit, intrinsics, depth_unit, depth_scale, detector.units)
     sources = _sources(paths, units, good or ())
     folders = [path for path in paths if path.is_dir()]

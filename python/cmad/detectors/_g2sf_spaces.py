@@ -91,7 +91,8 @@ class Metric:
         self.prototypes, self.lspn, self.scales = prototypes, lspn.eval(), scales
         one, two = (prototypes[m].bank.rows for m in ("2d", "3d"))
         self.folded = FoldedLSPN(lspn, (one, two))
-        self.usual = torch.tensor([prototypes[m].usual for m in ("2d", "3d")])
+        usual = [prototypes[m].usual for m in ("2d", "3d")]
+        self.usual = torch.tensor(usual, device=one.device)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all of it, by name."""

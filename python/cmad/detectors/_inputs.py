@@ -1,5 +1,6 @@
 """What every detector does with its inputs: batches, good parts, options, extractors by name."""
 
+import copy
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import fields, replace
@@ -8,6 +9,7 @@ from typing import TypeVar, cast
 import numpy as np
 import torch
 
+from cmad import gpu
 from cmad.checks import at
 from cmad.extractors import FPFH, Extractor, PointMAE, RgbExtractor, ViT, XyzExtractor
 from cmad.presets import Grouping
@@ -18,6 +20,7 @@ from cmad.units import to_metres
 T = TypeVar("T")
 VARIANTS = {"full": None, "medium": 8, "small": 4, "tiny": 1}
 """Transformer blocks kept in both extractors (CFM, sections 3.4 and 4); None keeps all."""
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def as_samples(
@@ -113,11 +116,33 @@ def whole(who: str, name: str, value: object, least: int) -> int:
 
 
 def device_of(who: str, device: str) -> torch.device:
-    """Return the device to run on."""
+    """Return the device to run on.
+
+    Raises:
+        ValueError: not one of those that there are.
+        RuntimeError: ``"cuda"`` where that cannot be used; says what is missing.
+
+    """
     one_of(who, "device", device, ("auto", "cpu", "cuda"))
-    if device == "cuda":
-        raise RuntimeError(f"{who}: this build has no native ops for 'cuda'; use device='cpu'")
-    return torch.device("cpu")
+    if device != "cuda":  # "auto", too: docs/decisions/precision.md
+        return torch.device("cpu")
+    if (said := gpu.missing()) is not None:
+        raise RuntimeError(f"{who}: {said}")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def precision_of(precision: str, device: torch.device) -> torch.dtype:
+    """Return the type of a precision's arithmetic; ``"auto"`` depends on the device."""
+    auto = torch.float32 if device.type == "cpu" else torch.float16
+    return PRECISIONS.get(precision, auto)
+
+
+def on_device(extractor: Extractor, device: torch.device) -> Extractor:
+    """Return an extractor whose weights are on a GPU: a copy, unless they are there already."""
+    tensors = [] if device.type == "cpu" else extractor.state_dict().values()
+    if all(tensor.device == device for tensor in tensors):
+        return extractor
+    return copy.deepcopy(extractor).to(device)
 
 
 def named_extractors(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cmad import gpu
 from cmad.bank import Bank
 from cmad.model_file import prefixed
 
@@ -92,6 +93,7 @@ def usual_distance(bank: Bank, blocks: Iterable[Tensor], count: int, seed: int) 
     found = []
     for block in blocks:
         drawn = torch.randperm(len(block), generator=generator)[: -(-MEASURED // count)]
+        [drawn] = gpu.upload([drawn], block.device)
         found.append(bank.search(block[drawn], 1)[0].double().sqrt())
     distance = torch.cat(found)
     beside = distance[distance > 0]

@@ -7,12 +7,13 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from cmad import extractors, model_file
+from cmad import extractors, gpu, model_file, notices
 from cmad.cache import digest, versions
+from cmad.detectors._inputs import precision_of
 from cmad.extractors import Extractor, XyzExtractor
 from cmad.extractors.licences import licence_of
 from cmad.foreground import CONSTANTS
-from cmad.pipeline import Pipeline
+from cmad.pipeline import Pipeline, arithmetic_of
 
 Header = dict[str, object]
 Tensors = dict[str, Tensor]
@@ -122,6 +123,25 @@ def _restored(
             f"({given.describe()}): sha256 {trained[:12]}, found {found[:12]}"
         )
     return given
+
+
+def calibrated_in(header: Mapping[str, object], now: str) -> str:
+    """Return the arithmetic of a saved model's thresholds; warn where it is not that of now.
+
+    Args:
+        header: of the model file.
+        now: the pipeline's, see `Pipeline.arithmetic`.
+
+    """
+    older = precision_of(str(header["precision"]), gpu.CPU)  # files of before there were others
+    then = str(header.get("calibrated_in", arithmetic_of(older, gpu.CPU)))
+    if header.get("calibration") and then != now:
+        notices.warn(
+            "calibrated elsewhere",
+            f"the model was calibrated in {then}, this is {now}: scores differ a little, so that "
+            "the rate of false rejects may not hold; calibrate it here",
+        )
+    return then
 
 
 def decisive(method: Any, training: Any) -> Header:

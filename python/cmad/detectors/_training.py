@@ -1,8 +1,10 @@
 """Training of CFM's mappings on features that are extracted once."""
 
 import torch
+from torch import Tensor
 
-from cmad.checkpoint import Checkpoint
+from cmad import gpu
+from cmad.checkpoint import Checkpoint, Stateful
 from cmad.nn import Mappings, cosine_losses
 from cmad.pipeline import arithmetic
 from cmad.progress import Step
@@ -21,22 +23,25 @@ def train(
     shuffle: bool,
     seed: int,
     precision: torch.dtype = torch.float32,
+    device: torch.device = gpu.CPU,
     step: Step,
     checkpoint: Checkpoint | None = None,
 ) -> list[tuple[float, ...]]:
     """Train both mappings together by Adam at 1e-3 on the cosine loss (CFM, section 3.2).
 
     Args:
-        mappings: trained in place.
-        store: features of the training frames.
+        mappings: trained in place, on the device.
+        store: features of the training frames, which it gives on the device.
         raster: the pixels; those of its foreground are trained on.
         epochs: passes over all frames.
         pixels_per_image: drawn afresh from each frame in each epoch; None takes all.
         batch_size: frames per optimiser step; the loss is the mean over their pixels.
         shuffle: new order of the frames in each epoch.
         seed: of the order and the draws.
-        precision: of the networks' arithmetic. float16 trains in float32: the gradients of a mean
-            over real numbers of pixels are below its smallest number.
+        precision: of the networks' arithmetic; weights, losses and Adam are float32. The gradients
+            of a mean over real numbers of pixels are below float16's smallest number: on a GPU they
+            are scaled, a CPU, which has nothing to gain, trains in float32.
+        device: order and draws are the CPU's on all devices, so a seed stands for the same ones.
         step: called after each epoch.
         checkpoint: keeps each epoch's end, and begins behind the last one that it holds.
 
@@ -44,14 +49,21 @@ def train(
         The 2D and 3D loss of each optimiser step.
 
     """
-    if precision == torch.float16:
+    on_gpu = device.type != "cpu"
+    if precision == torch.float16 and not on_gpu:
         precision = torch.float32
-    adam = torch.optim.Adam(mappings.parameters(), lr=1e-3)
+    # Fused, it needs no look at the scaled gradients by the host.
+    adam = torch.optim.Adam(mappings.parameters(), lr=1e-3, fused=on_gpu or None)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+    changing: dict[str, Stateful] = {"mappings": mappings, "adam": adam}
+    if scaler.is_enabled():
+        changing["scaler"] = scaler
     generator = torch.Generator().manual_seed(seed)
     losses: list[tuple[float, ...]] = []
     mappings.train()
     keeper = checkpoint or Checkpoint()
-    for epoch in keeper.epochs(epochs, generator, losses, mappings=mappings, adam=adam):
+    for epoch in keeper.epochs(epochs, generator, losses, **changing):
+        found: list[Tensor] = []
         order = torch.arange(len(store))
         if shuffle:
             order = torch.randperm(len(store), generator=generator)
@@ -62,7 +74,7 @@ def train(
                 cell = foreground(features, raster)
                 if pixels_per_image is not None:
                     drawn = torch.randperm(len(cell), generator=generator)[:pixels_per_image]
-                    cell = cell[drawn]
+                    cell = cell[gpu.upload([drawn], device)[0]]
                 e = rows(features, raster, cell)
                 if raster.smoothing.zero_sum_is_missing:
                     used = counted(e["3d"], raster.smoothing)
@@ -72,18 +84,32 @@ def train(
             e_2d, e_3d = torch.cat(parts_2d), torch.cat(parts_3d)
             if len(e_2d) == 0:  # the draw hit no pixel that counts
                 continue
-            with arithmetic(precision):
+            with arithmetic(precision, device):
                 predicted_2d, predicted_3d = mappings(e_2d, e_3d)
                 loss_2d, loss_3d = cosine_losses(predicted_2d, predicted_3d, e_2d, e_3d)
-            if not (loss_2d.isfinite() and loss_3d.isfinite()):
-                raise ValueError(
-                    f"fit: the loss is {loss_2d.item() + loss_3d.item()} in epoch {epoch + 1}: the "
-                    "features are not finite, or overflow in this precision"
-                )
             adam.zero_grad()
-            (loss_2d + loss_3d).backward()  # type: ignore[no-untyped-call]
-            adam.step()
-            losses.append((loss_2d.item(), loss_3d.item()))
+            scaler.scale(loss_2d + loss_3d).backward()  # type: ignore[no-untyped-call]
+            scaler.step(adam)
+            scaler.update()
+            found.append(torch.stack([loss_2d, loss_3d]).detach())
+        if found:
+            losses += _finite(gpu.download([torch.stack(found)])[0], epoch)
         step(f"loss {sum(losses[-1]):.4f}" if losses else "")
     mappings.eval()
     return losses
+
+
+def _finite(losses: Tensor, epoch: int) -> list[tuple[float, ...]]:
+    """Return an epoch's losses (steps, 2): looked at once, so that a GPU is not waited for.
+
+    Raises:
+        ValueError: one is not finite.
+
+    """
+    bad = losses.sum(1)[~losses.isfinite().all(1)]
+    if len(bad):
+        raise ValueError(
+            f"fit: the loss is {float(bad[0])} in epoch {epoch + 1}: the features are not finite, "
+            "or overflow in this precision"
+        )
+    return [tuple(step) for step in losses.tolist()]

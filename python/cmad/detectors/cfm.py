@@ -1,6 +1,6 @@
 """CFM: crossmodal feature mapping (Costanzino et al., CVPR 2024)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -8,7 +8,7 @@ from typing import cast
 from torch import Tensor
 from typing_extensions import Self
 
-from cmad import maps
+from cmad import gpu, maps
 from cmad.checkpoint import Checkpoint
 from cmad.detectors._inputs import whole
 from cmad.detectors._training import train
@@ -88,6 +88,7 @@ class CFM(Detector):
                 shuffle=how.shuffle,
                 seed=self.seed,
                 precision=self.pipeline.precision,
+                device=self.device,
                 step=step,
                 checkpoint=checkpoint,
             )
@@ -160,18 +161,32 @@ class CFM(Detector):
 
     def maps(self, features: Features) -> GridMaps:
         """Multiply the discrepancies, smooth and score them (CFM, section 3.3)."""
+        [made] = self._at_once([features])
+        return made
+
+    def all_maps(self, features: Sequence[Features]) -> list[GridMaps]:
+        """Judge several parts; what a GPU works on is waited for once."""
+        if self.device.type == "cpu" or type(self).maps is not CFM.maps:
+            return super().all_maps(features)
+        return self._at_once(features)
+
+    def _at_once(self, features: Sequence[Features]) -> list[GridMaps]:
+        made = [self._scored(one) for one in features]
+        host = iter(gpu.download([tensor for one in made for tensor in one.values()]))
+        found = []
+        for one, of in zip(made, features, strict=True):
+            named = {name: next(host) for name in one}
+            score, map_ = float(named.pop("score")), named.pop("map").numpy()
+            shown = {name: values.numpy() for name, values in named.items()}
+            found.append(GridMaps(score, map_, shown, self.modalities, of.window, of.name))
+        return found
+
+    def _scored(self, features: Features) -> dict[str, Tensor]:
+        """Return the score, the map and the further maps by name, all still on the device."""
         psi_2d, psi_3d = self.discrepancies(features)
         map_, others, score = maps.scored(maps.fuse(psi_2d, psi_3d), self.choices.scaling)
-        named = {"2d": psi_2d, "3d": psi_3d, **others}
-        return GridMaps(
-            score=score,
-            map=map_.numpy(),
-            maps={k: v.numpy() for k, v in named.items()},
-            modalities=self.modalities,
-            window=features.window,
-            name=features.name,
-        )
+        return {"score": score, "map": map_, "2d": psi_2d, "3d": psi_3d, **others}
 
     def _untrained(self) -> Mappings:
         dims = self.pipeline.dims()
-        return Mappings(dims["2d"], dims["3d"], self.seed)
+        return Mappings(dims["2d"], dims["3d"], self.seed).to(self.device)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from cmad import model_file, notices, rasters
+from cmad import gpu, model_file, notices, rasters
 from cmad.background import Background
 from cmad.cache import Cache
 from cmad.calibrate import Calibration, Parts, check_parts, from_file, to_file
@@ -19,19 +19,23 @@ from cmad.card import Card, Seen, Timing
 from cmad.checkpoint import Checkpoint
 from cmad.detectors._extraction import content, extract, extract_defective
 from cmad.detectors._inputs import (
+    PRECISIONS,
     VARIANTS,
     device_of,
     good_only,
     in_metres,
     named_extractors,
+    on_device,
     one_of,
     options_of,
     parts_of,
+    precision_of,
     whole,
 )
 from cmad.detectors._outputs import peaks
 from cmad.detectors._parameters import changed, parameters
 from cmad.detectors._saving import (
+    calibrated_in,
     decisive,
     extractors_from_file,
     licences,
@@ -52,8 +56,6 @@ from cmad.store import FeatureStore
 from cmad.types import Frame, Sample
 from cmad.units import Units
 
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
 
 class Detector(Judge):
     """A detector of anomalies: learns from good parts, judges others.
@@ -72,9 +74,11 @@ class Detector(Judge):
             draws seeded ones, for tests and timing. For extractors given by name.
         rgb_weights: of the 2D extractor alone, ``"random"``; None is as ``weights`` says.
         xyz_weights: of the 3D extractor alone, likewise: a real ViT beside a random Point-MAE.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        precision: of the 2D extractor and the method's networks, ``"fp32"``, ``"fp16"`` or
-            ``"bf16"``. ``"auto"`` is fp32 arithmetic with training features kept in half precision.
+        device: ``"cpu"``, or ``"cuda"`` for the GPU that torch works on (docs/gpu.md). ``"auto"``
+            is the CPU.
+        precision: of the 2D extractor and the method's networks, on a GPU also of the 3D extractor,
+            ``"fp32"``, ``"fp16"`` or ``"bf16"``. ``"auto"`` is fp32 arithmetic on the CPU and fp16
+            on a GPU, with training features kept in half precision.
         seed: of everything random: initial weights, order, draws, random extractor weights, the
             background plane.
         background: what is not the part: ``"plane"``, the one that the outermost points lie on,
@@ -157,13 +161,15 @@ class Detector(Judge):
             own_weights=own,
             seed=seed,
         )
+        extractors = {n: on_device(e, self.device) for n, e in extractors.items()}
         if "rgb" in extractors:
             rgb_size = cast(RgbExtractor, extractors["rgb"]).image_size
         self.pipeline = Pipeline(
             extractors,
             Preprocessing(image_size, rgb_size, self.choices.preparation, seed, beside),
-            PRECISIONS.get(precision, torch.float32),
+            precision_of(precision, self.device),
             None if cache is None else Cache(cache),
+            device=self.device,
         )
         if not (beside == Background() or beside.is_region or self.pipeline.of_points):
             raise ValueError(
@@ -177,6 +183,8 @@ class Detector(Judge):
         self.calibrations: dict[str, Calibration] = {}
         """By the modalities that a part is judged by, such as ``"2d+3d"``: thresholds and scores
         of good parts; empty before `calibrate`."""
+        self.calibrated_in = self.pipeline.arithmetic
+        """Type and device that these were computed with, such as ``"float32 on cpu"``."""
         self.trained_on: frozenset[str] = frozenset()
         """Digests of the parts that `fit` saw; empty where that is not known."""
         self.units = Units()
@@ -226,6 +234,24 @@ class Detector(Judge):
         if params:
             fresh = type(self)(**changed(self.who, self._given, params))  # type: ignore[arg-type]
             self.__dict__ = fresh.__dict__
+        return self
+
+    def compile(self) -> Self:
+        """Run the extractors' networks as CUDA graphs from here on: one launch instead of hundreds.
+
+        For each number of parts that are judged together, the first `cmad.gpu.WARM` calls run as
+        before, then a graph is captured and compared with them; where that fails, a warning says
+        so, and they go on as before. Each graph takes memory of its own. On the CPU, and for
+        extractors that have no ``compile``, nothing changes.
+
+        Returns:
+            The detector itself.
+
+        """
+        if self.device.type != "cpu":
+            for extractor in self.pipeline.extractors.values():
+                if hasattr(extractor, "compile"):
+                    extractor.compile()
         return self
 
     @property
@@ -279,10 +305,11 @@ class Detector(Judge):
         units = Units(unit)
         asked: Any = options_of(f"{self.who}.fit", self.Training, training, "argument")
         dtype = torch.float32 if self.precision == "fp32" else torch.float16
+        learning = gpu.CPU if self.learns_on_cpu else self.device
         own = not isinstance(checkpoint, Checkpoint)
         kept = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
         kept.open(decisive(self, asked))  # before the work
-        with FeatureStore(dtype, memory_limit) as store, kept:
+        with FeatureStore(dtype, memory_limit, learning) as store, kept:
             good = complete(self, in_metres(good_only(samples, "fit"), unit))
             seen: list[str] = []
             frames: list[Frame] | None = [] if self.from_defects else None
@@ -378,6 +405,7 @@ class Detector(Judge):
             way: Calibration.of(false_reject_rate, *zip(*of_parts, strict=True))
             for way, of_parts in seen.items()
         }
+        self.calibrated_in = self.pipeline.arithmetic
         timing = Timing.of(seconds) if self.pipeline.cache is None else None
         calibrated = Seen.now(len(seen[joined(self.modalities)]), samples)
         self.card = replace(self.card, calibrated=calibrated, timing=timing)
@@ -407,6 +435,7 @@ class Detector(Judge):
             "preset": self.preset,
             "image_size": self.pipeline.preprocessing.image_size,
             "precision": self.precision,
+            "calibrated_in": self.calibrated_in,
             "seed": self.seed,
             "background": asdict(self.pipeline.preprocessing.background),
             "trained_on": sorted(self.trained_on),
@@ -446,6 +475,7 @@ class Detector(Judge):
         known = None if ranges is None else Ranges.from_file(ranges)
         self._accept(model_file.prefixed(tensors, "learnt."), seen, known)
         self.calibrations = from_file(header, tensors)
+        self.calibrated_in = calibrated_in(header, self.pipeline.arithmetic)
         # Files of before there were others are in metres.
         self.units = Units(**cast("dict[str, Any]", header.get("units", {})))
         self.card = Card.from_file(header.get("card"))

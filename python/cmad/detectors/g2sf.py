@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from cmad import maps
+from cmad import gpu, maps
 from cmad.bank import Bank
 from cmad.checkpoint import Checkpoint
 from cmad.detectors import _g2sf_learning as learning
@@ -86,6 +86,7 @@ class G2SF(Detector):
     standardised = False
     why_all = "it measures both by one metric"
     from_defects = True
+    learns_on_cpu = True
     ablations = ABLATIONS
     metric: Metric | None = None
     """Banks, network and scales; None before `fit`."""
@@ -187,8 +188,8 @@ class G2SF(Detector):
 
     def take(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what `learn` gave."""
-        dims = self.pipeline.dims()
-        prototypes = {m: Prototypes.of(m, tensors, dims[m]) for m in MODALITIES}
+        dims, there = self.pipeline.dims(), {k: t.to(self.device) for k, t in tensors.items()}
+        prototypes = {m: Prototypes.of(m, there, dims[m]) for m in MODALITIES}
         lspn, scales = self._untrained()
         try:
             lspn.load_state_dict(prefixed(tensors, "lspn."))
@@ -198,7 +199,7 @@ class G2SF(Detector):
                 f"G2SF: the network must fit features {dims['2d']} and {dims['3d']} wide: "
                 f"{' '.join(str(error).split())}"
             ) from error
-        self.metric = Metric(prototypes, lspn, scales)
+        self.metric = Metric(prototypes, lspn.to(self.device), scales.to(self.device))
 
     def maps(self, features: Features) -> GridMaps:
         """Search both banks, measure in k + 1 local spaces, and take the least."""
@@ -212,10 +213,13 @@ class G2SF(Detector):
             name: maps.enlarged(values.view(self.options.cells, -1), features.image_size)
             for name, values in of_cells.items()
         }
+        score = float(of_cells["map"].max())
+        smoothed = maps.smoothed(shown.pop("map"), self.scaling)
+        map_, *host = gpu.download([smoothed, *shown.values()])
         return GridMaps(
-            score=float(of_cells["map"].max()),
-            map=maps.smoothed(shown.pop("map"), self.scaling).numpy(),
-            maps={name: m.numpy() for name, m in shown.items()},
+            score=score,
+            map=map_.numpy(),
+            maps={name: m.numpy() for name, m in zip(shown, host, strict=True)},
             modalities=self.modalities,
             window=features.window,
             name=features.name,
@@ -238,16 +242,17 @@ class G2SF(Detector):
         """
         self._trained()
         metric, raster, ranks = cast(Metric, self.metric), self.raster, self.options.neighbours + 1
-        inside = torch.zeros(raster.size**2, dtype=torch.bool)
+        device = features.device
+        inside = torch.zeros(raster.size**2, dtype=torch.bool, device=device)
         inside[foreground(features, raster)] = True
-        e = rows(features, raster, torch.arange(raster.size**2))
+        e = rows(features, raster, torch.arange(raster.size**2, device=device))
         inside &= counted(e["3d"], raster.smoothing)
         whole = torch.zeros_like(inside)
         whole[everything(features, raster)] = True
         # Beside the foreground there is no point to measure, unless the bank has such rows.
         searched = {"2d": whole, "3d": whole if self.published.bank else inside}
-        distance = torch.zeros(len(inside), ranks, 2)
-        index = torch.zeros(len(inside), ranks, 2, dtype=torch.int64)
+        distance = torch.zeros(len(inside), ranks, 2, device=device)
+        index = torch.zeros(len(inside), ranks, 2, dtype=torch.int64, device=device)
         standardised = {m: metric.prototypes[m].standardised(e[m]) for m in MODALITIES}
         for i, m in enumerate(MODALITIES):
             at = searched[m]

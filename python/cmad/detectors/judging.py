@@ -23,7 +23,7 @@ from cmad.ranges import Ranges
 from cmad.types import Array, Features, GridMaps, Prediction, Sample
 from cmad.units import Units
 
-BATCH = 8
+BATCH = {"cpu": 8, "cuda": 32}
 """Parts of a batch that go through the extractors in one call; bounds the memory."""
 
 
@@ -137,10 +137,14 @@ class Judge(Method):
         """
         self._trained()
         found: list[GridMaps] = []
-        for begin in range(0, len(samples), BATCH):
-            seen = self.features(samples[begin : begin + BATCH], strict=strict)
-            found += [self.judge(features) for features in seen]
+        for begin in range(0, len(samples), self._together):
+            seen = self.features(samples[begin : begin + self._together], strict=strict)
+            found += map(self._judged, self.all_maps(seen), seen)
         return found
+
+    @property
+    def _together(self) -> int:
+        return BATCH[self.pipeline.device.type]
 
     def features(self, samples: Sequence[Sample], *, strict: bool = False) -> list[Features]:
         """Prepare parts, compare them with training's, and extract their features in one call.
@@ -168,7 +172,10 @@ class Judge(Method):
             ValueError: the score or a map is not finite.
 
         """
-        grid = self.maps(features)
+        return self._judged(self.maps(features), features)
+
+    def _judged(self, grid: GridMaps, features: Features) -> GridMaps:
+        """Check a part's maps, and give them its notes."""
         shown = (grid.map, *grid.maps.values())
         if not (math.isfinite(grid.score) and all(np.isfinite(m).all() for m in shown)):
             named = f"{grid.name}: " if grid.name else ""
@@ -207,7 +214,7 @@ class Judge(Method):
         scores: list[float] = []
         parts = iter(in_metres(samples, Units(unit).unit))
         with bar("scoring", parts_of(samples), show=progress) as step:
-            while some := list(itertools.islice(parts, BATCH)):
+            while some := list(itertools.islice(parts, self._together)):
                 for grid in self.grids(some, strict=strict):
                     scores.append(grid.score)
                     step()

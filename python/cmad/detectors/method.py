@@ -65,6 +65,9 @@ class Method(ABC):
 
     standardised: ClassVar[bool] = True
     """Whether FPFH, given by name, is standardised per channel, or as it counts."""
+    learns_on_cpu: ClassVar[bool] = False
+    """Whether `learn` works on the CPU where the detector's device is a GPU: the store's features
+    are there then, and `take` brings what was learnt to the device."""
     from_defects: ClassVar[bool] = False
     """Whether the method also learns from parts with synthetic defects, see `defective`."""
     ablations: ClassVar[tuple[Ablation, ...]] = ()
@@ -137,6 +140,10 @@ class Method(ABC):
     @abstractmethod
     def maps(self, features: Features) -> GridMaps:
         """Judge one part by its features, of `modalities` or one of `fallbacks`."""
+
+    def all_maps(self, features: Sequence[Features]) -> list[GridMaps]:
+        """Judge several parts: one after the other, unless the method can wait for all at once."""
+        return [self.maps(one) for one in features]
 
 
 def check_modalities(method: Method, sample: Sample) -> None:

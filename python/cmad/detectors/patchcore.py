@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cmad import maps
+from cmad import gpu, maps
 from cmad.bank import Bank
 from cmad.checkpoint import Checkpoint
 from cmad.detectors._inputs import one_of, whole
@@ -127,8 +127,8 @@ class PatchCore(Detector):
 
     def take(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what `learn` gave."""
-        dims = self.pipeline.dims()
-        self.memory = {m: Memory.of(m, tensors, dims[m]) for m in self.modalities}
+        dims, there = self.pipeline.dims(), {k: t.to(self.device) for k, t in tensors.items()}
+        self.memory = {m: Memory.of(m, there, dims[m]) for m in self.modalities}
 
     def maps(self, features: Features) -> GridMaps:
         """Search the patches of each modality, and add what comes of it."""
@@ -145,10 +145,11 @@ class PatchCore(Detector):
             worst = memory.image_score(patch, distance, index, unit=unit, guard=guard)
             score += worst / memory.usual
         total = torch.stack(list(named.values())).sum(0)
+        map_, *shown = gpu.download([maps.smoothed(total, self.choices.scaling), *named.values()])
         return GridMaps(
             score=score,
-            map=maps.smoothed(total, self.choices.scaling).numpy(),
-            maps={name: m.numpy() for name, m in named.items()},
+            map=map_.numpy(),
+            maps={name: m.numpy() for name, m in zip(named, shown, strict=True)},
             modalities=seen,
             window=features.window,
             name=features.name,

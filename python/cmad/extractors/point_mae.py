@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from cmad import notices, ops
+from cmad import gpu, notices, ops
 from cmad.extractors import weights as stored
 from cmad.extractors.point_mae_network import Network
 from cmad.ops._call import expect
@@ -89,6 +89,7 @@ class PointMAE:
         self._groups, self._group_size = groups, group_size
         self._batch, self._published = batchnorm == "batch", published
         self._fingerprint: str | None = None
+        self._forward: gpu.Graphed | None = None
         if weights == "random":
             self._source = f"random weights (seed {seed})"
             with seeded(seed), torch.device("cpu"):
@@ -146,12 +147,17 @@ class PointMAE:
     def _of_one_size(self, clouds: Sequence[Tensor], groups: int, size: int) -> list[Points]:
         grouped, centre, xyz, ptr = self._grouped(clouds, groups, size)
         with torch.no_grad():
-            features = self.network(grouped, centre, self._batch)
+            run = self._features if self._forward is None else self._forward
+            features = run(grouped, centre)
         each = torch.arange(len(clouds) + 1, device=xyz.device) * groups
         neighbour, weight = ops.three_nn(xyz, ptr, centre.flatten(0, 1), each, check=False)
         lengths = [len(cloud) for cloud in clouds]
         of_points = (torch.split(tensor, lengths) for tensor in (neighbour, weight))
         return [Points(*one) for one in zip(features.float(), *of_points, strict=True)]
+
+    def _features(self, groups: Tensor, centre: Tensor) -> Tensor:
+        made: Tensor = self.network(groups, centre, self._batch)
+        return made
 
     @property
     def takes_statistics(self) -> bool:
@@ -205,7 +211,17 @@ class PointMAE:
     def to(self, device: torch.device | str) -> "PointMAE":
         """Move the weights to a device; return the extractor."""
         self.network.to(device)
+        if self._forward is not None:  # graphs read the weights where they were
+            self.compile()
         return self
+
+    def compile(self) -> None:
+        """Run the network as a CUDA graph from here on, see `cmad.gpu.Graphed`.
+
+        The geometry before and after it, whose sizes are each cloud's own, is launched as it is.
+        On the CPU nothing changes.
+        """
+        self._forward = gpu.Graphed(self._features)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the weights of the blocks that are used, in the published names."""
@@ -262,7 +278,10 @@ class PointMAE:
         n = expect("PointMAE", xyz=(xyz, "N 3", torch.float32))["N"]
         if n == 0:
             raise ValueError("PointMAE: xyz must have at least one point, got (0, 3)")
-        if not xyz.isfinite().all():
+        finite = xyz.isfinite().all()
+        if xyz.device.type != "cpu":  # nobody waits for the answer; a bad one ends the GPU's work
+            torch._assert_async(finite, "PointMAE: xyz must be finite")
+        elif not finite:
             raise ValueError("PointMAE: xyz must be finite, got NaN or infinity")
         groups, size = min(self._groups, n), min(self._group_size, n)
         if (groups, size) != (self._groups, self._group_size) and not quiet:
@@ -287,7 +306,7 @@ class PointMAE:
         begin = [0]
         for cloud in clouds:
             begin.append(begin[-1] + len(cloud))
-        ptr = torch.tensor(begin, device=xyz.device)
+        [ptr] = gpu.upload([torch.tensor(begin)], xyz.device)
         ties, skip = ("published", 1e-3) if self._published else ("lowest", None)
         offset = ptr[:-1, None]
         picked = ops.fps(xyz, ptr, groups, ties=ties, skip=skip, check=False) + offset

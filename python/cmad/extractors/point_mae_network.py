@@ -10,6 +10,7 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 from cmad.linear import linear
 
 _ROWS = 4096  # points that the encoder takes at once: its hidden layer then stays at 8 MB
+_ROWS_GPU = 1 << 17  # 128 MB of halves; fewer launches
 _TAPS = {12: (4, 8, 12), 8: (2, 5, 8), 4: (2, 3, 4)}  # blocks whose outputs are features
 
 
@@ -31,8 +32,12 @@ class Network(nn.Module):
 
         ``batch`` normalises each cloud's groups by their own statistics.
         """
-        x = torch.stack([self.encoder(cloud, batch) for cloud in groups])
-        position = self.pos_embed(centre)
+        if batch or groups.device.type == "cpu":
+            x = torch.stack([self.encoder(cloud, batch) for cloud in groups])
+        else:
+            x = self.encoder(groups.flatten(0, 1)).unflatten(0, groups.shape[:2])
+        with _in_full(centre):
+            position = self.pos_embed(centre)
         features = []
         for i, block in enumerate(cast("nn.ModuleList", self.blocks["blocks"]), start=1):
             x = block(x + position)  # the position is added before every block
@@ -114,8 +119,9 @@ class Encoder(nn.Module):
     def moments(self, clouds: Callable[[], Iterable[Tensor]]) -> tuple[Moments, Moments]:
         """Compute what the two BatchNorms normalise by, over all points of all groups (G, K, 3)."""
         weight, bias = _rows(self.first_conv[0])
-        first = _moments(linear(groups, weight, bias) for groups in clouds())
-        second = _moments(h for groups in clouds() for h in self._second_hidden(groups, first))
+        with _in_full(weight):
+            first = _moments(linear(groups, weight, bias) for groups in clouds())
+            second = _moments(h for groups in clouds() for h in self._second_hidden(groups, first))
         return first, second
 
     def _second_hidden(
@@ -137,8 +143,10 @@ class Encoder(nn.Module):
         joined = (of_point @ w2.double()).to(w2.dtype)
         constant = (of_point @ b2.double() + b3).to(w2.dtype)
         of_maximum = of_maximum.to(w2.dtype)
-        for chunk in torch.split(groups, max(1, _ROWS // groups.shape[1])):
-            hidden = linear(chunk, w1, b1).relu_()
+        rows = _ROWS if groups.device.type == "cpu" else _ROWS_GPU
+        for chunk in torch.split(groups, max(1, rows // groups.shape[1])):
+            with _in_full(chunk):
+                hidden = linear(chunk, w1, b1).relu_()
             maximum = linear(hidden, w2, b2).amax(1, keepdim=True)
             yield linear(hidden, joined, None).add_(linear(maximum, of_maximum, constant))
 
@@ -164,11 +172,17 @@ def _affine(norm: nn.BatchNorm1d, moments: Moments) -> tuple[Tensor, Tensor]:
 
 def _moments(tensors: Iterable[Tensor]) -> Moments:
     """Return mean and variance (divided by the count) per last axis, in float64."""
-    count, total, squares = 0, torch.tensor(0.0), torch.tensor(0.0)
+    count = 0
+    sums: list[Tensor] = []
     for tensor in tensors:
         rows = tensor.flatten(0, -2).double()
         count += len(rows)
-        total = total.to(rows) + rows.sum(0)
-        squares = squares.to(rows) + rows.square().sum(0)
-    mean = total / count
-    return mean, (squares / count - mean.square()).clamp_min(0)
+        now = rows.sum(0), rows.square().sum(0)
+        sums = [a + b for a, b in zip(sums, now, strict=True)] if sums else [*now]
+    mean = sums[0] / count
+    return mean, (sums[1] / count - mean.square()).clamp_min(0)
+
+
+def _in_full(x: Tensor) -> torch.autocast:
+    """Compute what takes coordinates in float32: halves of metres are a quarter of a millimetre."""
+    return torch.autocast(x.device.type, enabled=False)

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from cmad import gpu
 from cmad.extractors import weights as stored
 from cmad.extractors._timm import timm
 from cmad.extractors.vit_network import Transformer, arguments_of, bare
@@ -99,7 +100,12 @@ class ViT:
         self._net = net.eval().requires_grad_(False)
         cfg = getattr(net, "pretrained_cfg", None) or _IMAGENET
         self._mean, self._std = tuple(cfg["mean"]), tuple(cfg["std"])
+        self._shift, self._scale = (
+            torch.tensor(look, dtype=torch.float32, device="cpu").view(3, 1, 1)
+            for look in (self._mean, self._std)
+        )
         self._fingerprint: str | None = None
+        self._forward: gpu.Graphed | None = None
 
     def tokens(self, rgb: Tensor) -> Tensor:
         """Compute the tokens of images.
@@ -113,24 +119,33 @@ class ViT:
         """
         size = self.image_size
         expect("ViT", rgb=(rgb, f"B 3 {size} {size}", torch.uint8))
-        weight = next(self._net.parameters())
-        device = weight.device
+        device = next(self._net.parameters()).device
         if rgb.device != device:
             raise ValueError(f"ViT: rgb must be on {device}, got {rgb.device}")
-        mean = torch.tensor(self._mean, dtype=torch.float32, device=device).view(3, 1, 1)
-        std = torch.tensor(self._std, dtype=torch.float32, device=device).view(3, 1, 1)
         with torch.no_grad():
-            image = ((rgb.float() / 255 - mean) / std).to(weight.dtype)
-            out = cast("Any", self._net).forward_features(image)
-            # Models that pool by averaging have their final norm here, and none before.
-            out = getattr(self._net, "fc_norm", nn.Identity())(out)
-        tokens: Tensor = out[:, cast("Any", self._net).num_prefix_tokens :].float()
+            return self._tokens(rgb) if self._forward is None else self._forward(rgb)
+
+    def _tokens(self, rgb: Tensor) -> Tensor:
+        net = cast("Any", self._net)
+        weight = next(self._net.parameters())
+        image = ((rgb.float() / 255 - self._shift) / self._scale).to(weight.dtype)
+        out = net.forward_features(image)
+        # Models that pool by averaging have their final norm here, and none before.
+        out = getattr(net, "fc_norm", nn.Identity())(out)
+        tokens: Tensor = out[:, net.num_prefix_tokens :].float()
         return tokens.transpose(1, 2).reshape(len(rgb), self.dim, *self.grid)
 
     def to(self, device: torch.device | str) -> "ViT":
         """Move the weights to a device; return the extractor."""
         self._net.to(device)
+        self._shift, self._scale = self._shift.to(device), self._scale.to(device)
+        if self._forward is not None:  # graphs read the weights where they were
+            self.compile()
         return self
+
+    def compile(self) -> None:
+        """Run as a CUDA graph from here on, see `cmad.gpu.Graphed`; on the CPU nothing changes."""
+        self._forward = gpu.Graphed(self._tokens)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the weights of the blocks that are used, in timm's names."""

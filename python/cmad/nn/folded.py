@@ -62,16 +62,13 @@ class FoldedMappings:
     def agrees(self, mappings: Mappings) -> bool:
         """Compare with the plain networks on random rows; see `FOLDS`."""
         g = torch.Generator().manual_seed(0)
-        d2, d3 = self.to_3d.dims
-        device = self.to_2d.first.device
+        device = self.to_3d.first.device
         at = torch.arange(TRIED + 1, device=device)
         rows = PixelWeights(
             at, at[:-1].int(), torch.ones(TRIED, dtype=torch.float32, device=device)
         )
-        of_2d, of_3d = (  # drawn by the CPU: the same on every device
-            Spread(torch.randn(TRIED, d, generator=g, dtype=torch.float32).to(device), rows)
-            for d in (d2, d3)
-        )
+        drawn = (torch.randn(TRIED, d, generator=g, dtype=torch.float32) for d in self.to_3d.dims)
+        of_2d, of_3d = (Spread(features.to(device), rows) for features in drawn)
         want = PlainMappings(mappings)(of_2d, of_3d)
         limit = FOLDS[self.to_2d.precision]
         return all(
@@ -121,9 +118,8 @@ def _sparse(of: Spread) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _some(of: Spread, begin: int, end: int) -> Spread:
-    start = of.weights.start[begin : end + 1]
-    first, last = int(start[0]), int(start[-1])
-    weights = PixelWeights(
-        start - first, of.weights.index[first:last], of.weights.weight[first:last]
+    """Take some pixels; their entries stay where they are among all, so that none is read here."""
+    weights = of.weights
+    return Spread(
+        of.features, PixelWeights(weights.start[begin : end + 1], weights.index, weights.weight)
     )
-    return Spread(of.features, weights)

@@ -56,7 +56,9 @@ class FoldedLSPN:
         tables = [[self._products(branch, m, index) for m in range(2)] for branch in range(2)]
         parts = torch.split(feature, list(self.lspn.dims), 1)
         straight = [part @ self.lspn.columns(towards, m).T for m, part in enumerate(parts)]
-        length = lengths(distance, self.lspn.joint) * torch.tensor(self.lspn.gain)
+        of_directions = lengths(distance, self.lspn.joint).unbind(-1)
+        scaled = [one * gain for one, gain in zip(of_directions, self.lspn.gain, strict=True)]
+        length = torch.stack(scaled, -1)
         found = []
         for begin in range(0, len(feature), CHUNK):
             some = slice(begin, begin + CHUNK)

@@ -87,9 +87,11 @@ class _MeanCosineDistance(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         """Keep what the gradient needs: the rows and two numbers for each."""
         x, y = a.float(), b.float()
+        with torch.autocast(a.device.type, enabled=False):  # the rows' products overflow halves
+            dot = torch.bmm(x[:, None], y[:, :, None]).flatten()
         length = torch.linalg.vector_norm(x, dim=-1)
         scale = 1 / (length.clamp_min(EPS) * torch.linalg.vector_norm(y, dim=-1).clamp_min(EPS))
-        cosine = torch.bmm(x[:, None], y[:, :, None]).flatten() * scale
+        cosine = dot * scale
         # Where a is shorter than the least length, that does not depend on it.
         turn = torch.where(length > EPS, cosine / length.clamp_min(EPS).square(), 0)
         ctx.save_for_backward(a, b, scale, turn)

@@ -15,8 +15,10 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-MODULES = {"cpu": "cmad._native._cpu"}
-"""The compiled module of each kind of device; a GPU's waits for the ops that detectors need."""
+from cmad import gpu
+
+MODULES = {"cpu": "cmad._native._cpu", "cuda": gpu.MODULE}
+"""The compiled module of each kind of device."""
 
 
 def expect(op: str, **arguments: tuple[Tensor, str, torch.dtype]) -> dict[str, int]:
@@ -107,13 +109,20 @@ def native(device: torch.device) -> tuple[ModuleType, int]:
     """Return the compiled module for a device and the integer to pass as its ``stream``.
 
     Raises:
-        RuntimeError: this build has no module for the device.
+        RuntimeError: this build has no module for the device, or it is another GPU than the one
+            that this thread works on.
 
     """
     if device.type not in MODULES:
         raise RuntimeError(f"cmad: this build has no native ops for device '{device.type}'")
-    module = import_module(MODULES[device.type])
+    try:
+        module = import_module(MODULES[device.type])
+    except ImportError as error:
+        said = gpu.missing() if device.type == "cuda" else None
+        if said is None:
+            raise
+        raise RuntimeError(f"cmad: {said}") from error
     if device.type == "cuda":
-        return module, torch.cuda.current_stream(device).cuda_stream
+        return module, gpu.stream_of(device)
     # On the CPU the stream carries how many threads the op may use (csrc/core/device.h).
     return module, torch.get_num_threads()

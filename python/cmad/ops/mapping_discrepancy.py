@@ -259,11 +259,11 @@ def apply(
 def _used(rows: Tensor, weights: Sparse) -> tuple[Tensor, Sparse]:
     """Leave out the rows that no pixel reads: products are made of the others only.
 
-    Not on a GPU, which had to tell how many they are, and multiplies all of them in no time.
+    On a GPU all stay: some products more take less time than to wait for how many there are.
     """
     start, index, weight = (w.detach().contiguous() for w in weights)
     if rows.device.type != "cpu":
-        return rows, (start, index, weight)
+        return rows.contiguous(), (start, index, weight)
     used = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
     used[index.long()] = True
     place = used.cumsum(0, dtype=torch.int32) - 1

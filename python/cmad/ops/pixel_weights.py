@@ -41,6 +41,36 @@ def pixel_weights(
         the entries of a row ascending by centre.
 
     """
+    return _composed(
+        (neighbour, neighbour_weight, point, first, tap, pixel, centres), check=check, room=False
+    )
+
+
+def with_room(
+    neighbour: Tensor,
+    neighbour_weight: Tensor,
+    point: Tensor,
+    first: Tensor,
+    tap: Tensor,
+    pixel: Tensor,
+    *,
+    centres: int,
+    check: bool = True,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute what `pixel_weights` does, and unless checked read nothing on the host.
+
+    Index and weight have room for the most entries that these sizes allow, T * T * J and at most
+    ``centres`` for each pixel; behind the last pixel's entries they are 0.
+    """
+    return _composed(
+        (neighbour, neighbour_weight, point, first, tap, pixel, centres), check=check, room=True
+    )
+
+
+def _composed(
+    given: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int], *, check: bool, room: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    neighbour, neighbour_weight, point, first, tap, pixel, centres = given
     n = expect(
         "pixel_weights",
         neighbour=(neighbour, "N J", torch.int64),
@@ -68,8 +98,11 @@ def pixel_weights(
     )
     start = pixel.new_empty(n["P"] + 1)
     lib.pixel_weights_start(*inputs, start, stream)
-    entries = int(start[-1])
-    index = pixel.new_empty(entries, dtype=torch.int32)
-    weight = tap.new_empty(entries)
+    if room:
+        entries = n["P"] * min(n["T"] ** 2 * n["J"], centres)
+        index, weight = pixel.new_zeros(entries, dtype=torch.int32), tap.new_zeros(entries)
+    else:
+        entries = int(start[-1])
+        index, weight = pixel.new_empty(entries, dtype=torch.int32), tap.new_empty(entries)
     lib.pixel_weights(*inputs, start, index, weight, stream)
     return start, index, weight

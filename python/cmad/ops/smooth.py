@@ -1,6 +1,7 @@
 """Smoothing of anomaly maps."""
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -52,7 +53,14 @@ def _convolve(op: str, maps: Tensor, kernels: list[list[float]], mirror: bool) -
     scratch = torch.empty_like(out)
     lib, stream = native(maps.device)
     for taps in kernels:
-        kernel = torch.tensor(taps, dtype=torch.float32, device=maps.device)
+        kernel = _on_device(tuple(taps), maps.device)
         source, out = out, torch.empty_like(out)
         lib.smooth(source, kernel, scratch, out, mirror, stream)
     return out
+
+
+@lru_cache(maxsize=64)
+def _on_device(taps: tuple[float, ...], device: torch.device) -> Tensor:
+    """Make a kernel; kept, as a copy to a GPU waits for all work before it."""
+    with torch.inference_mode(False):  # whoever is first may be in that mode, the next one not
+        return torch.tensor(taps, dtype=torch.float32, device=device)
