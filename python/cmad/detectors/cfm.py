@@ -1,6 +1,6 @@
 """CFM: crossmodal feature mapping (Costanzino et al., CVPR 2024)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -10,13 +10,15 @@ from typing_extensions import Self
 
 from cmad import maps
 from cmad.checkpoint import Checkpoint
+from cmad.detectors._cfm_options import Options
 from cmad.detectors._inputs import whole
 from cmad.detectors._training import train
 from cmad.detectors.detector import Detector
 from cmad.detectors.method import Learnt
 from cmad.extractors import weights as weight_files
 from cmad.nn import Mappings
-from cmad.nn.folded import Discrepancies, channel_sums, discrepancies_of
+from cmad.nn.folded import FoldedMappings, PlainMappings, channel_sums, discrepancies_of
+from cmad.nn.on_maps import OnMaps
 from cmad.progress import bar
 from cmad.rasters import Raster, counted, foreground, spread
 from cmad.store import FeatureStore
@@ -53,17 +55,25 @@ class CFM(Detector):
     Maps are ``"2d"`` and ``"3d"``, the discrepancies before fusion, in [0, 2]; in preset "official"
     also ``"pixel_auroc"``, the scaling that its pixel AUROC is computed from.
 
+    Options: ``mapping="mlp"``, or ``"encoder_decoder"`` or ``"conv"`` networks;
+    ``intramodal=False``, whether each modality is predicted from itself instead of from the other;
+    ``aggregation="product"``, or ``"sum"``, ``"max"``, or ``"2d"`` or ``"3d"`` alone, which then is
+    the only map that is computed; ``discrepancy="euclidean"``, or ``"cosine"``. docs/cfm.md has
+    what the paper says of each. The others are those of `Detector`.
+
     `fit` takes, beside what it takes for all methods: ``epochs=250``; ``pixels_per_image=None``,
     foreground pixels drawn afresh from each part in each epoch, all of them by default;
     ``batch_size=4``, parts per optimiser step; ``shuffle=True``. It descends the cosine loss over
-    foreground pixels by Adam at 1e-3 (CFM, section 4). The options are those of `Detector`.
+    foreground pixels by Adam at 1e-3 (CFM, section 4). Convolutions are trained on square windows
+    of ``pixels_per_image`` pixels, by default on the whole foreground.
     """
 
+    Options = Options
     Training = Training
     why_all = "it predicts each modality from the other"
     mappings: Mappings | None = None
     """The trained networks; None before `fit`."""
-    _measure: Discrepancies | None = None
+    _measure: FoldedMappings | PlainMappings | OnMaps | None = None
     """These networks as they are measured with; None before that."""
 
     @property
@@ -147,26 +157,44 @@ class CFM(Detector):
             Two (S, S) float32 maps in [0, 2], zero beside the foreground.
 
         """
+        psi = self.measured(features, ("2d", "3d"))
+        return psi["2d"], psi["3d"]
+
+    def measured(self, features: Features, wanted: Sequence[str]) -> dict[str, Tensor]:
+        """Compute the maps of the wanted modalities alone; see `discrepancies`.
+
+        Args:
+            features: of one frame, both modalities.
+            wanted: ``"2d"``, ``"3d"`` or both.
+
+        """
         self._trained()
         if self._measure is None:
-            mappings = cast(Mappings, self.mappings)
-            self._measure = discrepancies_of(mappings, self.pipeline.precision)
+            self._measure = self._form(cast(Mappings, self.mappings))
         raster = self.raster
         cell = foreground(features, raster)
         e = spread(features, raster, cell)
         used = counted(channel_sums(e["3d"]), raster.smoothing)
-        psi_2d, psi_3d = (psi * used for psi in self._measure(e["2d"], e["3d"]))
-        return maps.on_grid(psi_2d, cell, raster.size), maps.on_grid(psi_3d, cell, raster.size)
+        if isinstance(self._measure, OnMaps):
+            psi = self._measure.measured(features, raster, cell, wanted)
+        else:
+            psi = self._measure.measured(e["2d"], e["3d"], wanted)
+        if self.options.discrepancy == "cosine":  # of unit vectors: |a - b|^2 = 2 (1 - a.b)
+            psi = {modality: values.square() / 2 for modality, values in psi.items()}
+        return {m: maps.on_grid(values * used, cell, raster.size) for m, values in psi.items()}
 
     def maps(self, features: Features) -> GridMaps:
-        """Multiply the discrepancies, smooth and score them (CFM, section 3.3)."""
-        psi_2d, psi_3d = self.discrepancies(features)
-        map_, others, score = maps.scored(maps.fuse(psi_2d, psi_3d), self.choices.scaling)
-        named = {"2d": psi_2d, "3d": psi_3d, **others}
+        """Aggregate the discrepancies, smooth and score them (CFM, section 3.3)."""
+        options = cast(Options, self.options)
+        psi = self.measured(features, options.wanted)
+        fused = psi.get(options.aggregation)
+        if fused is None:
+            fused = maps.fuse(psi["2d"], psi["3d"], options.aggregation)
+        map_, others, score = maps.scored(fused, self.choices.scaling)
         return GridMaps(
             score=score,
             map=map_.numpy(),
-            maps={k: v.numpy() for k, v in named.items()},
+            maps={k: v.numpy() for k, v in {**psi, **others}.items()},
             modalities=self.modalities,
             window=features.window,
             name=features.name,
@@ -174,4 +202,13 @@ class CFM(Detector):
 
     def _untrained(self) -> Mappings:
         dims = self.pipeline.dims()
-        return Mappings(dims["2d"], dims["3d"], self.seed)
+        options = cast(Options, self.options)
+        return Mappings(dims["2d"], dims["3d"], self.seed, options.mapping, options.intramodal)
+
+    def _form(self, mappings: Mappings) -> FoldedMappings | PlainMappings | OnMaps:
+        """Choose how the networks are measured with: folded where they can be."""
+        if mappings.kind == "conv":
+            return OnMaps(mappings)
+        if mappings.kind == "mlp" and not mappings.intramodal:
+            return discrepancies_of(mappings, self.pipeline.precision)
+        return PlainMappings(mappings)
