@@ -12,6 +12,7 @@ from cmad import maps
 from cmad.checkpoint import Checkpoint
 from cmad.detectors._cfm_options import Options
 from cmad.detectors._inputs import whole
+from cmad.detectors._official import find as find_official
 from cmad.detectors._training import train
 from cmad.detectors.detector import Detector
 from cmad.detectors.method import Learnt
@@ -146,6 +147,39 @@ class CFM(Detector):
             tensors |= {f"{name}.{k}": v for k, v in found.items()}
         self._accept(tensors)
         return self
+
+    @classmethod
+    def from_official(cls, folder: str | Path, category: str, **options: object) -> Self:
+        """Take the published checkpoints of a category, under preset "official".
+
+        They are read without running code from them.
+
+        Args:
+            folder: that holds ``CFM_2Dto3D_CATEGORY_*.pth`` and ``CFM_3Dto2D_CATEGORY_*.pth``, or
+                a folder named as the category with them, as published.
+            category: such as ``"cable_gland"``.
+            options: of the class but ``preset``; the checkpoints are of ``variant="full"`` and the
+                default extractors, whose weights must be there.
+
+        Returns:
+            A detector ready to predict, not calibrated.
+
+        Raises:
+            FileNotFoundError: no such folder or file.
+            ValueError: several files for a direction, two of different trainings, or weights that
+                do not fit the extractors' features.
+            RuntimeError: a file, or the extractors' weights, cannot be read.
+
+        Example:
+            ``cmad.CFM.from_official("checkpoints_CFM_mvtec", "bagel").predict(rgb, xyz)``
+
+        """
+        files = find_official(folder, category)
+        self = cls(preset="official", **options)  # type: ignore[arg-type]
+        try:
+            return self.load_mappings(*files)
+        except ValueError as error:
+            raise ValueError(f"{files[0].parent}: {error}") from error
 
     def discrepancies(self, features: Features) -> tuple[Tensor, Tensor]:
         """Compute the modality maps psi_2D and psi_3D (CFM, equation 3).
