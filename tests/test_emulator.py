@@ -217,6 +217,6 @@ def test_index_outside_an_array_of_an_op_is_found():
         pytest.skip("the emulated ops are not built (cmake -DCMAD_EMULATE=ON)")
     feature, start = torch.ones(4, 3), torch.tensor([0, 2])
     index, weight = torch.tensor([0, 4], dtype=torch.int32), torch.ones(2)
-    said = r"interpolate_kernel, .*: reads outside: element 1[234] of 12 of an input of shape \(4, 3\)"
+    said = r"interpolate_kernel, .*: reads outside: element 1[234] of 12 of an input of shape"
     with running_on("emulated"), pytest.raises(RuntimeError, match=said):
         ops.interpolate(feature, start, index, weight, check=False)

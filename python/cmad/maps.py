@@ -1,5 +1,6 @@
 """From per-pixel discrepancies to the anomaly map and the score."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,9 +43,17 @@ def on_grid(values: Tensor, pixel: Tensor, size: int) -> Tensor:
     return grid.view(size, size)
 
 
-def fuse(psi_2d: Tensor, psi_3d: Tensor) -> Tensor:
-    """Combine the modalities by their product: both must disagree (CFM, section 3.3)."""
-    return psi_2d * psi_3d
+AGGREGATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "product": torch.mul,
+    "sum": torch.add,
+    "max": torch.maximum,
+}
+"""How two maps become one (CFM, section 3.3 and Table 6); by their product, both must disagree."""
+
+
+def fuse(psi_2d: Tensor, psi_3d: Tensor, how: str = "product") -> Tensor:
+    """Combine the modalities by one of `AGGREGATIONS`."""
+    return AGGREGATIONS[how](psi_2d, psi_3d)
 
 
 def enlarged(values: Tensor, size: int) -> Tensor:

@@ -183,7 +183,7 @@ class GridMaps:
     maps: Mapping[str, npt.NDArray[np.float32]]
     """(S, S) maps by name: those of the modalities, and others that the method documents."""
     modalities: tuple[str, ...]
-    """What the part was judged by; each has a map."""
+    """What the part was judged by; each has a map, but where one alone is aggregated."""
     window: Window
     """Where the input lies in the grid's square."""
     name: str = ""

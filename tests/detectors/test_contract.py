@@ -29,6 +29,12 @@ WORDS = {
 }
 """The same for the commands."""
 OTHERS = {
+    "CFM": {
+        "mapping": "conv",
+        "intramodal": True,
+        "aggregation": "2d",
+        "discrepancy": "cosine",
+    },
     "G2SF": {
         "cells": 12,
         "fraction": 0.5,

@@ -68,10 +68,11 @@ def peaks(grid: GridMaps) -> tuple[float, dict[str, float]]:
 
 
 def smooth(grid: GridMaps) -> dict[str, npt.NDArray[np.float32]]:
-    """Smooth the maps of the modalities; (H, W) on the input's pixels, by modality.
+    """Smooth the maps that modalities have; (H, W) on the input's pixels, by modality.
 
     As the fused map is, since the largest value of the raw map is that of a single noisy pixel.
     """
-    stacked = torch.from_numpy(np.stack([grid.maps[name] for name in grid.modalities]))
+    names = [name for name in grid.modalities if name in grid.maps]
+    stacked = torch.from_numpy(np.stack([grid.maps[name] for name in names]))
     smoothed = to_input(ops.smooth(stacked, SIGMA), grid.window).numpy()
-    return dict(zip(grid.modalities, smoothed, strict=True))
+    return dict(zip(names, smoothed, strict=True))

@@ -1,11 +1,15 @@
 """Training of CFM's mappings on features that are extracted once."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from cmad import gpu
 from cmad.checkpoint import Checkpoint, Stateful
 from cmad.nn import Mappings, cosine_losses
+from cmad.nn.mapping import MODALITIES
+from cmad.nn.on_maps import Cut, window
 from cmad.pipeline import arithmetic
 from cmad.progress import Step
 from cmad.rasters import Raster, counted, foreground, rows
@@ -34,7 +38,8 @@ def train(
         store: features of the training frames, which it gives on the device.
         raster: the pixels; those of its foreground are trained on.
         epochs: passes over all frames.
-        pixels_per_image: drawn afresh from each frame in each epoch; None takes all.
+        pixels_per_image: drawn afresh from each frame in each epoch; None takes all. For
+            convolutions, those of a square window.
         batch_size: frames per optimiser step; the loss is the mean over their pixels.
         shuffle: new order of the frames in each epoch.
         seed: of the order and the draws.
@@ -60,6 +65,7 @@ def train(
         changing["scaler"] = scaler
     generator = torch.Generator().manual_seed(seed)
     losses: list[tuple[float, ...]] = []
+    on_maps = mappings.kind == "conv"
     mappings.train()
     keeper = checkpoint or Checkpoint()
     for epoch in keeper.epochs(epochs, generator, losses, **changing):
@@ -68,24 +74,35 @@ def train(
         if shuffle:
             order = torch.randperm(len(store), generator=generator)
         for batch in torch.split(order, batch_size):
-            parts_2d, parts_3d = [], []
+            parts_2d, parts_3d, cuts = [], [], []
             for i in batch.tolist():
                 features = store[i]
                 cell = foreground(features, raster)
-                if pixels_per_image is not None:
+                if pixels_per_image is not None and on_maps:
+                    cell = window(cell, raster.size, pixels_per_image, generator)
+                elif pixels_per_image is not None:
                     drawn = torch.randperm(len(cell), generator=generator)[:pixels_per_image]
                     cell = cell[gpu.upload([drawn], device)[0]]
-                e = rows(features, raster, cell)
+                cut = Cut.of(features, raster, cell) if on_maps else None
+                e = rows(features, raster, cell) if cut is None else cut.observed()
+                used = torch.ones(len(cell), dtype=torch.bool, device=device)
                 if raster.smoothing.zero_sum_is_missing:
                     used = counted(e["3d"], raster.smoothing)
                     e = {m: rows_of[used] for m, rows_of in e.items()}
+                if cut is not None:
+                    cuts.append(replace(cut, place=cut.place[used]))
                 parts_2d.append(e["2d"])
                 parts_3d.append(e["3d"])
             e_2d, e_3d = torch.cat(parts_2d), torch.cat(parts_3d)
             if len(e_2d) == 0:  # the draw hit no pixel that counts
                 continue
             with arithmetic(precision, device):
-                predicted_2d, predicted_3d = mappings(e_2d, e_3d)
+                if on_maps:
+                    predicted_2d, predicted_3d = (
+                        torch.cat([cut.predicted(mappings, m) for cut in cuts]) for m in MODALITIES
+                    )
+                else:
+                    predicted_2d, predicted_3d = mappings(e_2d, e_3d)
                 loss_2d, loss_3d = cosine_losses(predicted_2d, predicted_3d, e_2d, e_3d)
             adam.zero_grad()
             scaler.scale(loss_2d + loss_3d).backward()  # type: ignore[no-untyped-call]

@@ -10,13 +10,16 @@ from typing_extensions import Self
 
 from cmad import gpu, maps
 from cmad.checkpoint import Checkpoint
+from cmad.detectors._cfm_options import Options
 from cmad.detectors._inputs import whole
+from cmad.detectors._official import find as find_official
 from cmad.detectors._training import train
 from cmad.detectors.detector import Detector
 from cmad.detectors.method import Learnt
 from cmad.extractors import weights as weight_files
 from cmad.nn import Mappings
-from cmad.nn.folded import Discrepancies, channel_sums, discrepancies_of
+from cmad.nn.folded import FoldedMappings, PlainMappings, channel_sums, discrepancies_of
+from cmad.nn.on_maps import OnMaps
 from cmad.progress import bar
 from cmad.rasters import Raster, counted, foreground, spread
 from cmad.store import FeatureStore
@@ -53,17 +56,25 @@ class CFM(Detector):
     Maps are ``"2d"`` and ``"3d"``, the discrepancies before fusion, in [0, 2]; in preset "official"
     also ``"pixel_auroc"``, the scaling that its pixel AUROC is computed from.
 
+    Options: ``mapping="mlp"``, or ``"encoder_decoder"`` or ``"conv"`` networks;
+    ``intramodal=False``, whether each modality is predicted from itself instead of from the other;
+    ``aggregation="product"``, or ``"sum"``, ``"max"``, or ``"2d"`` or ``"3d"`` alone, which then is
+    the only map that is computed; ``discrepancy="euclidean"``, or ``"cosine"``. docs/cfm.md has
+    what the paper says of each. The others are those of `Detector`.
+
     `fit` takes, beside what it takes for all methods: ``epochs=250``; ``pixels_per_image=None``,
     foreground pixels drawn afresh from each part in each epoch, all of them by default;
     ``batch_size=4``, parts per optimiser step; ``shuffle=True``. It descends the cosine loss over
-    foreground pixels by Adam at 1e-3 (CFM, section 4). The options are those of `Detector`.
+    foreground pixels by Adam at 1e-3 (CFM, section 4). Convolutions are trained on square windows
+    of ``pixels_per_image`` pixels, by default on the whole foreground.
     """
 
+    Options = Options
     Training = Training
     why_all = "it predicts each modality from the other"
     mappings: Mappings | None = None
     """The trained networks; None before `fit`."""
-    _measure: Discrepancies | None = None
+    _measure: FoldedMappings | PlainMappings | OnMaps | None = None
     """These networks as they are measured with; None before that."""
 
     @property
@@ -138,6 +149,39 @@ class CFM(Detector):
         self._accept(tensors)
         return self
 
+    @classmethod
+    def from_official(cls, folder: str | Path, category: str, **options: object) -> Self:
+        """Take the published checkpoints of a category, under preset "official".
+
+        They are read without running code from them.
+
+        Args:
+            folder: that holds ``CFM_2Dto3D_CATEGORY_*.pth`` and ``CFM_3Dto2D_CATEGORY_*.pth``, or
+                a folder named as the category with them, as published.
+            category: such as ``"cable_gland"``.
+            options: of the class but ``preset``; the checkpoints are of ``variant="full"`` and the
+                default extractors, whose weights must be there.
+
+        Returns:
+            A detector ready to predict, not calibrated.
+
+        Raises:
+            FileNotFoundError: no such folder or file.
+            ValueError: several files for a direction, two of different trainings, or weights that
+                do not fit the extractors' features.
+            RuntimeError: a file, or the extractors' weights, cannot be read.
+
+        Example:
+            ``cmad.CFM.from_official("checkpoints_CFM_mvtec", "bagel").predict(rgb, xyz)``
+
+        """
+        files = find_official(folder, category)
+        self = cls(preset="official", **options)  # type: ignore[arg-type]
+        try:
+            return self.load_mappings(*files)
+        except ValueError as error:
+            raise ValueError(f"{files[0].parent}: {error}") from error
+
     def discrepancies(self, features: Features) -> tuple[Tensor, Tensor]:
         """Compute the modality maps psi_2D and psi_3D (CFM, equation 3).
 
@@ -148,19 +192,34 @@ class CFM(Detector):
             Two (S, S) float32 maps in [0, 2], zero beside the foreground.
 
         """
+        psi = self.measured(features, ("2d", "3d"))
+        return psi["2d"], psi["3d"]
+
+    def measured(self, features: Features, wanted: Sequence[str]) -> dict[str, Tensor]:
+        """Compute the maps of the wanted modalities alone; see `discrepancies`.
+
+        Args:
+            features: of one frame, both modalities.
+            wanted: ``"2d"``, ``"3d"`` or both.
+
+        """
         self._trained()
         if self._measure is None:
-            mappings = cast(Mappings, self.mappings)
-            self._measure = discrepancies_of(mappings, self.pipeline.precision)
+            self._measure = self._form(cast(Mappings, self.mappings))
         raster = self.raster
         cell = foreground(features, raster)
         e = spread(features, raster, cell)
         used = counted(channel_sums(e["3d"]), raster.smoothing)
-        psi_2d, psi_3d = (psi * used for psi in self._measure(e["2d"], e["3d"]))
-        return maps.on_grid(psi_2d, cell, raster.size), maps.on_grid(psi_3d, cell, raster.size)
+        if isinstance(self._measure, OnMaps):
+            psi = self._measure.measured(features, raster, cell, wanted)
+        else:
+            psi = self._measure.measured(e["2d"], e["3d"], wanted)
+        if self.options.discrepancy == "cosine":  # of unit vectors: |a - b|^2 = 2 (1 - a.b)
+            psi = {modality: values.square() / 2 for modality, values in psi.items()}
+        return {m: maps.on_grid(values * used, cell, raster.size) for m, values in psi.items()}
 
     def maps(self, features: Features) -> GridMaps:
-        """Multiply the discrepancies, smooth and score them (CFM, section 3.3)."""
+        """Aggregate the discrepancies, smooth and score them (CFM, section 3.3)."""
         [made] = self._at_once([features])
         return made
 
@@ -183,10 +242,24 @@ class CFM(Detector):
 
     def _scored(self, features: Features) -> dict[str, Tensor]:
         """Return the score, the map and the further maps by name, all still on the device."""
-        psi_2d, psi_3d = self.discrepancies(features)
-        map_, others, score = maps.scored(maps.fuse(psi_2d, psi_3d), self.choices.scaling)
-        return {"score": score, "map": map_, "2d": psi_2d, "3d": psi_3d, **others}
+        options = cast(Options, self.options)
+        psi = self.measured(features, options.wanted)
+        fused = psi.get(options.aggregation)
+        if fused is None:
+            fused = maps.fuse(psi["2d"], psi["3d"], options.aggregation)
+        map_, others, score = maps.scored(fused, self.choices.scaling)
+        return {"score": score, "map": map_, **psi, **others}
 
     def _untrained(self) -> Mappings:
         dims = self.pipeline.dims()
-        return Mappings(dims["2d"], dims["3d"], self.seed).to(self.device)
+        options = cast(Options, self.options)
+        made = Mappings(dims["2d"], dims["3d"], self.seed, options.mapping, options.intramodal)
+        return made.to(self.device)
+
+    def _form(self, mappings: Mappings) -> FoldedMappings | PlainMappings | OnMaps:
+        """Choose how the networks are measured with: folded where they can be."""
+        if mappings.kind == "conv":
+            return OnMaps(mappings)
+        if mappings.kind == "mlp" and not mappings.intramodal:
+            return discrepancies_of(mappings, self.pipeline.precision)
+        return PlainMappings(mappings)

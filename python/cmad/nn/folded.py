@@ -1,12 +1,12 @@
 """CFM's mapping networks in the form that is measured with; made once per model, never saved."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from cmad import notices
-from cmad.nn.mapping import Mapping, Mappings
+from cmad.nn.mapping import MODALITIES, Mapping, Mappings
 from cmad.ops import discrepancy, interpolate
 from cmad.ops.mapping_discrepancy import Folded, apply, fold
 from cmad.rasters import Spread, interpolated
@@ -22,11 +22,10 @@ the last layer is so ill-conditioned, or activations are so large, that this ari
 carry the result."""
 PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
-Discrepancies = Callable[[Spread, Spread], tuple[Tensor, Tensor]]
-"""psi_2D and psi_3D, (P,) float32 each, of the 2D and 3D features at P pixels."""
 
-
-def discrepancies_of(mappings: Mappings, precision: torch.dtype) -> Discrepancies:
+def discrepancies_of(
+    mappings: Mappings, precision: torch.dtype
+) -> "FoldedMappings | PlainMappings":
     """Fold both networks, or return the plain form where one does not fold.
 
     Args:
@@ -55,9 +54,17 @@ class FoldedMappings:
         self.to_3d = _folded(mappings.CFM_2Dto3D, PRECISIONS[precision])
 
     def __call__(self, of_2d: Spread, of_3d: Spread) -> tuple[Tensor, Tensor]:
-        """Measure one frame; see `Discrepancies`."""
+        """Return psi_2D and psi_3D, (P,) float32 each, of the 2D and 3D features at P pixels."""
         e = {"2d": (of_2d.features, _sparse(of_2d)), "3d": (of_3d.features, _sparse(of_3d))}
         return apply(self.to_2d, *e["3d"], *e["2d"]), apply(self.to_3d, *e["2d"], *e["3d"])
+
+    def measured(self, of_2d: Spread, of_3d: Spread, wanted: Sequence[str]) -> dict[str, Tensor]:
+        """Measure in the wanted modalities alone, ``"2d"`` or ``"3d"``; the others cost nothing."""
+        if len(wanted) > 1:
+            return dict(zip(MODALITIES, self(of_2d, of_3d), strict=True))
+        e_2d, e_3d = (of_2d.features, _sparse(of_2d)), (of_3d.features, _sparse(of_3d))
+        one = apply(self.to_2d, *e_3d, *e_2d) if "2d" in wanted else apply(self.to_3d, *e_2d, *e_3d)
+        return dict.fromkeys(wanted, one)
 
     def agrees(self, mappings: Mappings) -> bool:
         """Compare with the plain networks on random rows; see `FOLDS`."""
@@ -80,7 +87,7 @@ class FoldedMappings:
 class PlainMappings:
     """Both networks as the paper has them: both modalities' features formed and mapped (CFM, 3.2).
 
-    What the folded form is compared with.
+    What the folded form is compared with, and the form of networks that are not folded.
     """
 
     def __init__(self, mappings: Mappings) -> None:
@@ -88,16 +95,22 @@ class PlainMappings:
         self.mappings = mappings
 
     def __call__(self, of_2d: Spread, of_3d: Spread) -> tuple[Tensor, Tensor]:
-        """Measure one frame; see `Discrepancies`."""
-        psi_2d, psi_3d = [], []
+        """Return psi_2D and psi_3D, (P,) float32 each, of the 2D and 3D features at P pixels."""
+        psi = self.measured(of_2d, of_3d, MODALITIES)
+        return psi["2d"], psi["3d"]
+
+    def measured(self, of_2d: Spread, of_3d: Spread, wanted: Sequence[str]) -> dict[str, Tensor]:
+        """Measure in the wanted modalities alone, ``"2d"`` or ``"3d"``; the others cost nothing."""
+        of, sources = {"2d": of_2d, "3d": of_3d}, {t: self.mappings.source_of(t) for t in wanted}
+        seen = {*sources, *sources.values()}
+        psi: dict[str, list[Tensor]] = {t: [of_2d.features.new_zeros(0)] for t in wanted}
         for begin in range(0, len(of_2d.weights.start) - 1, CHUNK):
-            e_2d, e_3d = (interpolated(_some(s, begin, begin + CHUNK)) for s in (of_2d, of_3d))
-            with torch.inference_mode():
-                predicted_2d, predicted_3d = self.mappings(e_2d, e_3d)
-            psi_2d.append(discrepancy(predicted_2d, e_2d)[0])
-            psi_3d.append(discrepancy(predicted_3d, e_3d)[0])
-        none = [of_2d.features.new_zeros(0)]
-        return torch.cat(psi_2d or none), torch.cat(psi_3d or none)
+            e = {m: interpolated(_some(of[m], begin, begin + CHUNK)) for m in seen}
+            for target, source in sources.items():
+                with torch.inference_mode():
+                    predicted = self.mappings.into(target)(e[source])
+                psi[target].append(discrepancy(predicted, e[target])[0])
+        return {target: torch.cat(parts) for target, parts in psi.items()}
 
 
 def channel_sums(of: Spread) -> Tensor:

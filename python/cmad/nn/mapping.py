@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from cmad.nn.encoder_decoders import ConvEncoderDecoder, EncoderDecoder
 from cmad.seeding import seeded
 
 EPS = 1e-6
@@ -30,28 +31,76 @@ class Mapping(nn.Module):
         return self.output(x)  # type: ignore[no-any-return]
 
 
-class Mappings(nn.Module):
-    """Both directions, ``CFM_2Dto3D`` and ``CFM_3Dto2D``, in the published checkpoints' names."""
+KINDS: dict[str, type[Mapping] | type[EncoderDecoder] | type[ConvEncoderDecoder]] = {
+    "mlp": Mapping,
+    "encoder_decoder": EncoderDecoder,
+    "conv": ConvEncoderDecoder,
+}
+"""The kinds of mapping networks (CFM, supplement B)."""
+MODALITIES = ("2d", "3d")
 
-    def __init__(self, dim_2d: int, dim_3d: int, seed: int) -> None:
-        """Initialise both from a seed; torch's global generator is left as it was."""
+
+class Mappings(nn.Module):
+    """Both directions, ``CFM_2Dto3D`` and ``CFM_3Dto2D``, in the published checkpoints' names.
+
+    Within the modalities, as Table 7 compares with, they are ``CFM_2Dto2D`` and ``CFM_3Dto3D``.
+    """
+
+    CFM_2Dto3D: Mapping
+    """Of the kind that was asked for, as the others; what asks for its layers folds an MLP."""
+    CFM_3Dto2D: Mapping
+
+    def __init__(
+        self, dim_2d: int, dim_3d: int, seed: int, kind: str = "mlp", intramodal: bool = False
+    ) -> None:
+        """Initialise both from a seed; torch's global generator is left as it was.
+
+        Args:
+            dim_2d: features of a pixel of the image.
+            dim_3d: likewise of the points.
+            seed: of the initial weights.
+            kind: one of `KINDS`.
+            intramodal: predict each modality from itself instead of from the other.
+
+        """
         super().__init__()
+        self.kind, self.intramodal = kind, intramodal
+        dims = {"2d": dim_2d, "3d": dim_3d}
         with seeded(seed):
-            self.CFM_2Dto3D = Mapping(dim_2d, dim_3d)
-            self.CFM_3Dto2D = Mapping(dim_3d, dim_2d)
+            # The order of initialisation is that of the names, as it always was.
+            for source in MODALITIES:
+                target = source if intramodal else _other(source)
+                self.add_module(_name(source, target), KINDS[kind](dims[source], dims[target]))
+
+    def source_of(self, target: str) -> str:
+        """Return the modality that another, or itself, is predicted from."""
+        return target if self.intramodal else _other(target)
+
+    def into(self, target: str) -> nn.Module:
+        """Return the network that predicts a modality."""
+        return self.get_submodule(_name(self.source_of(target), target))
 
     def forward(self, e_2d: Tensor, e_3d: Tensor) -> tuple[Tensor, Tensor]:
         """Predict each modality from the other (CFM, equation 1).
 
         Args:
-            e_2d: (P, D2) observed 2D features.
-            e_3d: (P, D3) observed 3D features.
+            e_2d: (P, D2) observed 2D features; of kind "conv" maps of them, (B, D2, h, w).
+            e_3d: (P, D3) observed 3D features; likewise.
 
         Returns:
-            The predicted 2D features (P, D2) and 3D features (P, D3).
+            The predicted 2D features (P, D2) and 3D features (P, D3); likewise.
 
         """
-        return self.CFM_3Dto2D(e_3d), self.CFM_2Dto3D(e_2d)
+        e = {"2d": e_2d, "3d": e_3d}
+        return self.into("2d")(e[self.source_of("2d")]), self.into("3d")(e[self.source_of("3d")])
+
+
+def _other(modality: str) -> str:
+    return "3d" if modality == "2d" else "2d"
+
+
+def _name(source: str, target: str) -> str:
+    return f"CFM_{source.upper()}to{target.upper()}"
 
 
 def cosine_losses(
