@@ -157,11 +157,11 @@ class Pipeline:
             of each frame where it came for free.
 
         """
-        clouds = [_cloud(frame) for frame in frames]
         extractors, known = dict(self.extractors), {}
         for name, xyz in self.of_points.items():
             if not xyz.takes_statistics:
                 continue
+            clouds = [_cloud(xyz, frame) for frame in frames]
             extractors[name] = own = copy.deepcopy(xyz)
             kept, key = None, ""
             if self.cache is not None:
@@ -200,7 +200,7 @@ class Pipeline:
         self, xyz: XyzExtractor, frames: Sequence[Frame], known: Sequence[Points] | None
     ) -> list[Points]:
         """Features of each frame's cloud, those that the cache lacks in one call."""
-        clouds = [_cloud(frame) for frame in frames]
+        clouds = [_cloud(xyz, frame) for frame in frames]
         found: list[Points | None] = [None] * len(frames)
         keys = [""] * len(frames)
         if self.cache is not None:
@@ -244,9 +244,12 @@ def _frame(stored: Mapping[str, Tensor], name: str) -> Frame:
     )
 
 
-def _cloud(frame: Frame) -> Tensor:
-    """The frame's valid points, (N, 3), in row-major order of the pixels."""
+def _cloud(extractor: XyzExtractor, frame: Frame) -> Tensor:
+    """What an extractor takes of the frame's valid points, (N, 3) or their grid."""
     assert frame.xyz is not None  # asked for frames with points only
+    assert frame.valid is not None
+    if getattr(extractor, "organised", False):  # a user's own may not say
+        return torch.where(frame.valid[..., None], frame.xyz, torch.nan)
     return frame.xyz[frame.valid]
 
 

@@ -29,8 +29,8 @@ XyzExtractorName = Annotated[
     str,
     typer.Option(
         "--xyz",
-        help='3D extractor: point_mae, or fpfh (needs open3d: `pip install ".[fpfh]"` in '
-        "the folder of the source).",
+        help="3D extractor: point_mae; normals, the surface's through the 2D extractor; or fpfh "
+        '(needs open3d: `pip install ".[fpfh]"` in the folder of the source).',
     ),
 ]
 ImageSize = Annotated[

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from cmad.checks import at
-from cmad.extractors import FPFH, Extractor, PointMAE, RgbExtractor, ViT, XyzExtractor
+from cmad.extractors import FPFH, Extractor, Normals, PointMAE, RgbExtractor, ViT, XyzExtractor
 from cmad.presets import Grouping
 from cmad.spelling import meant
 from cmad.types import Array, Sample
@@ -167,18 +167,26 @@ def named_extractors(
         if own is not None:
             _check_drawable(who, name, chosen.get(name))
     made: dict[str, Extractor] = {}
-    for name, choice in chosen.items():
-        source = own_weights[name] or weights
-        if not isinstance(choice, str):
-            made[name] = choice
-        elif name == "rgb":
-            made[name] = ViT(choice, block=block, image_size=rgb_size, weights=source, seed=seed)
+
+    def vit() -> RgbExtractor:
+        if not isinstance(rgb, str):
+            return rgb
+        source = own_weights["rgb"] or weights
+        return ViT(rgb, block=block, image_size=rgb_size, weights=source, seed=seed)
+
+    if "rgb" in chosen:
+        made["rgb"] = vit()
+    choice = chosen.get("xyz")
+    if isinstance(choice, str):
+        one_of(who, "xyz", choice, ("point_mae", "fpfh", "normals"))
+        if choice == "fpfh":
+            made["xyz"] = FPFH(standardised=standardised)
+        elif choice == "normals":
+            made["xyz"] = Normals(cast(ViT, made.get("rgb") or vit()))  # the image's, shared
         else:
-            one_of(who, "xyz", choice, ("point_mae", "fpfh"))
-            if choice == "fpfh":
-                made[name] = FPFH(standardised=standardised)
-            else:
-                made[name] = _point_mae(grouping, block, source, seed)
+            made["xyz"] = _point_mae(grouping, block, own_weights["xyz"] or weights, seed)
+    elif choice is not None:
+        made["xyz"] = choice
     return made
 
 
@@ -190,6 +198,8 @@ def _check_drawable(who: str, name: str, extractor: str | Extractor | None) -> N
         why = f"{name} is an object, which brings its own"
     elif extractor == "fpfh":
         why = "fpfh has none"
+    elif extractor == "normals":
+        why = "normals has the 2D extractor's"
     else:
         return
     raise ValueError(f"{who}: {name}_weights is for an extractor with weights given by name; {why}")
