@@ -220,7 +220,7 @@ class Pipeline:
 
 def _tensors(frame: Frame) -> dict[str, Tensor]:
     """Turn a frame, but its name, into what a cache stores."""
-    tensors = {n: getattr(frame, n) for n in ("rgb", "xyz", "valid", "region")}
+    tensors = {n: getattr(frame, n) for n in ("rgb", "xyz", "valid", "region", "filled")}
     notes = json.dumps([astuple(note) for note in frame.notes]).encode()
     return {
         **{name: tensor for name, tensor in tensors.items() if tensor is not None},
@@ -241,6 +241,7 @@ def _frame(stored: Mapping[str, Tensor], name: str) -> Frame:
         plane=tuple(stored["plane"].tolist()) or None,
         notes=tuple(Note(*note) for note in json.loads(bytes(stored["notes"].tolist()))),
         region=stored.get("region"),
+        filled=stored.get("filled"),
     )
 
 

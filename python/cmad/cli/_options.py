@@ -43,6 +43,13 @@ RgbSize = Annotated[
         show_default="as --image-size",
     ),
 ]
+Gaps = Annotated[
+    str,
+    typer.Option(
+        help="Pixels of the part without a point: zero, no anomaly, as in the papers; or filled: "
+        "holes and rims inside its closed outline are interpolated and judged."
+    ),
+]
 Weights = Annotated[
     str | None,
     typer.Option(

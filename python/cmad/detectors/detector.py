@@ -83,6 +83,9 @@ class Detector(Judge):
             (a, b, c, d) with a x + b y + c z + d = 0, metres; a region of interest, as a polygon
             (K, 2) of columns and rows or a mask (H, W) in pixels of the input; ``"none"``, every
             point is the part's. See `cmad.background.Background.of` and docs/looked-at.md.
+        gaps: pixels of the part without a point: ``"zero"``, they are no anomaly, as in the papers;
+            ``"filled"``, those inside the part's closed outline, holes and rims, get a point
+            interpolated from their neighbours and are judged like the others (docs/surfaces.md).
         cache: folder that prepared frames and features of every part are kept in, also those of
             `predict`, to be read where the same part comes again: some 10 MB a part, never evicted
             (`cmad.cache.Cache`). None keeps nothing. Not saved with the model.
@@ -122,6 +125,7 @@ class Detector(Judge):
         precision: str = "auto",
         seed: int = 0,
         background: object = "plane",
+        gaps: str = "zero",
         cache: str | Path | None = None,
         **options: object,
     ) -> None:
@@ -131,6 +135,7 @@ class Detector(Judge):
         one_of(who, "variant", variant, VARIANTS)
         one_of(who, "preset", preset, PRESETS)
         one_of(who, "precision", precision, ("auto", *PRECISIONS))
+        one_of(who, "gaps", gaps, ("zero", "filled"))
         of_both, own = {"weights": weights}, {"rgb": rgb_weights, "xyz": xyz_weights}
         for name, choice in (of_both | {f"{n}_weights": w for n, w in own.items()}).items():
             one_of(who, name, choice, (None, "random"), "; CMAD_WEIGHTS names a folder of weights")
@@ -162,7 +167,9 @@ class Detector(Judge):
             rgb_size = cast(RgbExtractor, extractors["rgb"]).image_size
         self.pipeline = Pipeline(
             extractors,
-            Preprocessing(image_size, rgb_size, self.choices.preparation, seed, beside),
+            Preprocessing(
+                image_size, rgb_size, self.choices.preparation, seed, beside, gaps == "filled"
+            ),
             PRECISIONS.get(precision, torch.float32),
             None if cache is None else Cache(cache),
         )
@@ -410,6 +417,7 @@ class Detector(Judge):
             "precision": self.precision,
             "seed": self.seed,
             "background": asdict(self.pipeline.preprocessing.background),
+            "gaps": "filled" if self.pipeline.preprocessing.fill else "zero",
             "trained_on": sorted(self.trained_on),
             "units": asdict(self.units),
             "ranges": None if self.ranges is None else self.ranges.to_file(),
@@ -437,6 +445,7 @@ class Detector(Judge):
             precision=str(header["precision"]),
             seed=cast(int, header["seed"]),
             background=Background.load(cast("dict[str, Any]", header["background"])),
+            gaps=str(header.get("gaps", "zero")),  # older files have none
             cache=cache,
             **found,  # type: ignore[arg-type]
             **cast("dict[str, Any]", header["options"]),
