@@ -30,7 +30,8 @@ XyzExtractorName = Annotated[
     typer.Option(
         "--xyz",
         help="3D extractor: point_mae; normals, the surface's through the 2D extractor; or fpfh "
-        '(needs open3d: `pip install ".[fpfh]"` in the folder of the source).',
+        '(needs open3d: `pip install ".[fpfh]"` in the folder of the source). Several: '
+        "fpfh+normals.",
     ),
 ]
 ImageSize = Annotated[

@@ -123,7 +123,7 @@ def device_of(who: str, device: str) -> torch.device:
 def named_extractors(
     who: str,
     rgb: str | RgbExtractor,
-    xyz: str | XyzExtractor,
+    xyz: str | XyzExtractor | Sequence[str | XyzExtractor],
     *,
     modalities: Sequence[str],
     variant: str,
@@ -136,12 +136,13 @@ def named_extractors(
 ) -> dict[str, Extractor]:
     """Make the extractors of these modalities that are given by name; pass objects on.
 
+    Several 3D extractors are called ``xyz1``, ``xyz2`` and so on, one is called ``xyz``.
     ``own_weights``, by name of the extractor, go before ``weights`` where they are not None.
     """
     chosen: dict[str, str | Extractor] = {}
     wanted: list[tuple[str, str | Extractor, str, str]] = [
         ("rgb", rgb, "2d", "tokens"),
-        ("xyz", xyz, "3d", "points"),
+        *((name, given, "3d", "points") for name, given in _of_points(who, xyz).items()),
     ]
     for name, given, modality, has in wanted:
         if modality not in modalities:
@@ -165,7 +166,7 @@ def named_extractors(
         )
     for name, own in own_weights.items():
         if own is not None:
-            _check_drawable(who, name, chosen.get(name))
+            _check_drawable(who, name, [c for n, c in chosen.items() if n.startswith(name)])
     made: dict[str, Extractor] = {}
 
     def vit() -> RgbExtractor:
@@ -176,32 +177,48 @@ def named_extractors(
 
     if "rgb" in chosen:
         made["rgb"] = vit()
-    choice = chosen.get("xyz")
-    if isinstance(choice, str):
-        one_of(who, "xyz", choice, ("point_mae", "fpfh", "normals"))
+    for name, choice in chosen.items():
+        if name == "rgb":
+            continue
+        if not isinstance(choice, str):
+            made[name] = choice
+            continue
+        one_of(who, "xyz", choice, ("point_mae", "fpfh", "normals"), "; several: fpfh+normals")
         if choice == "fpfh":
-            made["xyz"] = FPFH(standardised=standardised)
+            made[name] = FPFH(standardised=standardised)
         elif choice == "normals":
-            made["xyz"] = Normals(cast(ViT, made.get("rgb") or vit()))  # the image's, shared
+            made[name] = Normals(cast(ViT, made.get("rgb") or vit()))  # the image's, shared
         else:
-            made["xyz"] = _point_mae(grouping, block, own_weights["xyz"] or weights, seed)
-    elif choice is not None:
-        made["xyz"] = choice
+            made[name] = _point_mae(grouping, block, own_weights["xyz"] or weights, seed)
     return made
 
 
-def _check_drawable(who: str, name: str, extractor: str | Extractor | None) -> None:
-    """Raise where an extractor has no weights that could be drawn for it alone."""
+def _of_points(
+    who: str, xyz: str | XyzExtractor | Sequence[str | XyzExtractor]
+) -> dict[str, str | XyzExtractor]:
+    """Name the 3D extractors, of which several are a sequence, or joined by a plus."""
+    if isinstance(xyz, str):
+        given: list[str | XyzExtractor] = list(xyz.split("+"))
+    else:
+        given = list(xyz) if isinstance(xyz, list | tuple) else [cast(XyzExtractor, xyz)]
+    if not given:
+        raise ValueError(f"{who}: xyz must have at least one extractor, got none")
+    return {"xyz" if len(given) == 1 else f"xyz{i}": one for i, one in enumerate(given, 1)}
+
+
+def _check_drawable(who: str, name: str, among: Sequence[str | Extractor]) -> None:
+    """Raise where none of some extractors has weights that could be drawn for it alone."""
+    if any(one not in ("fpfh", "normals") for one in among if isinstance(one, str)):
+        return
+    extractor = among[0] if among else None
     if extractor is None:
         why = f"{who} has no {name} extractor here"
     elif not isinstance(extractor, str):
         why = f"{name} is an object, which brings its own"
     elif extractor == "fpfh":
         why = "fpfh has none"
-    elif extractor == "normals":
-        why = "normals has the 2D extractor's"
     else:
-        return
+        why = "normals has the 2D extractor's"
     raise ValueError(f"{who}: {name}_weights is for an extractor with weights given by name; {why}")
 
 

@@ -1,7 +1,7 @@
 """The shell: everything of a detector that is not its method."""
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +18,7 @@ from cmad.calibrate import Calibration, Parts, check_parts, from_file, to_file
 from cmad.card import Card, Seen, Timing
 from cmad.checkpoint import Checkpoint
 from cmad.detectors._extraction import content, extract, extract_defective
+from cmad.detectors._fusing import Fusion
 from cmad.detectors._inputs import (
     VARIANTS,
     device_of,
@@ -32,6 +33,7 @@ from cmad.detectors._inputs import (
 from cmad.detectors._outputs import peaks
 from cmad.detectors._parameters import changed, parameters
 from cmad.detectors._saving import (
+    as_arguments,
     decisive,
     extractors_from_file,
     licences,
@@ -65,7 +67,9 @@ class Detector(Judge):
             docs/decisions/presets.md lists the differences.
         rgb: name of a timm ViT, or a 2D extractor such as `cmad.extractors.ViT`.
         xyz: ``"point_mae"``, ``"fpfh"``, ``"normals"``, or a 3D extractor such as
-            `cmad.extractors.PointMAE`.
+            `cmad.extractors.PointMAE`; or several, as a list or joined by a plus,
+            ``"fpfh+normals"``, whose maps are added, standardised on good parts
+            (docs/surfaces.md).
         image_size: S, pixels along each side of the grid that maps are computed on.
         rgb_size: R, pixels along each side of the images that a 2D extractor given by name takes;
             None takes S.
@@ -115,7 +119,7 @@ class Detector(Judge):
         variant: str = "full",
         preset: str = "paper",
         rgb: str | RgbExtractor = "vit_base_patch8_224.dino",
-        xyz: str | XyzExtractor = "point_mae",
+        xyz: str | XyzExtractor | Sequence[str | XyzExtractor] = "point_mae",
         image_size: int = 224,
         rgb_size: int | None = None,
         weights: str | None = None,
@@ -178,6 +182,13 @@ class Detector(Judge):
                 f"{who}: background is found in 3D points, which it does not look at; pass a "
                 "region of interest"
             )
+        if len(names := list(self.pipeline.of_points)) > 1:
+            alike = {n: given[n] for n in ("preset", "image_size", "device", "precision", "seed")}
+            alike |= {"background": background, "gaps": gaps, **options}
+            of_image = extractors.get("rgb", rgb)
+            self.fusion = Fusion(
+                {n: type(self)(rgb=of_image, xyz=extractors[n], **alike) for n in names}  # type: ignore[arg-type]
+            )
         self.losses: list[tuple[float, ...]] = []
         """Of each training step, by modality; empty for a method that does not descend."""
         self.stopped: Mapping[int, Mapping[str, Tensor]] = {}
@@ -198,7 +209,7 @@ class Detector(Judge):
 
     def __repr__(self) -> str:
         """What it is made of and whether it is trained and calibrated, in one line."""
-        fitted = "fitted" if self.tensors() else "not fitted"
+        fitted = "fitted" if self.way.tensors() else "not fitted"
         rate = self.false_reject_rate
         calibrated = "" if rate is None else f"calibrated at {rate:g}"
         words = self.variant, f"preset {self.preset}", *self.pipeline.brief(), fitted, calibrated
@@ -303,7 +314,7 @@ class Detector(Judge):
                 extract_defective(pipeline, self.defective(frames, asked), store, progress)
             # Also where the caller has switched gradients off.
             with torch.inference_mode(False), torch.enable_grad():
-                learnt = self.learn(store, asked, progress, kept)
+                learnt = self.way.learn(store, asked, progress, kept)
             before, self.pipeline = self.pipeline, pipeline
             try:
                 self._accept(learnt.tensors, seen, ranges)
@@ -405,7 +416,7 @@ class Detector(Judge):
 
         """
         self._trained()
-        learnt = {f"learnt.{name}": tensor for name, tensor in self.tensors().items()}
+        learnt = {f"learnt.{name}": tensor for name, tensor in self.way.tensors().items()}
         header, tensors = pipeline_to_file(self.pipeline, include_extractors)
         calibrated, scores = to_file(self.calibrations)
         header |= {
@@ -447,7 +458,7 @@ class Detector(Judge):
             background=Background.load(cast("dict[str, Any]", header["background"])),
             gaps=str(header.get("gaps", "zero")),  # older files have none
             cache=cache,
-            **found,  # type: ignore[arg-type]
+            **as_arguments(found),  # type: ignore[arg-type]
             **cast("dict[str, Any]", header["options"]),
         )
         self.variant = str(header["variant"])
@@ -468,6 +479,6 @@ class Detector(Judge):
         ranges: Ranges | None = None,
     ) -> None:
         """Take over what was learnt; a calibration of something else is forgotten."""
-        self.take(tensors)
+        self.way.take(tensors)
         self.calibrations, self.trained_on, self.ranges = {}, frozenset(trained_on), ranges
         self.card = Card()

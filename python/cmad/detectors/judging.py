@@ -13,6 +13,7 @@ from cmad import notices
 from cmad.calibrate import Calibration
 from cmad.card import Card
 from cmad.checks import checked
+from cmad.detectors._fusing import Fusion
 from cmad.detectors._inputs import as_samples, in_metres, one_of, parts_of
 from cmad.detectors._outputs import on_input
 from cmad.detectors._unlike import compared
@@ -35,6 +36,13 @@ class Judge(Method):
     ranges: Ranges | None
     calibrations: dict[str, Calibration]
     card: Card
+    fusion: Fusion[Method] | None = None
+    """Of several 3D extractors: ``fusion.members`` are detectors that look at one each."""
+
+    @property
+    def way(self) -> "Judge | Fusion[Method]":
+        """What learns and judges: the detector itself, or its fusion."""
+        return self if self.fusion is None else self.fusion
 
     @property
     def calibration(self) -> Calibration | None:
@@ -168,7 +176,7 @@ class Judge(Method):
             ValueError: the score or a map is not finite.
 
         """
-        grid = self.maps(features)
+        grid = self.way.maps(features)
         shown = (grid.map, *grid.maps.values())
         if not (math.isfinite(grid.score) and all(np.isfinite(m).all() for m in shown)):
             named = f"{grid.name}: " if grid.name else ""
@@ -237,7 +245,7 @@ class Judge(Method):
         return on_input(grid, xyz, self.calibration_of(grid))
 
     def _trained(self) -> None:
-        if not self.tensors():
+        if not self.way.tensors():
             raise RuntimeError(
                 f"{self.who}: not trained yet; call fit, or load a model with cmad.load"
             )
