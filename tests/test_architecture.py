@@ -25,7 +25,7 @@ LAYERS = [
     },
     {"ranges"},
     {"maps", "rasters", "preprocess", "extractors", "cache"},
-    {"checks", "foreground"},
+    {"checks", "foreground", "surface"},
     {"background", "ops", "marks"},
     {"_native"},
 ]

@@ -5,7 +5,10 @@ import pytest
 import torch
 
 import cmad
+from cmad.background import Background
+from cmad.cache import Cache
 from cmad.checks import checked
+from cmad.pipeline import Pipeline
 from cmad.preprocess import (
     Choices,
     Preprocessing,
@@ -15,6 +18,7 @@ from cmad.preprocess import (
     to_input,
 )
 from cmad.presets import PRESETS
+from cmad.ranges import look
 from cmad.types import Sample
 from cmad.units import to_metres
 
@@ -214,3 +218,53 @@ def test_xyz_from_depth_takes_nan_as_no_depth_and_checks_its_arguments():
         cmad.xyz_from_depth(depth, (0, 1, 0, 0))
     with pytest.raises(ValueError, match="unit must be"):
         cmad.xyz_from_depth(depth, (1, 1, 0, 0), unit="cm")
+
+
+def test_gaps_inside_the_outline_get_points_where_asked_and_the_frame_says_which():
+    sample = scene()
+    xyz = sample.xyz.copy()
+    xyz[30:32, 20:40] = xyz[20, 28:30] = np.nan  # a hole, and a notch in the rim
+    xyz[24, 20] = 0  # one more hole
+    xyz[5, 5] = xyz[50, 50:52] = 0  # not the part's
+    spoilt = Sample(sample.rgb, xyz)
+    whole = prepare(sample, Preprocessing(60, 60))
+    plain, frame = (prepare(spoilt, Preprocessing(60, 60, fill=f)) for f in (False, True))
+    assert plain.filled is None
+    assert torch.equal(frame.seen, plain.valid)
+    assert torch.equal(plain.seen, plain.valid)
+    assert look(frame).numbers == look(plain).numbers  # a part of few points is still told
+    assert torch.equal(frame.valid, whole.valid)
+    assert torch.equal(frame.filled, whole.valid & ~plain.valid)
+    assert torch.equal(frame.xyz[plain.valid], plain.xyz[plain.valid])
+    # Within a pixel, a millimetre: at the rim all neighbours are on one side.
+    torch.testing.assert_close(frame.xyz, whole.xyz, atol=1e-3, rtol=0)
+
+
+def test_no_gap_is_filled_with_what_the_background_shows_or_beside_the_region_of_interest():
+    sample = scene()
+    xyz = sample.xyz.copy()
+    xyz[28:34, 25:33, 2] = 0.5  # a hole through the part, with points on the plane behind it
+    frame = prepare(Sample(sample.rgb, xyz), Preprocessing(60, 60, fill=True))
+    assert not frame.valid[28:34, 25:33].any()
+    assert not frame.filled.any()
+    xyz[28:34, 25:33] = 0
+    region = np.zeros((60, 60), bool)
+    region[20:40, 15:45] = True
+    region[30:32] = False
+    how = Preprocessing(60, 60, background=Background.of(region), fill=True)
+    frame = prepare(Sample(sample.rgb, xyz), how)
+    assert frame.filled.any()
+    assert not frame.filled[30:32].any()
+
+
+def test_a_frame_with_filled_gaps_comes_back_from_the_cache(tmp_path):
+    xyz = scene().xyz.copy()
+    xyz[30, 20:40] = 0
+    how = Preprocessing(60, 60, fill=True)
+    pipeline = Pipeline({}, how, cache=Cache(tmp_path), depth=True)
+    first, again = (pipeline.frame(Sample(None, xyz)) for _ in range(2))
+    assert first.filled.sum() == 20
+    for name in ("filled", "valid", "xyz", "seen"):
+        assert torch.equal(getattr(first, name), getattr(again, name))
+    plain = Pipeline({}, Preprocessing(60, 60), cache=Cache(tmp_path), depth=True)
+    assert plain.frame(Sample(None, xyz)).filled is None

@@ -4,6 +4,7 @@ import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
+from itertools import chain
 from typing import cast
 
 import numpy as np
@@ -122,17 +123,19 @@ class Pipeline:
         with_image = [i for i, frame in enumerate(frames) if frame.rgb is not None]
         with_cloud = [i for i, frame in enumerate(frames) if frame.xyz is not None]
         images = [cast(Tensor, frames[i].rgb) for i in with_image if self.of_images]
-        clouds = [_cloud(frames[i]) for i in with_cloud if self.of_points]
-        there = gpu.upload([*images, *clouds], self.device)
-        images_there, clouds_there = there[: len(images)], there[len(images) :]
+        clouds = self._clouds([frames[i] for i in with_cloud])
+        there = gpu.upload([*images, *chain(*clouds.values())], self.device)
+        images_there, rest = there[: len(images)], iter(there[len(images) :])
+        clouds_there = {form: [next(rest) for _ in of_form] for form, of_form in clouds.items()}
         branch = gpu.Branch(self.device)
         # The points first: they take longer to begin, and the images' work is large.
-        with branch.apart(clouds_there):
+        with branch.apart([*chain(*clouds_there.values())]):
             for name, xyz in self.of_points.items():
                 given = None
                 if known is not None and name in known:
                     given = [known[name][i] for i in with_cloud]
-                of_points = self._points(xyz, clouds, clouds_there, given)
+                form = _organised(xyz)
+                of_points = self._points(xyz, clouds[form], clouds_there[form], given)
                 for i, cloud in zip(with_cloud, of_points, strict=True):
                     points[i][name] = cloud
         for name, rgb in self.of_images.items():
@@ -172,12 +175,12 @@ class Pipeline:
             of each frame where it came for free.
 
         """
-        clouds = [_cloud(frame) for frame in frames]
-        there = gpu.upload(clouds, self.device)
+        of_forms = self._clouds(frames)
         extractors, known = dict(self.extractors), {}
         for name, xyz in self.of_points.items():
             if not xyz.takes_statistics:
                 continue
+            clouds = of_forms[_organised(xyz)]
             extractors[name] = own = copy.deepcopy(xyz)
             kept, key = None, ""
             if self.cache is not None:
@@ -186,12 +189,17 @@ class Pipeline:
             if kept is not None:
                 own.load_statistics(kept)
                 continue
-            made = own.fit(there)
+            made = own.fit(gpu.upload(clouds, self.device))
             if made is not None:
                 known[name] = made
             if self.cache is not None:
                 self.cache.put("statistics", key, own.statistics)
         return replace(self, extractors=extractors), known
+
+    def _clouds(self, frames: Sequence[Frame]) -> dict[bool, list[Tensor]]:
+        """Return the clouds in each form that an extractor takes, grids by True."""
+        forms = {_organised(xyz) for xyz in self.of_points.values()}
+        return {form: [_cloud(form, frame) for frame in frames] for form in sorted(forms)}
 
     def _tokens(
         self, rgb: RgbExtractor, images: Sequence[Tensor], there: Sequence[Tensor]
@@ -268,7 +276,7 @@ class Pipeline:
 
 def _tensors(frame: Frame) -> dict[str, Tensor]:
     """Turn a frame, but its name, into what a cache stores."""
-    tensors = {n: getattr(frame, n) for n in ("rgb", "xyz", "valid", "region")}
+    tensors = {n: getattr(frame, n) for n in ("rgb", "xyz", "valid", "region", "filled")}
     notes = json.dumps([astuple(note) for note in frame.notes]).encode()
     return {
         **{name: tensor for name, tensor in tensors.items() if tensor is not None},
@@ -289,12 +297,21 @@ def _frame(stored: Mapping[str, Tensor], name: str) -> Frame:
         plane=tuple(stored["plane"].tolist()) or None,
         notes=tuple(Note(*note) for note in json.loads(bytes(stored["notes"].tolist()))),
         region=stored.get("region"),
+        filled=stored.get("filled"),
     )
 
 
-def _cloud(frame: Frame) -> Tensor:
-    """The frame's valid points, (N, 3), in row-major order of the pixels."""
+def _organised(extractor: XyzExtractor) -> bool:
+    """Tell whether an extractor takes clouds as grids; a user's own may not say."""
+    return bool(getattr(extractor, "organised", False))
+
+
+def _cloud(organised: bool, frame: Frame) -> Tensor:
+    """Return the valid points, (N, 3), or their grid, (S, S, 3) with NaN where there is none."""
     assert frame.xyz is not None  # asked for frames with points only
+    assert frame.valid is not None
+    if organised:
+        return torch.where(frame.valid[..., None], frame.xyz, torch.nan)
     return frame.xyz[frame.valid]
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as functional
 from PIL import Image
 from torch import Tensor
 
-from cmad import notices
+from cmad import notices, surface
 from cmad.background import Background
 from cmad.checks import at, checked
 from cmad.foreground import Part, Rule, find_part
@@ -51,6 +51,8 @@ class Preprocessing:
     """Of the background plane's RANSAC."""
     background: Background = field(default_factory=Background)
     """What is not the part."""
+    fill: bool = False
+    """Whether pixels without a point that lie inside the part's closed outline get one."""
 
 
 def prepare(sample: Sample, how: Preprocessing, *, keep: Tensor | None = None) -> Frame:
@@ -85,15 +87,22 @@ def prepare(sample: Sample, how: Preprocessing, *, keep: Tensor | None = None) -
             small = f"no pixel of the region of interest is left at {how.image_size} pixels"
             raise ValueError(at(sample, small))
         return Frame(resized, None, None, window, sample.name, region=region)
-    valid, part = look(sample, xyz, how) if keep is None else (_valid(xyz, how), Part(keep))
-    valid = valid & part.keep
+    has, part = look(sample, xyz, how) if keep is None else (_valid(xyz, how), Part(keep))
+    valid = has & part.keep
     if not valid.any():
         raise ValueError(at(sample, nothing(how.background)))
     valid = valid[pixel] & inside
     if not valid.any():
         raise ValueError(at(sample, f"no 3D point of the part is left at {how.image_size} pixels"))
     placed = torch.where(valid[..., None], xyz[pixel], 0.0).contiguous()
-    frame = Frame(resized, placed, valid, window, sample.name, part.plane, part.notes, region)
+    filled = None
+    if how.fill:
+        free = inside & ~has[pixel] if region is None else region & ~has[pixel]
+        filled = surface.outline(valid) & free
+        valid = valid | filled
+        placed = surface.completed(placed, valid & ~filled, valid)
+    about = sample.name, part.plane, part.notes, region, filled
+    frame = Frame(resized, placed, valid, window, *about)
     tell(frame)
     return frame
 

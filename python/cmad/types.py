@@ -85,6 +85,15 @@ class Frame:
     notes: tuple[Note, ...] = ()
     region: Tensor | None = None
     """(S, S) bool, the region of interest; None where none is told."""
+    filled: Tensor | None = None
+    """(S, S) bool, those of ``valid`` whose point is interpolated; None where none is."""
+
+    @property
+    def seen(self) -> Tensor | None:
+        """(S, S) bool, those of ``valid`` that the sensor gave a point; None without points."""
+        if self.valid is None or self.filled is None:
+            return self.valid
+        return self.valid & ~self.filled
 
     def __repr__(self) -> str:
         """Name and sizes."""

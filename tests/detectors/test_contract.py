@@ -47,7 +47,13 @@ OTHERS = {
 """For each of a method's own options a value that is not the default."""
 SMALL = {"PatchCore": {"cells_2d": 12, "cells_3d": 16}, "G2SF": {"cells": 16, "fraction": 0.3}}
 """Options that suit parts of 48 pixels, where the defaults are for larger ones."""
-FOR_ALL = {"preset": "official", "precision": "bf16", "seed": 3, "image_size": 40}
+FOR_ALL = {
+    "preset": "official",
+    "precision": "bf16",
+    "seed": 3,
+    "image_size": 40,
+    "gaps": "filled",
+}
 each_method = pytest.mark.parametrize("name", METHODS)
 
 

@@ -108,10 +108,11 @@ def test_settings_are_told_but_are_no_reason(as_published):
     told = reasons(subject, False)
     assert "it looks at 2D alone, the papers' methods at both" in told
     assert "fraction 0.3, by default 0.1" in told
-    detector = cmad.CFM(rgb=vit(), xyz=point_mae(), image_size=64, background="none")
+    detector = cmad.CFM(rgb=vit(), xyz=point_mae(), image_size=64, background="none", gaps="filled")
     told = reasons(described(detector, epochs=7, pixels_per_image=500, batch_size=4), False)
     assert told == [
         "the background is told: none, every point is looked at",
+        "pixels inside the part's outline that have no point get an interpolated one",
         "epochs 7, by default 250",
         "pixels per image 500, by default all",
     ]

@@ -29,8 +29,9 @@ XyzExtractorName = Annotated[
     str,
     typer.Option(
         "--xyz",
-        help='3D extractor: point_mae, or fpfh (needs open3d: `pip install ".[fpfh]"` in '
-        "the folder of the source).",
+        help="3D extractor: point_mae; normals, the surface's through the 2D extractor; or fpfh "
+        '(needs open3d: `pip install ".[fpfh]"` in the folder of the source). Several: '
+        "fpfh+normals.",
     ),
 ]
 ImageSize = Annotated[
@@ -41,6 +42,13 @@ RgbSize = Annotated[
     typer.Option(
         help="Pixels along each side of what the 2D extractor takes, where it is another size.",
         show_default="as --image-size",
+    ),
+]
+Gaps = Annotated[
+    str,
+    typer.Option(
+        help="Pixels of the part without a point: zero, no anomaly, as in the papers; or filled: "
+        "holes and rims inside its closed outline are interpolated and judged."
     ),
 ]
 Weights = Annotated[

@@ -11,7 +11,7 @@ import torch
 
 from cmad import gpu
 from cmad.checks import at
-from cmad.extractors import FPFH, Extractor, PointMAE, RgbExtractor, ViT, XyzExtractor
+from cmad.extractors import FPFH, Extractor, Normals, PointMAE, RgbExtractor, ViT, XyzExtractor
 from cmad.presets import Grouping
 from cmad.spelling import meant
 from cmad.types import Array, Sample
@@ -148,7 +148,7 @@ def on_device(extractor: Extractor, device: torch.device) -> Extractor:
 def named_extractors(
     who: str,
     rgb: str | RgbExtractor,
-    xyz: str | XyzExtractor,
+    xyz: str | XyzExtractor | Sequence[str | XyzExtractor],
     *,
     modalities: Sequence[str],
     variant: str,
@@ -161,12 +161,13 @@ def named_extractors(
 ) -> dict[str, Extractor]:
     """Make the extractors of these modalities that are given by name; pass objects on.
 
+    Several 3D extractors are called ``xyz1``, ``xyz2`` and so on, one is called ``xyz``.
     ``own_weights``, by name of the extractor, go before ``weights`` where they are not None.
     """
     chosen: dict[str, str | Extractor] = {}
     wanted: list[tuple[str, str | Extractor, str, str]] = [
         ("rgb", rgb, "2d", "tokens"),
-        ("xyz", xyz, "3d", "points"),
+        *((name, given, "3d", "points") for name, given in _of_points(who, xyz).items()),
     ]
     for name, given, modality, has in wanted:
         if modality not in modalities:
@@ -190,25 +191,51 @@ def named_extractors(
         )
     for name, own in own_weights.items():
         if own is not None:
-            _check_drawable(who, name, chosen.get(name))
+            _check_drawable(who, name, [c for n, c in chosen.items() if n.startswith(name)])
     made: dict[str, Extractor] = {}
+
+    def vit() -> RgbExtractor:
+        if not isinstance(rgb, str):
+            return rgb
+        source = own_weights["rgb"] or weights
+        return ViT(rgb, block=block, image_size=rgb_size, weights=source, seed=seed)
+
+    if "rgb" in chosen:
+        made["rgb"] = vit()
     for name, choice in chosen.items():
-        source = own_weights[name] or weights
+        if name == "rgb":
+            continue
         if not isinstance(choice, str):
             made[name] = choice
-        elif name == "rgb":
-            made[name] = ViT(choice, block=block, image_size=rgb_size, weights=source, seed=seed)
+            continue
+        one_of(who, "xyz", choice, ("point_mae", "fpfh", "normals"), "; several: fpfh+normals")
+        if choice == "fpfh":
+            made[name] = FPFH(standardised=standardised)
+        elif choice == "normals":
+            made[name] = Normals(cast(ViT, made.get("rgb") or vit()))  # the image's, shared
         else:
-            one_of(who, "xyz", choice, ("point_mae", "fpfh"))
-            if choice == "fpfh":
-                made[name] = FPFH(standardised=standardised)
-            else:
-                made[name] = _point_mae(grouping, block, source, seed)
+            made[name] = _point_mae(grouping, block, own_weights["xyz"] or weights, seed)
     return made
 
 
-def _check_drawable(who: str, name: str, extractor: str | Extractor | None) -> None:
-    """Raise where an extractor has no weights that could be drawn for it alone."""
+def _of_points(
+    who: str, xyz: str | XyzExtractor | Sequence[str | XyzExtractor]
+) -> dict[str, str | XyzExtractor]:
+    """Name the 3D extractors, of which several are a sequence, or joined by a plus."""
+    if isinstance(xyz, str):
+        given: list[str | XyzExtractor] = list(xyz.split("+"))
+    else:
+        given = list(xyz) if isinstance(xyz, list | tuple) else [cast(XyzExtractor, xyz)]
+    if not given:
+        raise ValueError(f"{who}: xyz must have at least one extractor, got none")
+    return {"xyz" if len(given) == 1 else f"xyz{i}": one for i, one in enumerate(given, 1)}
+
+
+def _check_drawable(who: str, name: str, among: Sequence[str | Extractor]) -> None:
+    """Raise where none of some extractors has weights that could be drawn for it alone."""
+    if any(one not in ("fpfh", "normals") for one in among if isinstance(one, str)):
+        return
+    extractor = among[0] if among else None
     if extractor is None:
         why = f"{who} has no {name} extractor here"
     elif not isinstance(extractor, str):
@@ -216,7 +243,7 @@ def _check_drawable(who: str, name: str, extractor: str | Extractor | None) -> N
     elif extractor == "fpfh":
         why = "fpfh has none"
     else:
-        return
+        why = "normals has the 2D extractor's"
     raise ValueError(f"{who}: {name}_weights is for an extractor with weights given by name; {why}")
 
 

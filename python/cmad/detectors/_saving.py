@@ -88,6 +88,13 @@ def extractors_from_file(
     return found
 
 
+def as_arguments(found: Mapping[str, Extractor]) -> dict[str, object]:
+    """Return extractors as a detector takes them: ``xyz1``, ``xyz2``... are ``xyz``, a list."""
+    several = [extractor for name, extractor in found.items() if name not in ("rgb", "xyz")]
+    given: dict[str, object] = {n: e for n, e in found.items() if n in ("rgb", "xyz")}
+    return given | ({"xyz": several} if several else {})
+
+
 def _restored(
     name: str,
     given: Extractor | None,

@@ -1,7 +1,7 @@
 """The shell: everything of a detector that is not its method."""
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +18,7 @@ from cmad.calibrate import Calibration, Parts, check_parts, from_file, to_file
 from cmad.card import Card, Seen, Timing
 from cmad.checkpoint import Checkpoint
 from cmad.detectors._extraction import content, extract, extract_defective
+from cmad.detectors._fusing import Fusion
 from cmad.detectors._inputs import (
     PRECISIONS,
     VARIANTS,
@@ -35,6 +36,7 @@ from cmad.detectors._inputs import (
 from cmad.detectors._outputs import peaks
 from cmad.detectors._parameters import changed, parameters
 from cmad.detectors._saving import (
+    as_arguments,
     calibrated_in,
     decisive,
     extractors_from_file,
@@ -66,7 +68,10 @@ class Detector(Judge):
         preset: ``"paper"`` follows the papers' text, ``"official"`` the published code;
             docs/decisions/presets.md lists the differences.
         rgb: name of a timm ViT, or a 2D extractor such as `cmad.extractors.ViT`.
-        xyz: ``"point_mae"``, ``"fpfh"``, or a 3D extractor such as `cmad.extractors.PointMAE`.
+        xyz: ``"point_mae"``, ``"fpfh"``, ``"normals"``, or a 3D extractor such as
+            `cmad.extractors.PointMAE`; or several, as a list or joined by a plus,
+            ``"fpfh+normals"``, whose maps are added, standardised on good parts
+            (docs/surfaces.md).
         image_size: S, pixels along each side of the grid that maps are computed on.
         rgb_size: R, pixels along each side of the images that a 2D extractor given by name takes;
             None takes S.
@@ -86,6 +91,9 @@ class Detector(Judge):
             (a, b, c, d) with a x + b y + c z + d = 0, metres; a region of interest, as a polygon
             (K, 2) of columns and rows or a mask (H, W) in pixels of the input; ``"none"``, every
             point is the part's. See `cmad.background.Background.of` and docs/looked-at.md.
+        gaps: pixels of the part without a point: ``"zero"``, they are no anomaly, as in the papers;
+            ``"filled"``, those inside the part's closed outline, holes and rims, get a point
+            interpolated from their neighbours and are judged like the others (docs/surfaces.md).
         cache: folder that prepared frames and features of every part are kept in, also those of
             `predict`, to be read where the same part comes again: some 10 MB a part, never evicted
             (`cmad.cache.Cache`). None keeps nothing. Not saved with the model.
@@ -115,7 +123,7 @@ class Detector(Judge):
         variant: str = "full",
         preset: str = "paper",
         rgb: str | RgbExtractor = "vit_base_patch8_224.dino",
-        xyz: str | XyzExtractor = "point_mae",
+        xyz: str | XyzExtractor | Sequence[str | XyzExtractor] = "point_mae",
         image_size: int = 224,
         rgb_size: int | None = None,
         weights: str | None = None,
@@ -125,6 +133,7 @@ class Detector(Judge):
         precision: str = "auto",
         seed: int = 0,
         background: object = "plane",
+        gaps: str = "zero",
         cache: str | Path | None = None,
         **options: object,
     ) -> None:
@@ -134,6 +143,7 @@ class Detector(Judge):
         one_of(who, "variant", variant, VARIANTS)
         one_of(who, "preset", preset, PRESETS)
         one_of(who, "precision", precision, ("auto", *PRECISIONS))
+        one_of(who, "gaps", gaps, ("zero", "filled"))
         of_both, own = {"weights": weights}, {"rgb": rgb_weights, "xyz": xyz_weights}
         for name, choice in (of_both | {f"{n}_weights": w for n, w in own.items()}).items():
             one_of(who, name, choice, (None, "random"), "; CMAD_WEIGHTS names a folder of weights")
@@ -166,7 +176,9 @@ class Detector(Judge):
             rgb_size = cast(RgbExtractor, extractors["rgb"]).image_size
         self.pipeline = Pipeline(
             extractors,
-            Preprocessing(image_size, rgb_size, self.choices.preparation, seed, beside),
+            Preprocessing(
+                image_size, rgb_size, self.choices.preparation, seed, beside, gaps == "filled"
+            ),
             precision_of(precision, self.device),
             None if cache is None else Cache(cache),
             device=self.device,
@@ -175,6 +187,13 @@ class Detector(Judge):
             raise ValueError(
                 f"{who}: background is found in 3D points, which it does not look at; pass a "
                 "region of interest"
+            )
+        if len(names := list(self.pipeline.of_points)) > 1:
+            alike = {n: given[n] for n in ("preset", "image_size", "device", "precision", "seed")}
+            alike |= {"background": background, "gaps": gaps, **options}
+            of_image = extractors.get("rgb", rgb)
+            self.fusion = Fusion(
+                {n: type(self)(rgb=of_image, xyz=extractors[n], **alike) for n in names}  # type: ignore[arg-type]
             )
         self.losses: list[tuple[float, ...]] = []
         """Of each training step, by modality; empty for a method that does not descend."""
@@ -198,7 +217,7 @@ class Detector(Judge):
 
     def __repr__(self) -> str:
         """What it is made of and whether it is trained and calibrated, in one line."""
-        fitted = "fitted" if self.tensors() else "not fitted"
+        fitted = "fitted" if self.way.tensors() else "not fitted"
         rate = self.false_reject_rate
         calibrated = "" if rate is None else f"calibrated at {rate:g}"
         words = self.variant, f"preset {self.preset}", *self.pipeline.brief(), fitted, calibrated
@@ -322,7 +341,7 @@ class Detector(Judge):
                 extract_defective(pipeline, self.defective(frames, asked), store, progress)
             # Also where the caller has switched gradients off.
             with torch.inference_mode(False), torch.enable_grad():
-                learnt = self.learn(store, asked, progress, kept)
+                learnt = self.way.learn(store, asked, progress, kept)
             before, self.pipeline = self.pipeline, pipeline
             try:
                 self._accept(learnt.tensors, seen, ranges)
@@ -425,7 +444,7 @@ class Detector(Judge):
 
         """
         self._trained()
-        learnt = {f"learnt.{name}": tensor for name, tensor in self.tensors().items()}
+        learnt = {f"learnt.{name}": tensor for name, tensor in self.way.tensors().items()}
         header, tensors = pipeline_to_file(self.pipeline, include_extractors)
         calibrated, scores = to_file(self.calibrations)
         header |= {
@@ -438,6 +457,7 @@ class Detector(Judge):
             "calibrated_in": self.calibrated_in,
             "seed": self.seed,
             "background": asdict(self.pipeline.preprocessing.background),
+            "gaps": "filled" if self.pipeline.preprocessing.fill else "zero",
             "trained_on": sorted(self.trained_on),
             "units": asdict(self.units),
             "ranges": None if self.ranges is None else self.ranges.to_file(),
@@ -465,8 +485,9 @@ class Detector(Judge):
             precision=str(header["precision"]),
             seed=cast(int, header["seed"]),
             background=Background.load(cast("dict[str, Any]", header["background"])),
+            gaps=str(header.get("gaps", "zero")),  # older files have none
             cache=cache,
-            **found,  # type: ignore[arg-type]
+            **as_arguments(found),  # type: ignore[arg-type]
             **cast("dict[str, Any]", header["options"]),
         )
         self.variant = str(header["variant"])
@@ -488,6 +509,6 @@ class Detector(Judge):
         ranges: Ranges | None = None,
     ) -> None:
         """Take over what was learnt; a calibration of something else is forgotten."""
-        self.take(tensors)
+        self.way.take(tensors)
         self.calibrations, self.trained_on, self.ranges = {}, frozenset(trained_on), ranges
         self.card = Card()

@@ -13,6 +13,7 @@ from cmad import notices
 from cmad.calibrate import Calibration
 from cmad.card import Card
 from cmad.checks import checked
+from cmad.detectors._fusing import Fusion
 from cmad.detectors._inputs import as_samples, in_metres, one_of, parts_of
 from cmad.detectors._outputs import on_input
 from cmad.detectors._unlike import compared
@@ -35,6 +36,13 @@ class Judge(Method):
     ranges: Ranges | None
     calibrations: dict[str, Calibration]
     card: Card
+    fusion: Fusion[Method] | None = None
+    """Of several 3D extractors: ``fusion.members`` are detectors that look at one each."""
+
+    @property
+    def way(self) -> "Judge | Fusion[Method]":
+        """What learns and judges: the detector itself, or its fusion."""
+        return self if self.fusion is None else self.fusion
 
     @property
     def calibration(self) -> Calibration | None:
@@ -139,7 +147,7 @@ class Judge(Method):
         found: list[GridMaps] = []
         for begin in range(0, len(samples), self._together):
             seen = self.features(samples[begin : begin + self._together], strict=strict)
-            found += map(self._judged, self.all_maps(seen), seen)
+            found += map(self._judged, self.way.all_maps(seen), seen)
         return found
 
     @property
@@ -172,7 +180,7 @@ class Judge(Method):
             ValueError: the score or a map is not finite.
 
         """
-        return self._judged(self.maps(features), features)
+        return self._judged(self.way.maps(features), features)
 
     def _judged(self, grid: GridMaps, features: Features) -> GridMaps:
         """Check a part's maps, and give them its notes."""
@@ -244,7 +252,7 @@ class Judge(Method):
         return on_input(grid, xyz, self.calibration_of(grid))
 
     def _trained(self) -> None:
-        if not self.tensors():
+        if not self.way.tensors():
             raise RuntimeError(
                 f"{self.who}: not trained yet; call fit, or load a model with cmad.load"
             )

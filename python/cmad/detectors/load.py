@@ -1,18 +1,20 @@
 """From a `.cmad` file back to a detector."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from cmad import model_file
 from cmad.detectors.detector import Detector
 from cmad.detectors.methods import METHODS
-from cmad.extractors import RgbExtractor, XyzExtractor
+from cmad.extractors import Extractor, RgbExtractor, XyzExtractor
 
 
 def load(
     path: str | Path,
     *,
     rgb: RgbExtractor | None = None,
-    xyz: XyzExtractor | None = None,
+    xyz: XyzExtractor | Sequence[XyzExtractor] | None = None,
     device: str = "auto",
     cache: str | Path | None = None,
 ) -> Detector:
@@ -22,7 +24,7 @@ def load(
         path: of the file.
         rgb: the 2D extractor it was trained with; needed where that was passed to the detector with
             its weights and not saved along.
-        xyz: the 3D extractor, likewise.
+        xyz: the 3D extractor, likewise; of several a list of all.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         cache: folder that features are kept in, see `cmad.detectors.Detector`; None keeps nothing.
 
@@ -43,7 +45,11 @@ def load(
         raise ValueError(
             f"{path}: made by method {name!r}, which this version does not have; update cmad"
         )
-    extractors = {"rgb": rgb, "xyz": xyz}
+    extractors: dict[str, Extractor | None] = {"rgb": rgb}
+    if isinstance(xyz, list | tuple):
+        extractors |= {f"xyz{i}": one for i, one in enumerate(xyz, 1)}
+    else:
+        extractors["xyz"] = cast("XyzExtractor | None", xyz)
     try:
         return method.restore(header, tensors, extractors=extractors, device=device, cache=cache)
     except (ValueError, RuntimeError) as error:

@@ -61,11 +61,13 @@ def ablate(
         The results by setting. Parts per second are those of each way.
 
     Raises:
-        ValueError, OSError: see `cmad.evaluate.evaluate`.
+        ValueError, OSError: see `cmad.evaluate.evaluate`; or several 3D extractors.
 
     """
     plan = replace(plan, fit={**plan.fit, **training})
     detector = make()
+    if detector.fusion is not None:
+        raise ValueError("the tables' rows are those of one 3D extractor: give one as xyz")
     detector.stops = {a.epoch for a in ablations.values() if a is not None and a.epoch}
     # What the epochs before an interruption would have stopped with is not in a checkpoint.
     checkpoint = Checkpoint() if detector.stops else checkpoint_of(plan, category)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cmad.extractors.fpfh import FPFH
+from cmad.extractors.normals import Normals
 from cmad.extractors.point_mae import PointMAE
 from cmad.extractors.rgb import ViT
 from cmad.types import Points
@@ -54,7 +55,11 @@ class RgbExtractor(Extractor, Protocol):
 
 
 class XyzExtractor(Extractor, Protocol):
-    """Turns a point cloud into features."""
+    """Turns a point cloud into features.
+
+    One whose ``organised`` is true takes the grid of the frame's pixels instead, (S, S, 3), NaN
+    where there is no point, and makes features of the pixels with a point, in row-major order.
+    """
 
     def points(self, xyz: Tensor) -> Points:
         """Turn (N, 3) float32, metres, into features and interpolation weights."""
@@ -88,16 +93,17 @@ def modality_of(extractor: Extractor) -> str:
     return "2d" if hasattr(extractor, "tokens") else "3d"
 
 
-_KINDS: dict[str, type[ViT] | type[PointMAE] | type[FPFH]] = {
+_KINDS: dict[str, type[ViT] | type[PointMAE] | type[FPFH] | type[Normals]] = {
     "vit": ViT,
     "point_mae": PointMAE,
     "fpfh": FPFH,
+    "normals": Normals,
 }
 
 
 def from_config(
     config: Mapping[str, object], state: Mapping[str, Tensor] | None = None
-) -> ViT | PointMAE | FPFH:
+) -> ViT | PointMAE | FPFH | Normals:
     """Build an extractor again.
 
     Args:
@@ -121,6 +127,7 @@ def from_config(
 __all__ = [
     "FPFH",
     "Extractor",
+    "Normals",
     "PointMAE",
     "RgbExtractor",
     "ViT",

@@ -18,6 +18,9 @@ def licence_of(config: dict[str, object]) -> str:
         there are no weights, or drawn ones; ``"not known"`` for those that a user passed in.
 
     """
+    of_image = config.get("vit")
+    if config.get("kind") == "normals" and isinstance(of_image, dict):
+        return licence_of(of_image)
     kind, weights = config.get("kind"), config.get("weights")
     if kind == "fpfh" or weights == "random":
         return "none needed"

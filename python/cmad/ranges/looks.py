@@ -52,7 +52,7 @@ def look(frame: Frame) -> Look:
     """Look at a frame; takes 1 to 3 ms for 224 pixels.
 
     Args:
-        frame: its image, points, valid pixels and plane are looked at.
+        frame: its image, points that the sensor gave, and plane are looked at.
 
     """
     numbers: dict[str, float] = {}
@@ -60,16 +60,16 @@ def look(frame: Frame) -> Look:
     directions: dict[str, Floats] = {}
     cover = relief = rgb = registered = None
     chroma: dict[str, Floats] = {}
-    if frame.xyz is not None and frame.valid is not None:
-        rows, columns = torch.nonzero(frame.valid, as_tuple=True)
-        numbers["share"] = len(rows) / frame.valid.numel()
-        cover = _cells(frame.valid.float()[None])[0]
+    if frame.xyz is not None and (seen := frame.seen) is not None:
+        rows, columns = torch.nonzero(seen, as_tuple=True)
+        numbers["share"] = len(rows) / seen.numel()
+        cover = _cells(seen.float()[None])[0]
         if len(rows) >= LEAST:
             at = np.stack([columns.numpy(), rows.numpy()], 1).astype(np.float64)
             at -= at.mean(0)
             standing = _measure(frame.xyz[rows, columns], at, numbers, directions)
             pictures |= _centred(at, standing)
-            image = torch.zeros(frame.valid.shape, dtype=torch.float32)
+            image = torch.zeros(seen.shape, dtype=torch.float32)
             image[rows, columns] = torch.from_numpy(standing).float()
             relief = _cells(image[None])[0]
         if frame.plane is not None:

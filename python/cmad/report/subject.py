@@ -144,6 +144,9 @@ def _of_use(detector: Detector, training: Mapping[str, object]) -> Iterator[Diff
     if beside != Background():
         reason = f"the background is told: {beside.describe()}"
         yield Difference("", reason, apart=False)
+    if detector.pipeline.preprocessing.fill:
+        reason = "pixels inside the part's outline that have no point get an interpolated one"
+        yield Difference("gaps filled", reason, apart=False)
     made, default = asdict(detector.options), asdict(type(detector).Options())
     usual = {**default, **asdict(type(detector).Training())}
     for name, value in {**made, **training}.items():
