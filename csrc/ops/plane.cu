@@ -14,9 +14,9 @@ namespace cmad {
 namespace {
 
 constexpr int kLanes = 32, kRows = 4;                   // a warp has a hypothesis
-constexpr int kScorers = 64, kEach = 4, kPoints = 256;  // threads, hypotheses of one, of a tile
-constexpr std::int64_t kMostTiles = 512;                // scored by blocks of their own
-constexpr int kSummers = 256;
+constexpr int kScorers = 64, kEach = 4, kPoints = 128;  // threads, hypotheses of one, of a tile
+constexpr std::int64_t kMostTiles = 128;                // scored by blocks of their own
+constexpr int kSummers = 128;
 constexpr int kSums = 10;  // of a block: supporters, 3 coordinates, 6 products of differences
 constexpr unsigned kAll = 0xffffffffu;
 

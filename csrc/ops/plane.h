@@ -26,7 +26,7 @@ struct Plane {
   float threshold;        // metres
   std::uint64_t seed;
 };
-constexpr std::int64_t kPlaneParts = 128;  // that are summed apart
+constexpr std::int64_t kPlaneParts = 64;  // that are summed apart
 
 template <class Device>
 void plane(const Plane&, void* stream);

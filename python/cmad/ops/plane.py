@@ -58,7 +58,7 @@ def plane(
     scratch = (
         result.new_empty((tries, 4)),
         xyz.new_empty(tries + 1, dtype=torch.int32),
-        result.new_empty((128, 10)),
+        result.new_empty((64, 10)),
     )
     points = xyz.detach().contiguous()
     lib.plane(points, result, support, *scratch, samples, threshold, seed, stream)

@@ -123,6 +123,7 @@ CASES = [
         "duplicates", lambda rng: np.repeat(sheet(rng, 5, 0, 1), 9, 0), threshold=0.002, tries=99
     ),
     plane_case("many_tries", lambda rng: sheet(rng, 600, 1e-3, 60), threshold=0.002, tries=270),
+    plane_case("many_points", lambda rng: sheet(rng, 16_500, 1e-3, 99), threshold=0.002, tries=2),
     plane_case("tight_threshold", lambda rng: sheet(rng, 80, 1e-2, 0), threshold=1e-6, tries=50),
     plane_case("border_16000", border, threshold=0.005),
     plane_case("border_16000_samples_50", border, threshold=0.004, samples=50),
