@@ -110,6 +110,16 @@ def test_a_kernel_searches_very_small_and_very_large_values_exactly(size):
 
 
 @emulated
+def test_a_kernel_measures_rows_that_codes_cannot_tell_apart():
+    """More than a list keeps lie within a millionth of one point, far from the mean."""
+    near, rest = rows(normal_rows(40), 120, 120)
+    bank, query = torch.cat([rest, 5 + 1e-6 * near]), 5 + 1e-6 * rest[:3]
+    with running_on("emulated"):
+        got = search([encode(bank)], query[[0, 1, 2, 0, 1]], 20)
+    same(got, brute(query[[0, 1, 2, 0, 1]], bank, 20))
+
+
+@emulated
 @pytest.mark.parametrize("dtype", [torch.float32, *HALVES])
 def test_a_kernel_takes_a_bank_in_pieces_of_any_type(dtype):
     query, bank = rows(grid(6), 9, 200)
