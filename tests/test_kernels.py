@@ -14,6 +14,7 @@ def unchecked(source):
     """The parts of a kernel's source that the emulator could not check."""
     source = re.sub(r"//.*|__launch_bounds__\([^)]*\)", "", source)
     found = re.findall(r"__shared__\s+(?!Shared<)\w+|<<<|reinterpret_cast|const_cast", source)
+    source = re.sub(r"__launch_bounds__\([^)]*\)", "", source)
     for parameters in re.findall(r"__global__[^(]*\(([^)]*)\)", source):
         found += re.findall(r"\w+\s*[*&]", parameters)
     return found
@@ -31,6 +32,7 @@ def test_kernel_can_be_checked(file):
         ("__global__ void f(Pointer<float> a,\n int* n) {}", ["int*"]),
         ("__global__ void __launch_bounds__(256, 2)\n f(int* n) {}", ["int*"]),
         ("__global__ void f(Pointer<const float> a, int n) { n * n; }", []),
+        ("__global__ void __launch_bounds__(2 * k)\n f(int* n) {}", ["int*"]),
         ("__shared__ float line[32];", ["__shared__ float"]),
         ("extern __shared__ char bytes[];", ["__shared__ char"]),
         ("__shared__ Shared<float[32]> line;  // not __shared__ float", []),

@@ -65,7 +65,7 @@ struct Knn {
   double* distance;          // [Q, K] in, out
   std::int64_t* index;       // [Q, K] in, out: `first` + the row's number
   // [Q] out: the basis excludes so few rows that a search with all columns is faster; the query's
-  // list is as it was. Never where there is no basis.
+  // list is as it was. Never where there is no basis, nor on a GPU.
   bool* given_up;
   // Scratch, of a GPU only: lists of the parts, and the queries as the scan reads them.
   double* part_distance;     // [Q, parts, 32] where every row is measured

@@ -69,8 +69,9 @@ struct Nearest {
   }
   __device__ double worst(int K) const { return __shfl_sync(kAllLanes, distance, K - 1); }
 
-  /// Adds a row that all lanes know, unless it comes after all of the list.
+  /// Adds a row that all lanes know, unless it comes after all of the list or is in it.
   __device__ void add(double d, std::int64_t i, int lane) {
+    if (__any_sync(kAllLanes, index == i)) return;
     const int at = __popc(__ballot_sync(kAllLanes, !after(d, i)));
     const double d_before = __shfl_up_sync(kAllLanes, distance, 1);
     const std::int64_t i_before = __shfl_up_sync(kAllLanes, index, 1);

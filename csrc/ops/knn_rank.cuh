@@ -60,7 +60,8 @@ __global__ void __launch_bounds__(32 * kRankWarps)
 }
 
 /// A block has a query, and looks again at the parts of which a row that was not kept may be near
-/// enough. A thread has a row's product; half a warp measures a row.
+/// enough. A thread has a row's product; half a warp measures a row, those of the list once more:
+/// the scan compared without roots, so that keys alone do not tell which rows it has kept.
 template <class R>
 __global__ void __launch_bounds__(kRescanThreads)
     rescan_kernel(Pointer<const float> query, R row, Pointer<const unsigned> code,
@@ -94,8 +95,7 @@ __global__ void __launch_bounds__(kRescanThreads)
         int dot = 0;
         for (std::int64_t w = 0; w < words; ++w) dot = dot4(its[kPanel * w], mine[kPanel * w], dot);
         const float key = key_of(side, at_least(side, b[0], b[128], b[192], dot), b[64]);
-        // The scan measured the others.
-        if (nearest_key(key, m) > last && double(key) <= most) found[atomicAdd(&count, 1)] = m;
+        if (double(key) <= most) found[atomicAdd(&count, 1)] = m;
       }
       __syncthreads();
       const int n = count;

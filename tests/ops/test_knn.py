@@ -8,6 +8,7 @@ from cmad.ops import knn
 from cmad.ops._call import native
 from cmad.ops._embedding import embedding
 from cmad.testing import reference
+from cmad.testing.devices import DEVICES, running_on
 from cmad.testing.inputs import decaying, grid, normal_rows
 
 module = importlib.import_module("cmad.ops.knn")
@@ -68,6 +69,66 @@ def test_every_path_and_every_block_size_gives_the_exact_result(make, m, columns
     for k in (1, 11, 32):
         got = search([encoded], query, k, path=path, blocks=blocks)
         same(got, brute(query, bank, k))
+
+
+emulated = pytest.mark.skipif("emulated" not in DEVICES, reason="the emulated ops are not built")
+
+
+@emulated
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    ("make", "sizes", "k", "columns"),
+    [
+        (grid(5), (5, 63), 1, 5),
+        (grid(66), (5, 129), 32, 66),
+        (grid(4), (130, 40), 3, 4),  # more queries than a block has
+        (grid(3, 2), (5, 300), 9, 3),  # more ties than a list keeps
+        (grid(3, 2), (5, 1100), 32, 3),  # in several parts
+        (decaying(70), (5, 300), 4, 64),
+        (decaying(140), (5, 200), 4, 128),
+        (decaying(20), (5, 1100), 11, 20),
+    ],
+)
+def test_a_kernel_finds_what_the_cpu_does(make, sizes, k, columns, seed):
+    query, bank = rows(make, *sizes, seed=seed)
+    with running_on("emulated", seed):
+        got = search([encode(bank, columns=columns)], query, k)
+    same(got, brute(query, bank, k))
+
+
+@emulated
+@pytest.mark.parametrize("size", [1e-38, 1e-20, 1e18, 1e37])
+def test_a_kernel_searches_very_small_and_very_large_values_exactly(size):
+    query, bank = (part * size for part in rows(decaying(70), 5, 90))
+    bank[40] = query[3] = 3e38
+    for columns in (64, 70):
+        with running_on("emulated"):
+            _, index = search([encode(bank, columns=columns)], query, 5)
+        want = brute(query, bank, 5)
+        assert torch.equal(index[:3], want[1][:3])
+        assert index[3, 0] == 40
+
+
+@emulated
+def test_a_kernel_measures_rows_that_codes_cannot_tell_apart():
+    """More than a list keeps lie within a millionth of one point, far from the mean."""
+    near, rest = rows(normal_rows(40), 120, 120)
+    bank, query = torch.cat([rest, 5 + 1e-6 * near]), 5 + 1e-6 * rest[:3]
+    with running_on("emulated"):
+        got = search([encode(bank)], query[[0, 1, 2, 0, 1]], 20)
+    same(got, brute(query[[0, 1, 2, 0, 1]], bank, 20))
+
+
+@emulated
+@pytest.mark.parametrize("dtype", [torch.float32, *HALVES])
+def test_a_kernel_takes_a_bank_in_pieces_of_any_type(dtype):
+    query, bank = rows(grid(6), 9, 200)
+    for measure_all in (False, True):
+        lists = Lists(query, 12)
+        with running_on("emulated"):
+            for piece in bank.to(dtype).split(70):
+                lists.add(encode(piece, measure_all=measure_all))
+        same(lists.result(), brute(query, bank, 12), rtol=0)
 
 
 @pytest.mark.parametrize("dtype", HALVES)
