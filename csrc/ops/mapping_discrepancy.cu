@@ -35,7 +35,7 @@ struct Sparse {
 /// x times the normal distribution function of x, off by 3e-7 |x| at most: the fit of
 /// mapping_block.h, with the GPU's fast division.
 __device__ float gelu(float x) {
-  float c = x > 5.6f ? 5.6f : x;  // NaN stays NaN
+  float c = x > 5.6f ? 5.6f : x;
   c = c < -5.6f ? -5.6f : c;
   const float t = c * c;
   float p = 1.0774783e-10f;

@@ -12,7 +12,8 @@
 // memory are 32 columns of the tile's rows of A and of B, three times: while one is multiplied the
 // next two are on their way (cp.async), so that there is one barrier for 32 columns. A row there is
 // 64 bytes, its four pieces of 16 exchanged so that neither eight rows in sequence (of A) nor pairs
-// of rows eight apart (of B) use a bank twice.
+// of rows eight apart (of B) use a bank twice. These 48 KiB and 128 registers a thread let two
+// blocks run on a multiprocessor, also where it has 100 KiB.
 //
 // A thread has eight sums in sequence in each of its rows: the columns that mma gives it, as B's
 // rows are put in that order where they are loaded from shared memory.
@@ -135,7 +136,8 @@ __device__ void multiply(const Operands& p, const RowOf& row_of, int rows, int n
 template <class Value>
 __device__ void add_rows(const Part& part, int rows, int columns, const Value& value,
                          Pointer<float> out) {
-  __shared__ Shared<float[4][kTile]> sums;
+  auto sums = dynamic_shared<float>();  // [4][kTile], over the numbers
+  __syncthreads();
 #pragma unroll  // registers have no index
   for (int r = 0; r < 8; ++r) {
     float eight[8], sum = 0;
@@ -143,11 +145,11 @@ __device__ void add_rows(const Part& part, int rows, int columns, const Value& v
     if (part.row(r) < rows && part.column() < columns) sum = value(part.row(r), eight);
     sum += __shfl_xor_sync(0xffffffffu, sum, 1);
     sum += __shfl_xor_sync(0xffffffffu, sum, 2);
-    if (part.lane % 4 == 0) sums[part.warp % 4][part.row(r)] = sum;
+    if (part.lane % 4 == 0) sums[part.warp % 4 * kTile + part.row(r)] = sum;
   }
   __syncthreads();
   const int t = int(threadIdx.x);
-  if (t < rows) out[t] = (sums[0][t] + sums[1][t]) + (sums[2][t] + sums[3][t]);
+  if (t < rows) out[t] = (sums[t] + sums[t + kTile]) + (sums[t + 2 * kTile] + sums[t + 3 * kTile]);
 }
 
 /// Consecutive numbers, which a thread reads or writes at once.
