@@ -5,6 +5,7 @@
 #include "bind/fps.h"
 #include "bind/group.h"
 #include "bind/interpolate.h"
+#include "bind/pixel_weights.h"
 #include "bind/smooth.h"
 #include "bind/three_nn.h"
 
@@ -16,6 +17,7 @@ inline void bind_cuda_ops(nb::module_& m) {
   bind_group<Cuda>(m);
   bind_three_nn<Cuda>(m);
   bind_interpolate<Cuda>(m);
+  bind_pixel_weights<Cuda>(m);
   bind_smooth<Cuda>(m);
   bind_discrepancy<Cuda>(m);
 }
