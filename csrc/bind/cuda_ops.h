@@ -11,6 +11,7 @@
 #include "bind/interpolate.h"
 #include "bind/knn.h"
 #include "bind/mapping_discrepancy.h"
+#include "bind/pixel_weights.h"
 #include "bind/plane.h"
 #include "bind/smooth.h"
 #include "bind/three_nn.h"
@@ -23,6 +24,7 @@ inline void bind_cuda_ops(nb::module_& m) {
   bind_group<Cuda>(m);
   bind_three_nn<Cuda>(m);
   bind_interpolate<Cuda>(m);
+  bind_pixel_weights<Cuda>(m);
   bind_plane<Cuda>(m);
   bind_clusters<Cuda>(m);
   bind_smooth<Cuda>(m);

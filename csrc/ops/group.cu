@@ -177,7 +177,7 @@ __device__ void find(const Cloud& cloud, Pointer<const float> centre, int count,
   }
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     group_kernel(Pointer<const float> xyz, Pointer<const std::int64_t> ptr,
                  Pointer<const float> centre, Pointer<const std::int64_t> centre_ptr,
                  Pointer<std::int64_t> index, std::int64_t B, std::int64_t G, std::int64_t K) {

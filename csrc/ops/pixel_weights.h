@@ -28,6 +28,8 @@ template <class Device>
 void pixel_weights_start(const PixelWeights&, std::int64_t* start, void* stream);
 template <>
 void pixel_weights_start<Cpu>(const PixelWeights&, std::int64_t* start, void* stream);
+template <>
+void pixel_weights_start<Cuda>(const PixelWeights&, std::int64_t* start, void* stream);
 
 /// The entries themselves: index and weight [start[P]] out.
 template <class Device>
@@ -36,5 +38,8 @@ void pixel_weights(const PixelWeights&, const std::int64_t* start, std::int32_t*
 template <>
 void pixel_weights<Cpu>(const PixelWeights&, const std::int64_t* start, std::int32_t* index,
                         float* weight, void* stream);
+template <>
+void pixel_weights<Cuda>(const PixelWeights&, const std::int64_t* start, std::int32_t* index,
+                         float* weight, void* stream);
 
 }  // namespace cmad

@@ -4,6 +4,7 @@ import torch
 
 from cmad import ops
 from cmad.testing import reference
+from cmad.testing.devices import DEVICES, has, running_on
 from cmad.testing.inputs import part_of
 
 
@@ -143,6 +144,18 @@ def test_many_tiles_give_the_picks_of_brute_force():
         part(5000).round(decimals=3),
     ):
         assert fps(xyz, 400).tolist() == brute_force(xyz, 400)
+
+
+@pytest.mark.parametrize("device", [device for device in DEVICES if has(device, "fps")])
+def test_clouds_of_very_different_sizes_are_picked_as_by_brute_force(device):
+    """A GPU's tile of the first has two runs of points, most of its threads none of the others."""
+    clouds = [lattice(8, 33_000, high=40), lattice(9, 4, high=2), part(70).round(decimals=3)]
+    xyz = torch.cat(clouds)
+    where = "cpu" if device == "emulated" else device
+    with running_on(device):
+        ptr = torch.tensor([0, 33_000, 33_004, 33_074], device=where)
+        got = ops.fps(xyz.to(where), ptr, 4, check=False)
+    assert got.tolist() == [brute_force(one, 4) for one in clouds]
 
 
 def test_distances_that_overflow_or_vanish_leave_the_lowest_index():

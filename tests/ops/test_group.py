@@ -4,6 +4,7 @@ import torch
 
 from cmad import ops
 from cmad.testing import reference
+from cmad.testing.devices import DEVICES, has, running_on
 from cmad.testing.inputs import surface
 
 
@@ -91,6 +92,23 @@ def test_of_many_equal_distances_the_lowest_indices_are_kept():
     for xyz in (wide, 1e-30 * part(), torch.full((3000, 3), 0.4)):
         d2 = (xyz - xyz[5]).square().sum(-1)  # all are 0 or infinite
         assert group(xyz, xyz[5:6], 300)[0].tolist() == d2.argsort(stable=True)[:300].tolist()
+
+
+@pytest.mark.parametrize("device", [device for device in DEVICES if has(device, "group")])
+def test_near_points_that_few_threads_of_a_gpu_have_are_all_found(device):
+    """More of them than there is room for are within the first bound (ops/group.cu)."""
+    n = np.arange(2048)
+    thread = n % 256 ^ n // 256 * 0x9E3779B9 % 2**32 >> 24
+    xyz = (
+        np.random.default_rng(9).integers(-3, 3, (2048, 3)) + np.where(thread < 90, 0, 50)[:, None]
+    )
+    xyz = torch.from_numpy(xyz.astype(np.float32))
+    centre = torch.zeros(1, 3)
+    ends = torch.tensor([0, 2048]), torch.tensor([0, 1])
+    where = "cpu" if device == "emulated" else device
+    with running_on(device):
+        got = ops.group(*(x.to(where) for x in (xyz, ends[0], centre, ends[1])), 300)
+    np.testing.assert_array_equal(got.cpu(), wanted(xyz, centre, 300))
 
 
 def test_clouds_do_not_mix_and_may_have_no_centre():

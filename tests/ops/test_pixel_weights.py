@@ -5,6 +5,7 @@ import torch
 from cmad.ops import interpolate, pixel_weights
 from cmad.ops.pixel_weights import with_room
 from cmad.testing import reference
+from cmad.testing.devices import DEVICES, has, running_on
 from cmad.testing.inputs import footprint
 
 
@@ -112,6 +113,23 @@ def test_published_footprint_is_average_pooling_and_adaptive_pooling(side, raste
     )
     got = interpolate(torch.ones(1, 1), *weights)
     np.testing.assert_allclose(got.reshape(raster, raster), want[0, 0], atol=2e-7)
+
+
+@pytest.mark.parametrize("device", [device for device in DEVICES if has(device, "pixel_weights")])
+def test_more_pixels_and_centres_than_a_gpu_takes_at_once_agree_with_the_reference(device):
+    many_centres = image(np.random.default_rng(5), 5, 3, 0.9, centres=5000)
+    many_pixels = image(np.random.default_rng(6), 4, 1, 0.7)
+    many_pixels["pixel"] = torch.arange(1040) % 16
+    where = "cpu" if device == "emulated" else device
+    for args in (many_centres, many_pixels):
+        arrays = {k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in args.items()}
+        want = reference.pixel_weights(**arrays)
+        with running_on(device):
+            got = pixel_weights(
+                **{k: v.to(where) if isinstance(v, torch.Tensor) else v for k, v in args.items()}
+            )
+        for w, g in zip(want, got, strict=True):
+            np.testing.assert_array_equal(g.cpu(), w)
 
 
 def test_asking_for_some_pixels_gives_their_rows():
