@@ -14,7 +14,6 @@ from cmad.report import reproduction
 from cmad.report.evaluation import shown
 from cmad.report.published import PARTS
 from cmad.report.subject import Subject
-from cmad.spelling import meant
 
 CURVE, NONE = "curve", "none"
 Values = Mapping[str, object]
@@ -52,7 +51,7 @@ def chosen(
     for name in asked:
         if name not in (*names, NONE):
             listed = ", ".join((*names, NONE))
-            raise ValueError(f"--table must be one of {listed}, got {name!r}{meant(name, names)}")
+            raise ValueError(f"--table must be one of {listed}, got {name!r}")
         if here and name in numbers and name not in here:
             raise ValueError(
                 f"--table {name} is of {numbers[name]}, DATA is of {subject.dataset}: of that the "
