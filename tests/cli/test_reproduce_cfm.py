@@ -210,6 +210,11 @@ def test_what_does_not_differ_is_left_out_and_epochs_are_no_more_than_asked():
     assert (got.training, note) == ({}, "")
 
 
+def test_what_is_said_of_several_rows_is_said_once():
+    notes = ["a: short", "b, 50 epochs: short", "c: other"]
+    assert _rows.together(notes) == ["a; b, 50 epochs: short", "c: other"]
+
+
 def test_every_row_that_the_paper_has_of_the_method_is_run():
     known = {a.setting for a in cmad.CFM.ablations}
     for subject in (MVTEC, EYECANDIES):

@@ -88,6 +88,15 @@ def settled(ablation: Ablation, settings: Values, training: Values) -> tuple[Abl
     return replace(ablation, training=fit, made=made), note
 
 
+def together(notes: Sequence[str]) -> list[str]:
+    """Put together what is said of several rows alike."""
+    names: dict[str, list[str]] = {}
+    for note in notes:
+        name, _, said = note.partition(": ")
+        names.setdefault(said, []).append(name)
+    return [f"{'; '.join(of)}: {said}" for said, of in names.items()]
+
+
 def too_few(data: DataSet, category: str, shots: int | None) -> str:
     """Say why a category cannot have so many shots; nothing where it can."""
     have = len(data.split(category, "train"))

@@ -162,6 +162,7 @@ def reproduce(
             own, note = rows.settled(ablation, settings, usual)
             rows_of.append(own)
             notes += [note] * bool(note)
+    notes = rows.together(notes)
     fixed = {**configuration(chosen, found, settings, beside, how), "skip_bad": skip_bad}
     prints = {name: fingerprint(found, name) for name in categories}
     expect_writable("--out", out)
