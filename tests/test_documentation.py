@@ -172,6 +172,9 @@ assert cmad.load("part.cmad").predict(parts[0].rgb, parts[0].xyz).score == predi
 assert prediction.rejected and prediction.p_value == 0.05
 top, left, bottom, right = prediction.regions[0].box
 assert top < 108 < bottom and left < 88 < right and prediction.regions[0].area > 0""",
+    "docs/cfm.md": """
+assert detector.pipeline.dims()["3d"] == 384 and detector.options.aggregation == "max"
+assert len(detector.losses) == 4 and "CFM_2Dto3D.bottleneck.weight" in detector.tensors()""",
     "docs/data.md": """
 assert len(five) == 5 and len(train) == 5 and train[0].xyz.shape == (72, 96, 3)
 assert abs(points.xyz[40, 40] - [0.04, 0.04, 0.5]).max() < 1e-6

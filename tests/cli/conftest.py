@@ -5,7 +5,8 @@ from typer.testing import CliRunner
 
 import cmad
 from cmad.cli import app
-from cmad.datasets import MVTec3D
+from cmad.datasets import MVTec3D, Synthetic
+from cmad.datasets.writing import write_part
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +43,14 @@ def model(detector, tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "cover.cmad"
     detector.save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def bagels(tmp_path_factory):
+    """One category of MVTec 3D-AD, of synthetic covers."""
+    root = tmp_path_factory.mktemp("mvtec")
+    counts = (("train", 3, 0), ("validation", 1, 0), ("test", 2, 4))
+    for split, good, defective in counts:
+        for s in Synthetic(split, good=good, defective=defective, size=(160, 160)):
+            write_part(s, root / "bagel" / s.name.rsplit("/", 1)[0], s.name.rsplit("/", 1)[1])
+    return root

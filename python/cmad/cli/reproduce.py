@@ -1,15 +1,15 @@
 """`cmad reproduce`: a paper's tables of a method, ours beside the paper's."""
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cmad.cli import _rows as rows
 from cmad.cli._background import Given as BackgroundGiven
 from cmad.cli._background import background_of
-from cmad.cli._common import command, command_line, describe, table
+from cmad.cli._common import command, command_line, describe
 from cmad.cli._evaluation import SeedRun
 from cmad.cli._interrupt import if_interrupted
 from cmad.cli._method import Set, own_options, training, with_defaults
@@ -40,9 +40,9 @@ from cmad.cli._plan import categories_of, check_splits, configuration
 from cmad.datasets import open as open_data
 from cmad.datasets.names import plain
 from cmad.detectors import METHODS, Ablation, Detector, method_named
-from cmad.evaluate import AREAS, Plan, Runs, ablate, averages, fingerprint, groups
+from cmad.evaluate import Plan, ablate, averages, fingerprint, groups
 from cmad.report import reproduction
-from cmad.report.evaluation import not_comparable, shown
+from cmad.report.evaluation import not_comparable
 from cmad.report.subject import subject_of
 
 
@@ -71,8 +71,8 @@ def reproduce(
         typer.Option(
             "--table",
             metavar="TABLE",
-            help="An ablation to run, by the number of its table, or curve for the learning curve; "
-            "may be repeated; none for none.",
+            help="A table to run, by its number in the paper, or curve for the learning curve; "
+            "may be repeated; none for the method as it is alone.",
             show_default="all",
         ),
     ] = None,
@@ -114,11 +114,13 @@ def reproduce(
     """Fit and test a method as the tables of its paper do, and set ours beside the paper's.
 
     Writes reproduction.md, .tex (LaTeX) and .json to DIR: each of the paper's tables that has rows
-    of the method, on the categories that are there, with its ablations (of G2SF Tables III to V and
-    the supplement's), and why ours are not comparable where they are not. An ablation of training
-    trains anew, one of scoring does not: G2SF's Table IV is four trainings more. After an
-    interruption the same command goes on.
+    of the method, on the categories that are there, with its ablations (of CFM Tables 4 to 11 and
+    13, of G2SF III to V and the supplement's), the difference, and why ours are not comparable
+    where they are not. An ablation of training trains anew, one of scoring does not: G2SF's Table
+    IV is four trainings more, CFM's Table 7 two of 50 epochs. After an interruption the same
+    command goes on.
 
+    - `cmad reproduce cfm mvtec_3d_anomaly_detection --table 4 --seeds 3`
     - `cmad reproduce g2sf mvtec_3d_anomaly_detection --table III --table V`
     """
     if_interrupted(lambda: f"results in {out} are as they were")
@@ -134,12 +136,6 @@ def reproduce(
     found = open_data(data)
     categories = categories_of(found, category)
     check_splits(found, categories, None, None, seeds)
-    length = with_defaults(chosen, how).get("epochs")
-    ablations = [
-        a
-        for a in _asked(chosen.ablations, tables)
-        if not a.epoch or (isinstance(length, int) and a.epoch < length)
-    ]
     settings: dict[str, object] = {
         "variant": variant,
         "preset": preset,
@@ -157,29 +153,46 @@ def reproduce(
     }
     beside = background_of(background)
 
-    def make(seed: int) -> Detector:
-        return chosen(**settings, seed=seed, background=beside, cache=cache)  # type: ignore[arg-type]
+    def make(seed: int, **changed: object) -> Detector:
+        given = {**settings, **changed}
+        return chosen(**given, seed=seed, background=beside, cache=cache)  # type: ignore[arg-type]
 
+    first = make(seed)
+    subject = subject_of(first, found.kind, None, how)
+    usual = with_defaults(chosen, how)
+    ablations, whole, asked = rows.chosen(chosen.ablations, tables, subject)
+    length, notes = usual.get("epochs"), []
+    rows_of: list[Ablation] = []
+    for ablation in ablations:
+        if not ablation.epoch or (isinstance(length, int) and ablation.epoch < length):
+            own, note = rows.settled(ablation, settings, usual)
+            rows_of.append(own)
+            notes += [note] * bool(note)
+    notes = rows.together(notes)
     fixed = {**configuration(chosen, found, settings, beside, how), "skip_bad": skip_bad}
     prints = {name: fingerprint(found, name) for name in categories}
-    several = range(seed, seed + seeds)
-    detectors = {one: make(one) for one in several}
     expect_writable("--out", out)
-    first = detectors[seed]
-    runs = {
-        setting: [
-            SeedRun(
-                one,
-                out / "settings" / _folder(setting) if setting else out,
-                detectors[one],
-                {**fixed, "setting": setting},
-                prints,
-                one == seed,
-            )
-            for one in several
-        ]
-        for setting in ("", *(a.setting for a in ablations))
-    }
+    several = range(seed, seed + seeds)
+    trainings = groups(rows_of, whole=whole)
+    runs: dict[str, list[SeedRun]] = {}
+    for group, training_ in list(trainings.items()):
+        try:
+            made = [make(one, **training_.made) for one in several]
+        except (RuntimeError, TypeError, ValueError) as error:
+            if not training_.made:
+                raise
+            notes.append(f"left out {', '.join(training_.members)}: {error}")
+            del trainings[group]
+            continue
+        for setting in training_.members:
+            place = out / "settings" / rows.folder_of(setting) if setting else out
+            config = {**fixed, "setting": setting}
+            runs[setting] = [
+                SeedRun(one, place, detector, config, prints, one == seed)
+                for one, detector in zip(several, made, strict=True)
+            ]
+    if not runs:
+        raise ValueError("; ".join(notes))
 
     def kept() -> str:
         """Say what an interruption leaves."""
@@ -192,69 +205,39 @@ def reproduce(
     if_interrupted(kept)
     typer.echo(f"{found.kind} in {plain(str(data))}: {', '.join(categories)}")
     describe(first.pipeline.describe())
-    subject = subject_of(first, found.kind, None, how)
-    about = {"data": plain(str(data.resolve())), "cache": cache is not None, **runs[""][0].config}
+    rows.tell(notes)
+    config = next(iter(runs.values()))[0].config
+    about = {"data": plain(str(data.resolve())), "cache": cache is not None, **config}
     command = command_line(context)
+
+    def write() -> list[Path]:
+        results = rows.done(runs, categories)
+        if not results:
+            return []
+        return reproduction.write(out, results, subject, about, command, asked=asked, notes=notes)
+
     for index in range(seeds):
         for name in categories:
-            for group, (fit, members) in groups(ablations).items():
-                if all(name in runs[setting][index].kept for setting in members):
+            for group, training_ in trainings.items():
+                if all(name in runs[setting][index].kept for setting in training_.members):
+                    continue
+                if few := rows.too_few(found, name, training_.shots):
+                    if index == 0:
+                        notes.append(few)
+                        rows.tell([few])
                     continue
                 state = runs[group][index].checkpoints
                 plan = Plan(None, seed + index, how, None, skip_bad, checkpoints=state)
-                made = partial(make, seed + index)
-                results = ablate(found, name, made, plan, fit, members)
-                for setting, result in results.items():
+                judged = ablate(found, name, partial(make, seed + index), plan, training_)
+                for setting, result in judged.items():
                     runs[setting][index].keep(result)
                 said = f" ({group})" if group else ""
-                typer.echo(f"{name}{said}, seed {seed + index}: {len(results)} rows")
-                if (done := _done(runs, categories))[""]:
-                    reproduction.write(out, done, subject, about, command)
-    done = _done(runs, categories)
-    files = reproduction.write(out, done, subject, about, command)
-    _show(done)
-    if apart := not_comparable(subject, averages(done[""])[0]):
+                typer.echo(f"{name}{said}, seed {seed + index}: {len(judged)} rows")
+                write()
+    if not (files := write()):
+        raise ValueError("; ".join(notes))
+    results = rows.done(runs, categories)
+    rows.show(results)
+    if apart := not_comparable(subject, averages(next(iter(results.values())))[0]):
         typer.echo(f"note: not comparable with the paper's numbers: {'; '.join(apart)}")
     typer.echo(f"written: {', '.join(str(file) for file in files)}")
-
-
-def _asked(known: Sequence[Ablation], tables: Sequence[str] | None) -> list[Ablation]:
-    """Return the ablations of the tables that were asked for."""
-    if tables is None:
-        return list(known)
-    numbers = [*dict.fromkeys(a.table for a in known if a.table)]
-    for table_ in tables:
-        if table_ not in numbers and table_ != "none":
-            listed = ", ".join((*numbers, "none"))
-            raise ValueError(f"--table must be one of {listed}, got {table_!r}")
-    # A row of no table costs nothing beside those that judge by one map, too.
-    return [a for a in known if a.table in tables or (tables != ["none"] and not a.table)]
-
-
-def _folder(setting: str) -> str:
-    """Return a name for a folder: ``L_sep + L_cns`` is ``L_sep_L_cns``."""
-    return "".join(c if c.isalnum() or c in "_-" else " " for c in setting).replace(" ", "_")
-
-
-def _done(runs: dict[str, list[SeedRun]], categories: Sequence[str]) -> dict[str, Runs]:
-    """Return the results so far, of the settings that have any."""
-    found: dict[str, Runs] = {}
-    for setting, of_seeds in runs.items():
-        results = {r.seed: [r.kept[n][0] for n in categories if n in r.kept] for r in of_seeds}
-        kept = {one: rows for one, rows in results.items() if rows}
-        if kept or not setting:
-            found[setting] = kept
-    return found
-
-
-def _show(results: reproduction.Results) -> None:
-    """Print the means of each setting."""
-    names = ["I-AUROC", "P-AUROC", *AREAS]
-    rows = []
-    for setting, runs in results.items():
-        _, mean = averages(runs)
-        values = {**mean.metrics, **mean.grid}
-        key = {n: f"{n} grid" if n in AREAS else n for n in names}
-        cells = [shown(values[n], deviation=mean.deviations.get(key[n])) for n in names]
-        rows.append([setting or reproduction.FULL, *cells])
-    table("Means; AUPRO of the grid", ("row", *names), rows)

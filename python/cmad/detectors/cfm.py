@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from cmad import gpu, maps
 from cmad.checkpoint import Checkpoint
-from cmad.detectors._cfm_options import Options
+from cmad.detectors._cfm_options import ABLATIONS, Options
 from cmad.detectors._inputs import whole
 from cmad.detectors._official import find as find_official
 from cmad.detectors._training import train
@@ -72,6 +72,7 @@ class CFM(Detector):
     Options = Options
     Training = Training
     why_all = "it predicts each modality from the other"
+    ablations = ABLATIONS
     mappings: Mappings | None = None
     """The trained networks; None before `fit`."""
     _measure: FoldedMappings | PlainMappings | OnMaps | None = None

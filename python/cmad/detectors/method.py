@@ -28,9 +28,9 @@ class Ablation:
     """A row of a paper's table: the method with something left out or exchanged."""
 
     table: str
-    """The table's number in the paper; empty for a row that it does not have."""
+    """The first of the paper's tables that has the row; empty where none has."""
     setting: str
-    """What the row is called in `cmad.report.published`."""
+    """What the row is called in `cmad.report.published`; of a variant the method, ``"CFM-M"``."""
     alone: str = ""
     """Name of the map that parts are judged by alone, of several their sum, ``"2d+3d"``; empty for
     the usual one."""
@@ -38,6 +38,10 @@ class Ablation:
     """The method's own options that differ, of those that only scoring looks at."""
     training: Mapping[str, object] = field(default_factory=dict)
     """Arguments of `fit` that differ; the method is trained anew."""
+    made: Mapping[str, object] = field(default_factory=dict)
+    """Arguments of the detector itself that differ; likewise."""
+    shots: int | None = None
+    """Good parts of each category to train on, drawn by the seed; likewise. None for all."""
     epoch: int = 0
     """Epochs after which the usual training would have stopped; 0 for its end."""
 

@@ -1,6 +1,6 @@
 """Fit a method on the categories of a data set, test it, and keep the results."""
 
-from cmad.evaluate.ablations import ablate, ablated, groups
+from cmad.evaluate.ablations import Group, ablate, ablated, groups
 from cmad.evaluate.averages import Runs, averages, mean, over_seeds
 from cmad.evaluate.category import Evaluation, Plan, evaluate, fingerprint
 from cmad.evaluate.run import Run, writable, write_whole
@@ -11,6 +11,7 @@ __all__ = [
     "GRID",
     "METRICS",
     "Evaluation",
+    "Group",
     "Plan",
     "Run",
     "Runs",

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,47 +15,56 @@ from cmad.detectors import Ablation, Detector
 from cmad.evaluate.category import Evaluation, Judge, Plan, Trained, as_it_is, checkpoint_of
 from cmad.types import Features, GridMaps
 
-Groups = Mapping[str, tuple[Mapping[str, object], Mapping[str, Ablation | None]]]
+
+@dataclass(frozen=True)
+class Group:
+    """Rows of tables that one training serves."""
+
+    training: Mapping[str, object]
+    """Arguments of ``fit`` beside the plan's."""
+    made: Mapping[str, object]
+    """Arguments of the detector that differ."""
+    shots: int | None
+    """Good parts to train on; None as the plan says."""
+    members: Mapping[str, Ablation | None]
+    """By setting; None is the method as it is, whose setting is ``""``."""
 
 
-def groups(ablations: Sequence[Ablation]) -> Groups:
+def groups(ablations: Sequence[Ablation], *, whole: bool = True) -> dict[str, Group]:
     """Put together what one training serves.
 
     Args:
         ablations: of a method.
+        whole: whether the method as it is belongs to them.
 
     Returns:
-        By the name of each training, ``""`` for the usual one: its arguments, and the ablations by
-        setting; the method as it is has the setting ``""``.
+        By the setting of each training's first row, ``""`` for the usual one.
 
     """
-    found: dict[str, tuple[Mapping[str, object], dict[str, Ablation | None]]] = {
-        "": ({}, {"": None})
-    }
-    for ablation in ablations:
-        name = ablation.setting if ablation.training else ""
-        found.setdefault(name, (ablation.training, {}))[1][ablation.setting] = ablation
-    return found
+    found: dict[str, tuple[str, Group, dict[str, Ablation | None]]] = {}
+    rows: list[Ablation | None] = [*([None] if whole else []), *ablations]
+    for row in rows:
+        training, made = ({}, {}) if row is None else (row.training, row.made)
+        shots, setting = (None, "") if row is None else (row.shots, row.setting)
+        key = repr((sorted(training.items()), sorted(made.items()), shots))
+        members: dict[str, Ablation | None] = {}
+        new = setting, Group(training, made, shots, members), members
+        found.setdefault(key, new)[2][setting] = row
+    return {name: group for name, group, _ in found.values()}
 
 
 @notices.run()
 def ablate(
-    data: DataSet,
-    category: str,
-    make: Callable[[], Detector],
-    plan: Plan,
-    training: Mapping[str, object],
-    ablations: Mapping[str, Ablation | None],
+    data: DataSet, category: str, make: Callable[..., Detector], plan: Plan, group: Group
 ) -> dict[str, Evaluation]:
     """Train once on a category, and test the method in several ways.
 
     Args:
         data: from `cmad.datasets.open`.
         category: of ``data``.
-        make: makes an untrained detector.
+        make: makes an untrained detector, with the arguments that differ.
         plan: as for `cmad.evaluate.evaluate`.
-        training: arguments of ``fit`` beside the plan's, of a group of `groups`.
-        ablations: of the same group.
+        group: of `groups`.
 
     Returns:
         The results by setting. Parts per second are those of each way.
@@ -64,16 +73,17 @@ def ablate(
         ValueError, OSError: see `cmad.evaluate.evaluate`; or several 3D extractors.
 
     """
-    plan = replace(plan, fit={**plan.fit, **training})
-    detector = make()
+    shots = plan.shots if group.shots is None else group.shots
+    plan = replace(plan, fit={**plan.fit, **group.training}, shots=shots)
+    detector = make(**group.made)
     if detector.fusion is not None:
         raise ValueError("the tables' rows are those of one 3D extractor: give one as xyz")
-    detector.stops = {a.epoch for a in ablations.values() if a is not None and a.epoch}
+    detector.stops = {a.epoch for a in group.members.values() if a is not None and a.epoch}
     # What the epochs before an interruption would have stopped with is not in a checkpoint.
     checkpoint = Checkpoint() if detector.stops else checkpoint_of(plan, category)
     judges: dict[str, Judge] = {
         setting: as_it_is if one is None else partial(ablated, one)
-        for setting, one in ablations.items()
+        for setting, one in group.members.items()
     }
     try:
         found = Trained.on(data, category, detector, plan, checkpoint).tested(judges, plan)
