@@ -3,7 +3,8 @@
     CMAD_MVTEC3D=... CMAD_WEIGHTS=... python benchmarks/real.py [--method g2sf,cfm] [--xyz fpfh]
 
 The 2D extractor is the ViT-S/14 (DINOv2 shape) that CMAD_WEIGHTS holds, blocks 1 to 8, at 392
-pixels. The 3D extractor is FPFH (extra "fpfh"), and Point-MAE with seeded random weights.
+pixels. The 3D extractors are those of --xyz: FPFH (extra "fpfh") and Point-MAE with seeded random
+weights by default.
 """
 
 import argparse
@@ -65,10 +66,8 @@ class Clock:
             setattr(owner, name, inner)
 
 
-def extractor(kind, method, seed):
-    if kind == "fpfh":
-        return cmad.extractors.FPFH(standardised=method.standardised)  # as given by name
-    return cmad.extractors.PointMAE(weights="random", seed=seed)
+def extractor(kind, seed):
+    return cmad.extractors.PointMAE(weights="random", seed=seed) if kind == "random" else kind
 
 
 def smoothed(maps):
@@ -93,8 +92,13 @@ def run(kind, name, args):
         train = cmad.datasets.MVTec3D(args.data, args.category, "train")
         test = cmad.datasets.MVTec3D(args.data, args.category, "test")
         vit = cmad.extractors.ViT("vit_small_patch14_dinov2", block=8, image_size=392)
-        xyz = extractor(kind, method, args.seed)
-        detector = method(rgb=vit, xyz=xyz, preset=args.preset, seed=args.seed)
+        detector = method(
+            rgb=vit,
+            xyz=extractor(kind, args.seed),
+            preset=args.preset,
+            seed=args.seed,
+            gaps=args.gaps,
+        )
     clock = Clock()
     asked = trained(name, args)
     samples, predictions = list(test), []
@@ -104,9 +108,12 @@ def run(kind, name, args):
             (method, "learn", "fit: learn"),
             (Pipeline, "frame", "prepare"),
             (type(vit), "tokens", "2D extractor"),
-            (type(detector.pipeline.extractors["xyz"]), "batch", "3D extractor"),
-            (type(detector.pipeline.extractors["xyz"]), "fit", "3D statistics"),
             (method, "maps", "method"),
+            *(
+                (of_points, function, stage)
+                for of_points in {type(e) for e in detector.pipeline.of_points.values()}
+                for function, stage in (("batch", "3D extractor"), ("fit", "3D statistics"))
+            ),
         ):
             timed.enter_context(clock.wrapped(owner, function, stage))
         detector.fit(train, **asked)
@@ -132,7 +139,7 @@ def run(kind, name, args):
         }
     print(
         f"\n{detector.who}, {args.category}, {detector.pipeline.describe()['3d']}, "
-        f"preset {args.preset}"
+        f"preset {args.preset}, gaps {args.gaps}"
     )
     table(rows)
     print(f"{len(train)} training and {len(test)} test parts; seconds, and ms a call:")
@@ -185,7 +192,10 @@ def main():
     parser.add_argument("--data", default=os.environ.get("CMAD_MVTEC3D"))
     parser.add_argument("--category", default="cable_gland")
     parser.add_argument("--method", default=next(iter(METHODS)), help="some, separated by commas")
-    parser.add_argument("--xyz", choices=["fpfh", "random"], action="append")
+    parser.add_argument(
+        "--xyz", action="append", help="fpfh, normals, geometry, some joined by +, or random"
+    )
+    parser.add_argument("--gaps", default="zero")
     parser.add_argument("--preset", default="paper")
     parser.add_argument("--epochs", type=int, default=1032)
     parser.add_argument("--pixels-per-image", type=int, default=85)

@@ -85,6 +85,7 @@ def test_training_options_out_of_range_are_refused(options, message, untrained, 
         ({"weights": "imagenet"}, "weights must be one of None, 'random', got 'imagenet'"),
         ({"seed": -1}, "seed must be a whole number from 0, got -1"),
         ({"rgb_size": 0}, "rgb_size must be a whole number from 1, got 0"),
+        ({"gaps": "open"}, "gaps must be one of 'zero', 'filled', got 'open'"),
         ({"weights": "random"}, "is for extractors given by name"),
         ({"variant": "tiny"}, "an extractor object is pruned where it is made"),
     ],
@@ -100,7 +101,8 @@ def test_an_image_size_that_is_none_is_refused(make):
 
 
 def test_an_unknown_3d_extractor_is_refused(make):
-    with pytest.raises(ValueError, match="xyz must be one of 'point_mae', 'fpfh', got 'pointnet'"):
+    known = "'point_mae', 'fpfh', 'normals', 'geometry'"
+    with pytest.raises(ValueError, match=f"xyz must be one of {known}, got 'pointnet'"):
         cmad.CFM(rgb=make["vit"](), xyz="pointnet")
 
 

@@ -19,6 +19,7 @@ from cmad.extractors.licences import licence_of
         ({"kind": "point_mae", "weights": None}, "MIT"),
         ({"kind": "point_mae", "weights": "random"}, "none needed"),
         ({"kind": "fpfh"}, "none needed"),
+        ({"kind": "geometry"}, "none needed"),
         ({"kind": "normals", "vit": {"kind": "vit", "weights": "random"}}, "none needed"),
         ({"kind": "normals", "vit": {"kind": "vit", "weights": "given"}}, "not known"),
         ({"kind": "own"}, "not known"),

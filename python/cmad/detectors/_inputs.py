@@ -11,13 +11,24 @@ import torch
 
 from cmad import gpu
 from cmad.checks import at
-from cmad.extractors import FPFH, Extractor, Normals, PointMAE, RgbExtractor, ViT, XyzExtractor
+from cmad.extractors import (
+    FPFH,
+    Extractor,
+    Geometry,
+    Normals,
+    PointMAE,
+    RgbExtractor,
+    ViT,
+    XyzExtractor,
+)
 from cmad.presets import Grouping
 from cmad.spelling import meant
 from cmad.types import Array, Sample
 from cmad.units import to_metres
 
 T = TypeVar("T")
+OF_POINTS = ("point_mae", "fpfh", "normals", "geometry")
+"""3D extractors by name."""
 VARIANTS = {"full": None, "medium": 8, "small": 4, "tiny": 1}
 """Transformer blocks kept in both extractors (CFM, sections 3.4 and 4); None keeps all."""
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -208,9 +219,11 @@ def named_extractors(
         if not isinstance(choice, str):
             made[name] = choice
             continue
-        one_of(who, "xyz", choice, ("point_mae", "fpfh", "normals"), "; several: fpfh+normals")
+        one_of(who, "xyz", choice, OF_POINTS, "; several: fpfh+normals")
         if choice == "fpfh":
             made[name] = FPFH(standardised=standardised)
+        elif choice == "geometry":
+            made[name] = Geometry()
         elif choice == "normals":
             made[name] = Normals(cast(ViT, made.get("rgb") or vit()))  # the image's, shared
         else:
@@ -233,15 +246,15 @@ def _of_points(
 
 def _check_drawable(who: str, name: str, among: Sequence[str | Extractor]) -> None:
     """Raise where none of some extractors has weights that could be drawn for it alone."""
-    if any(one not in ("fpfh", "normals") for one in among if isinstance(one, str)):
+    if any(one == "point_mae" or name == "rgb" for one in among if isinstance(one, str)):
         return
     extractor = among[0] if among else None
     if extractor is None:
         why = f"{who} has no {name} extractor here"
     elif not isinstance(extractor, str):
         why = f"{name} is an object, which brings its own"
-    elif extractor == "fpfh":
-        why = "fpfh has none"
+    elif extractor in ("fpfh", "geometry"):
+        why = f"{extractor} has none"
     else:
         why = "normals has the 2D extractor's"
     raise ValueError(f"{who}: {name}_weights is for an extractor with weights given by name; {why}")

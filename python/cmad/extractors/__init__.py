@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cmad.extractors.fpfh import FPFH
+from cmad.extractors.geometry import Geometry
 from cmad.extractors.normals import Normals
 from cmad.extractors.point_mae import PointMAE
 from cmad.extractors.rgb import ViT
@@ -93,17 +94,18 @@ def modality_of(extractor: Extractor) -> str:
     return "2d" if hasattr(extractor, "tokens") else "3d"
 
 
-_KINDS: dict[str, type[ViT] | type[PointMAE] | type[FPFH] | type[Normals]] = {
+_KINDS: dict[str, type[ViT] | type[PointMAE] | type[FPFH] | type[Normals] | type[Geometry]] = {
     "vit": ViT,
     "point_mae": PointMAE,
     "fpfh": FPFH,
     "normals": Normals,
+    "geometry": Geometry,
 }
 
 
 def from_config(
     config: Mapping[str, object], state: Mapping[str, Tensor] | None = None
-) -> ViT | PointMAE | FPFH | Normals:
+) -> ViT | PointMAE | FPFH | Normals | Geometry:
     """Build an extractor again.
 
     Args:
@@ -127,6 +129,7 @@ def from_config(
 __all__ = [
     "FPFH",
     "Extractor",
+    "Geometry",
     "Normals",
     "PointMAE",
     "RgbExtractor",

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cmad.extractors._standard import Standard
 from cmad.ops._call import expect
 from cmad.types import Points
 
@@ -60,8 +61,7 @@ class FPFH:
             if not size > 0:
                 raise ValueError(f"FPFH: {name} must be positive, got {size}")
         self._wanted = bool(standardised)
-        self._mean: Tensor | None = None
-        self._std: Tensor | None = None
+        self._standard = Standard("FPFH", _CHANNELS)
 
     def points(self, xyz: Tensor) -> Points:
         """Compute the standardised feature of every point.
@@ -76,7 +76,7 @@ class FPFH:
             RuntimeError: ``fit`` has not been called where it is needed, or open3d is not there.
 
         """
-        if self._wanted and self._mean is None:
+        if self._wanted and not self._standard.known:  # before the work
             raise RuntimeError("FPFH: the mean and deviation are not known: call fit first")
         return self._as_points(self.histograms(xyz))
 
@@ -127,36 +127,21 @@ class FPFH:
 
         """
         raw = [self.histograms(xyz) for xyz in clouds]
-        if not raw:
-            raise ValueError("FPFH: clouds must hold at least one cloud, got none")
-        count = sum(len(r) for r in raw)
-        mean = torch.stack([r.cpu().sum(0) for r in raw]).sum(0) / count
-        squares = torch.stack([(r.cpu() - mean).square().sum(0) for r in raw]).sum(0)
-        self._mean, self._std = mean, (squares / count).sqrt().clamp_min(1e-6)
+        self._standard.estimate(raw)
         return [self._as_points(r) for r in raw]
 
     @property
     def statistics(self) -> dict[str, Tensor]:
         """What ``fit`` computed: mean and std, each (33,) float64; empty before."""
-        if self._mean is None or self._std is None:
-            return {}
-        return {"mean": self._mean, "std": self._std}
+        return self._standard.statistics
 
     def load_statistics(self, statistics: Mapping[str, Tensor]) -> None:
         """Take over what ``fit`` computed elsewhere."""
-        if set(statistics) - {"mean", "std"} or len(statistics) == 1:
-            raise ValueError(f"FPFH: statistics must be mean and std, got {sorted(statistics)}")
-        for name, tensor in statistics.items():
-            if tuple(tensor.shape) != (_CHANNELS,):
-                raise ValueError(f"FPFH: {name} must be (33,), got {tuple(tensor.shape)}")
-        self._mean, self._std = (
-            statistics[k].double().cpu() if k in statistics else None for k in ("mean", "std")
-        )
+        self._standard.load(statistics)
 
     def _as_points(self, raw: Tensor) -> Points:
         if self._wanted:
-            mean, std = (cast("Tensor", t).to(raw.device) for t in (self._mean, self._std))
-            raw = (raw - mean) / std
+            raw = self._standard.apply(raw)
         own = torch.arange(len(raw), device=raw.device)[:, None]
         return Points(raw.float(), own, torch.ones_like(own, dtype=torch.float32))
 

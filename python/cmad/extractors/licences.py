@@ -22,7 +22,7 @@ def licence_of(config: dict[str, object]) -> str:
     if config.get("kind") == "normals" and isinstance(of_image, dict):
         return licence_of(of_image)
     kind, weights = config.get("kind"), config.get("weights")
-    if kind == "fpfh" or weights == "random":
+    if kind in ("fpfh", "geometry") or weights == "random":
         return "none needed"
     if weights is not None:
         return UNKNOWN

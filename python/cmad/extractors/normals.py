@@ -14,7 +14,7 @@ from cmad.extractors.rgb import ViT
 from cmad.ops._call import expect
 from cmad.types import Points
 
-SIGMA = 1.5
+SIGMA = 1.0
 """Pixels of the grid that points are smoothed by before their normals are taken."""
 
 

@@ -1,0 +1,69 @@
+"""Standardising of features per channel, with what training clouds tell."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+
+class Standard:
+    """Mean and deviation of each channel; not known before `estimate` or `load`.
+
+    Args:
+        who: the extractor, for messages.
+        channels: of its features.
+
+    """
+
+    def __init__(self, who: str, channels: int) -> None:
+        """Know nothing yet."""
+        self._who, self._channels = who, channels
+        self._mean: Tensor | None = None
+        self._std: Tensor | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether mean and deviation are there."""
+        return self._mean is not None
+
+    def estimate(self, raw: Sequence[Tensor]) -> None:
+        """Compute them over the rows of clouds, each (N, C) float64, one cloud or more."""
+        if not raw:
+            raise ValueError(f"{self._who}: clouds must hold at least one cloud, got none")
+        count = sum(len(r) for r in raw)
+        mean = torch.stack([r.cpu().sum(0) for r in raw]).sum(0) / count
+        squares = torch.stack([(r.cpu() - mean).square().sum(0) for r in raw]).sum(0)
+        self._mean, self._std = mean, (squares / count).sqrt().clamp_min(1e-6)
+
+    def apply(self, raw: Tensor) -> Tensor:
+        """Return (N, C) features in deviations from the mean.
+
+        Raises:
+            RuntimeError: these are not known.
+
+        """
+        if self._mean is None or self._std is None:
+            raise RuntimeError(f"{self._who}: the mean and deviation are not known: call fit first")
+        return (raw - self._mean.to(raw.device)) / self._std.to(raw.device)
+
+    @property
+    def statistics(self) -> dict[str, Tensor]:
+        """Mean and std, each (C,) float64; empty before."""
+        if self._mean is None or self._std is None:
+            return {}
+        return {"mean": self._mean, "std": self._std}
+
+    def load(self, statistics: Mapping[str, Tensor]) -> None:
+        """Take over `statistics`."""
+        if set(statistics) - {"mean", "std"} or len(statistics) == 1:
+            raise ValueError(
+                f"{self._who}: statistics must be mean and std, got {sorted(statistics)}"
+            )
+        for name, tensor in statistics.items():
+            if tuple(tensor.shape) != (self._channels,):
+                raise ValueError(
+                    f"{self._who}: {name} must be ({self._channels},), got {tuple(tensor.shape)}"
+                )
+        self._mean, self._std = (
+            statistics[k].double().cpu() if k in statistics else None for k in ("mean", "std")
+        )
