@@ -274,7 +274,7 @@ def test_mistakes_are_named(small_point_mae, cloud):
         extractor.fit([])
     with pytest.raises(ValueError, match=r"PointMAE: weights must fit the model: .* and \d+ more"):
         small_point_mae(weights={"norm.weight": torch.zeros(24)})
-    with pytest.raises(ValueError, match="kind must be one of vit, point_mae, fpfh, got 'dgcnn'"):
+    with pytest.raises(ValueError, match="kind must be one of vit, point_mae, fpfh, normals, geometry, got 'dgcnn'"):
         from_config({"kind": "dgcnn"})
 
 
@@ -284,6 +284,7 @@ def test_offline_without_files_says_what_is_missing_and_what_helps(no_weights):
     for part in (
         "point_mae.safetensors or point_mae.pth or pretrain.pth in CMAD_WEIGHTS (not set)",
         "https://github.com/Pang-Yatian/Point-MAE/releases/download/main/pretrain.pth",
+        'xyz="normals" needs no Point-MAE',
         "no route to host",
         'weights="random"',
     ):

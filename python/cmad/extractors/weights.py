@@ -250,7 +250,8 @@ def point_mae() -> tuple[dict[str, Tensor], str]:
         try:
             _download_point_mae(cache, file, record)
         except Exception as error:
-            raise RuntimeError(_help("PointMAE", "point_mae", POINT_MAE_URL, error)) from error
+            said = _help("PointMAE", "point_mae", POINT_MAE_URL, error)
+            raise RuntimeError(f"{said} {_WITHOUT}") from error
     hashes = dict(line.split()[::-1] for line in record.read_text().splitlines())
     if hashes.get(file.name) != _sha256(file) or (
         POINT_MAE_SHA256 and hashes.get("pretrain.pth") != POINT_MAE_SHA256
@@ -305,6 +306,12 @@ def _reach(url: str) -> None:
             pass
     except urllib.error.HTTPError as error:
         error.close()
+
+
+_WITHOUT = (
+    'A detector with xyz="normals" needs no Point-MAE: it looks at the surface through its 2D '
+    "extractor."
+)
 
 
 def _help(what: str, name: str, source: str, error: Exception) -> str:
