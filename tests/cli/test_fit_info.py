@@ -52,7 +52,7 @@ def test_info_says_what_is_in_the_file(fitted, run):
     assert result.code == 0
     said = dict(re.split(r":\s+", line, maxsplit=1) for line in result.out.splitlines())
     header, _ = model_file.read(out)
-    assert said["method"] == "CFM, variant tiny, preset paper"
+    assert said["method"].startswith("CFM, variant tiny, preset paper, mapping mlp, ")
     assert "vit_tiny_patch16_224" in said["extractor rgb"]
     for name, key in (("extractor rgb", "rgb"), ("extractor xyz", "xyz")):
         assert "random weights (seed 3)" in said[name]
@@ -149,7 +149,7 @@ def test_without_a_rate_there_is_no_threshold(run, data, tmp_path):
             ["{good}", "-o", "{tmp}/m", "--method", "nope"],
             r"method must be one of cfm, patchcore, g2sf",
         ),
-        (["{good}", "-o", "{tmp}/m", "--set", "fraction=0.3"], r"CFM has no options of its own"),
+        (["{good}", "-o", "{tmp}/m", "--set", "fraction=0.3"], r"--set must be .*\(mapping, "),
         ([*BANK, "--set", "colour=red"], r"--set must be NAME=VALUE with .*fraction.*'colour=red'"),
         ([*BANK, "--set", "fraction"], r"--set must be NAME=VALUE with .*, got 'fraction'"),
         ([*BANK, "--set", "fraction=x"], r"--set fraction must be a number, got 'x'"),

@@ -274,7 +274,9 @@ def test_mistakes_are_named(small_point_mae, cloud):
         extractor.fit([])
     with pytest.raises(ValueError, match=r"PointMAE: weights must fit the model: .* and \d+ more"):
         small_point_mae(weights={"norm.weight": torch.zeros(24)})
-    with pytest.raises(ValueError, match="kind must be one of vit, point_mae, fpfh, normals, geometry, got 'dgcnn'"):
+    with pytest.raises(
+        ValueError, match="kind must be one of vit, point_mae, fpfh, normals, geometry, got 'dgcnn'"
+    ):
         from_config({"kind": "dgcnn"})
 
 
