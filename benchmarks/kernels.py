@@ -72,17 +72,23 @@ def compiled(source: Path, architecture: str) -> list[Kernel]:
     report = subprocess.run(["c++filt"], input=run.stderr, capture_output=True, text=True).stdout
     kernels = []
     for part in report.split("Compiling entry function '")[1:]:
-        name = re.match(r"(?:void )?cmad::\(anonymous namespace\)::(.*?_kernel(?:<.*?>)?)\(", part)
+        name = re.match(r"[^(]*(?:\(anonymous namespace\)::)?\b(\w+_kernel)(<[^>]*>)?", part)
         shared = re.search(r"(\d+) bytes smem", part)
         kernels.append(
             Kernel(
-                name[1].replace("(anonymous namespace)::", "") if name else part[:60],
+                name[1] + _instance(name[2] or ""),
                 int(re.search(r"Used (\d+) registers", part)[1]),
                 int(shared[1]) if shared else 0,
                 int(re.search(r"(\d+) bytes spill stores", part)[1]),
             )
         )
     return kernels
+
+
+def _instance(parameters: str) -> str:
+    """Return of a template's parameters what tells instances apart: numbers and types of them."""
+    told = re.findall(r"\b(?:\d+|float|double)\b", parameters)
+    return f"<{', '.join(told)}>" if told else ""
 
 
 def launches(op: str) -> dict[str, Launch]:
@@ -92,7 +98,7 @@ def launches(op: str) -> dict[str, Launch]:
     args = to_torch(case.make(np.random.default_rng(0)), "emulated")
     emulated._list(True)
     try:
-        # Kernels do not run, so an op that reads what they write may end early.
+        # Kernels do not run, so an op that reads what they write may end early, as pixel_weights.
         with running_on("emulated"), suppress(RuntimeError, ValueError, IndexError):
             getattr(ops, op)(**args)
     finally:
