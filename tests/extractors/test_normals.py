@@ -5,7 +5,10 @@ import torch
 
 import cmad
 from cmad.extractors import Normals, ViT, from_config
+from cmad.pipeline import Pipeline
+from cmad.preprocess import Preprocessing, prepare
 from cmad.rasters import Raster, Smoothing, token_taps
+from cmad.types import Points
 
 
 @pytest.fixture
@@ -46,6 +49,29 @@ def test_pixels_read_the_tokens_as_those_of_an_image(extractor, small_vit):
         weight[torch.arange(32), taps.first + tap] += taps.tap[:, tap]
     want = torch.einsum("rh,cw,hwd->rcd", weight, weight, tokens)[known]
     torch.testing.assert_close(got, want, atol=1e-5, rtol=0)  # sums of four in another order
+
+
+def test_the_pipeline_gives_the_grid_with_nan_beside_the_part():
+    seen = []
+
+    class Recorder:
+        kind, dim, organised, statistics, takes_statistics = "points", 1, True, {}, False
+
+        def batch(self, clouds):
+            seen.extend(clouds)
+            n = [int((~c[..., 0].isnan()).sum()) for c in clouds]
+            return [
+                Points(torch.zeros(1, 1), torch.zeros(k, 1).long(), torch.ones(k, 1)) for k in n
+            ]
+
+    frame = prepare(
+        next(iter(cmad.datasets.Synthetic(good=1, size=(64, 64)))), Preprocessing(64, 64)
+    )
+    Pipeline({"own": Recorder()}, Preprocessing(64, 64)).features([frame])
+    assert not frame.valid.all()
+    assert frame.xyz[~frame.valid].isfinite().any()  # the background has points, too
+    assert torch.equal(seen[0].isnan().all(-1), ~frame.valid)
+    assert torch.equal(seen[0][frame.valid], frame.xyz[frame.valid])
 
 
 def test_several_surfaces_at_once_are_those_one_by_one(extractor):

@@ -146,6 +146,20 @@ def bridge(rng: Generator) -> Floats:
     return np.stack([x, 0 * x, 0 * x], -1).astype(np.float32)
 
 
+def bridges(rng: Generator) -> Floats:
+    """Return pairs of rows, eps 1, with one point between that is near a core point of each.
+
+    It lies close beside the second row's, in a place of its own in any grid: each pair is moved by
+    another amount, and every second one is mirrored.
+    """
+    x = np.array([-0.9, -0.8, -0.7, 0, 0.95, 1.05, 2, 2.02])
+    pairs = []
+    for i in range(12):
+        moved = (x if i % 2 else -x) + rng.random()
+        pairs.append(np.stack([moved, np.full(len(x), 10.0 * i), 0 * x], -1))
+    return np.concatenate(pairs).astype(np.float32)
+
+
 def surface(rng: Generator, side: int, n: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Return the n points of a wavy part in row-major order, and the (side, side) pixels it fills.
 
