@@ -29,7 +29,7 @@ import torch
 from _baselines import baselines
 from _environment import environment
 from fps import has_bf16
-from ops import check, timed
+from ops import by_clock, check, timed
 
 from cmad import ops
 from cmad.testing.cases import CASES, to_torch
@@ -93,13 +93,13 @@ def geometry():
     for op, (whose, asked, usual) in GEOMETRY.items():
         cases = {c.name: c for c in CASES if c.op == op and c.timed}
         inputs = cases[usual].make(np.random.default_rng(0))
-        check(cases[usual], inputs)
+        check(cases[usual], inputs, "cpu")
         tensors = to_torch(inputs, "cpu")
         beside = [f for name, f in baselines(op, inputs, tensors) if name.startswith(whose)]
         run = partial(getattr(ops, op), **tensors)
         what = f"{op}, 30,000 points: {whose}'s fastest / ours"
         if beside:
-            own, *others = map(statistics.median, timed([run, *beside]))
+            own, *others = medians([run, *beside])
             rows.append(row(what, asked, min(others) / own))
         else:
             rows.append(row(what, asked, None, f"{whose} is not installed"))
@@ -108,13 +108,18 @@ def geometry():
     return rows
 
 
+def medians(functions, budget=1.0):
+    """Return the median seconds of each function, run by turns."""
+    return map(statistics.median, timed([(f, by_clock) for f in functions], budget))
+
+
 def cliff(case, usual, points):
     """Time a cloud that is unlike others by turns with the usual one."""
     inputs = case.make(np.random.default_rng(0))
-    check(case, inputs)
+    check(case, inputs, "cpu")
     tensors = to_torch(inputs, "cpu")
     run = partial(getattr(ops, case.op), **tensors)
-    own, base = map(statistics.median, timed([run, usual], 0.5))
+    own, base = medians([run, usual], 0.5)
     got = own / base * points / len(tensors["xyz"])
     what = case.name.removeprefix("surface_")
     return row(f"{case.op}, {what}: time a point / usual", 2, got, least=False)

@@ -13,6 +13,9 @@ import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
+from cmad.testing import reference
+from cmad.testing.cases import CASES
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -197,3 +200,14 @@ def test_fps_refuses_a_device_that_is_not_there(fps, monkeypatch):
     monkeypatch.setattr("cmad.gpu.missing", lambda: "device='cuda' needs this and that")
     with pytest.raises(SystemExit, match=r"^error: fps: device='cuda' needs this and that$"):
         fps.main(["--device", "cuda"])
+
+
+def test_table_times_a_case_beside_the_usual_one_once_it_is_right(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    table = importlib.import_module("table")
+    case = next(c for c in CASES if c.op == "group" and not c.timed)
+    line = table.cliff(case, lambda: sum(range(2000)), 10)
+    assert line["got"] > 0
+    monkeypatch.setattr(reference, "group", lambda **given: np.zeros((len(given["centre"]), 1)) - 1)
+    with pytest.raises(AssertionError):
+        table.cliff(case, lambda: None, 10)
