@@ -72,7 +72,7 @@ def ran(script, *arguments):
 
 def mapping():
     """Both networks and the discrepancy, beside plain torch on every pixel."""
-    wanted = ["float32", *(["bfloat16"] if has_bf16() else [])]
+    wanted = ["float32", *(["bfloat16"] if has_bf16("cpu") else [])]
     rows = []
     for name, asked in (("float32", 6), ("bfloat16", 10)):
         what = f"mapping and discrepancy, {name}: plain / ours"
