@@ -180,17 +180,17 @@ __global__ void pixel_weights_kernel(Inputs in, Pointer<const std::int64_t> star
 template <>
 void pixel_weights_start<Cuda>(const PixelWeights& p, std::int64_t* start, void* stream) {
   if (p.P > 0)
-    launch("pixel_weights_start", count_kernel, unsigned(pieces(p.P, kWarps)), dim3(kLanes, kWarps),
-           0, stream, p, start);
-  launch("pixel_weights_start", scan_kernel, 1u, kScan, 0, stream, start, p.P);
+    launch("pixel_weights: count_kernel", count_kernel, unsigned(pieces(p.P, kWarps)),
+           dim3(kLanes, kWarps), 0, stream, p, start);
+  launch("pixel_weights: scan_kernel", scan_kernel, 1u, kScan, 0, stream, start, p.P);
 }
 
 template <>
 void pixel_weights<Cuda>(const PixelWeights& p, const std::int64_t* start, std::int32_t* index,
                          float* weight, void* stream) {
   if (p.P == 0) return;
-  launch("pixel_weights", pixel_weights_kernel, unsigned(pieces(p.P, kWarps)), dim3(kLanes, kWarps),
-         0, stream, p, start, index, weight);
+  launch("pixel_weights_kernel", pixel_weights_kernel, unsigned(pieces(p.P, kWarps)),
+         dim3(kLanes, kWarps), 0, stream, p, start, index, weight);
 }
 
 }  // namespace cmad
