@@ -60,7 +60,7 @@ export PYTHONPATH=$target
 "$python" -c "import cmad._native._cuda" || fail "there are no kernels in $target: run build first"
 
 if asked check "$@"; then
-  "$python" -m pytest -q -k cuda- tests/ops/test_agreement.py || status=1
+  "$python" -m pytest -q -k cuda tests/ops || status=1
   "$python" -m pytest -q tests/detectors/test_on_gpu.py || status=1
 fi
 

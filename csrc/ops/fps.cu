@@ -20,7 +20,6 @@ namespace {
 
 constexpr int kLanes = 32;
 constexpr int kMostWarps = 16;  // more of them wait longer for each other
-constexpr int kMostThreads = kMostWarps * kLanes;
 constexpr unsigned kAll = 0xffffffffu;
 constexpr int kSide = 64, kCells = kSide * kSide;  // of the grid
 constexpr int kTogether = 2;                       // tiles that a warp looks at
@@ -320,7 +319,7 @@ __device__ Box box_of(const Runs& runs, const Tiles& tiles, int of_lane, std::in
   return box;
 }
 
-__global__ void __launch_bounds__(kMostThreads)
+__global__ void __launch_bounds__(kMostWarps* kLanes)
     fps_kernel(Pointer<const float> xyz, Pointer<const std::int64_t> ptr,
                Pointer<std::int32_t> scratch, Pointer<std::int64_t> index, std::int64_t K,
                bool published_ties, double skip) {

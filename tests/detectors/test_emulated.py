@@ -19,14 +19,14 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def by_kernels(monkeypatch):
-    """Send ops to their kernels; those that have none yet to the CPU. Returns who was called."""
-    emulated, cpu = import_module(EMULATED), import_module(_call.MODULES["cpu"])
+    """Send ops to their kernels. Returns who was called."""
+    emulated = import_module(EMULATED)
     emulated._seed(0)
     called, module = [], ModuleType("by_kernels")
 
     def named(name):
-        called.append((name, hasattr(emulated, name)))
-        return getattr(emulated if hasattr(emulated, name) else cpu, name)
+        called.append(name)
+        return getattr(emulated, name)
 
     vars(module)["__getattr__"] = named
     monkeypatch.setitem(sys.modules, "by_kernels", module)
@@ -53,9 +53,10 @@ def test_a_part_is_judged_by_the_kernels_as_by_the_cpu(by_kernels, make, preset)
     want = judged()
     called = by_kernels()
     got = judged()
-    assert ("three_nn", True) in called
-    assert ("smooth", True) in called
+    wanted = {"fps", "group", "three_nn", "pixel_weights", "mapping_discrepancy", "smooth"}
+    assert wanted <= {*called}
     assert np.array_equal(got.map > 0, want.map > 0)
+    # Sums of float32 in another order, and for small psi differences of nearly equal numbers.
     assert got.score == pytest.approx(want.score, rel=1e-4)
     for name, values in want.maps.items():
         # Sums in another order; psi is a difference of unit vectors.

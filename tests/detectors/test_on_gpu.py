@@ -33,6 +33,7 @@ def test_maps_are_those_of_the_cpu(trained, there, parts, precision):
     for want, got in zip(trained.grids(parts), there(precision).grids(parts), strict=True):
         for name, values in want.maps.items():
             assert np.abs(got.maps[name] - values).max() < ALLOWED[precision], name
+        # A product of two psi of some tenths: ten times what each is off by, relative to it.
         assert got.score == pytest.approx(want.score, rel=10 * ALLOWED[precision])
 
 
