@@ -53,8 +53,8 @@ if asked build "$@"; then
   command -v nvcc >/dev/null || fail "nvcc is not on the path: the kernels cannot be compiled"
   "$python" -c "import scikit_build_core, nanobind" || fail "the build's tools are not installed"
   rm -rf "$target"
-  "$python" -m pip install --quiet --no-index --no-deps --no-build-isolation --target "$target" . \
-    -C cmake.define.CMAD_CUDA=ON -C cmake.define.CMAKE_CUDA_ARCHITECTURES="$arch"
+  CMAKE_ARGS="-DCMAD_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=$arch" "$python" -m pip install \
+    --quiet --no-index --no-deps --no-build-isolation --target "$target" .
 fi
 export PYTHONPATH=$target
 "$python" -c "import cmad._native._cuda" || fail "there are no kernels in $target: run build first"
