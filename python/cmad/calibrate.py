@@ -17,6 +17,8 @@ from torch import Tensor
 
 SCORES = "calibration.{}.scores"
 """Name of the tensor of scores in a model file, by the modalities that were looked at."""
+LEVELS = "calibration.{}.levels."
+"""Beginning of the names of the tensors of levels, likewise."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class Calibration:
     parts get any pixel marked."""
     map_thresholds: Mapping[str, float] = field(default_factory=dict)
     """The same for the smoothed map of each modality."""
+    levels: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """`cmad.Prediction.levels` of the calibration parts, by name, in the order of ``scores``; none
+    in files from before there were levels."""
 
     @classmethod
     def of(
@@ -42,6 +47,7 @@ class Calibration:
         scores: Sequence[float],
         pixel_peaks: Sequence[float],
         map_peaks: Sequence[Mapping[str, float]],
+        levels: Sequence[Mapping[str, float]] = (),
     ) -> "Calibration":
         """Choose all thresholds from n good parts, each by `conformal_threshold`.
 
@@ -50,18 +56,21 @@ class Calibration:
             scores: of the parts.
             pixel_peaks: the largest value of each part's map, on the input's pixels.
             map_peaks: likewise of each part's smoothed maps, by modality.
+            levels: of each part, by name.
 
         Raises:
             ValueError: see `conformal_threshold`.
 
         """
         names, false_reject_rate = map_peaks[0] if map_peaks else (), float(false_reject_rate)
+        order = sorted(range(len(scores)), key=scores.__getitem__)
         return cls(
             false_reject_rate,
             tuple(sorted(scores)),
             conformal_threshold(scores, false_reject_rate),
             conformal_threshold(pixel_peaks, false_reject_rate),
             {k: conformal_threshold([p[k] for p in map_peaks], false_reject_rate) for k in names},
+            {k: tuple(levels[i][k] for i in order) for k in (levels[0] if levels else ())},
         )
 
     def p_value(self, score: float) -> float:
@@ -109,6 +118,9 @@ def to_file(
         SCORES.format(way): torch.tensor(c.scores, dtype=torch.float64)
         for way, c in calibrations.items()
     }
+    for way, c in calibrations.items():
+        for name, values in c.levels.items():
+            tensors[LEVELS.format(way) + name] = torch.tensor(values, dtype=torch.float64)
     return {"calibration": header}, tensors
 
 
@@ -118,7 +130,7 @@ def from_file(
     """Return the calibrations in a model file; empty where it has none."""
     found = {}
     for way, values in cast("dict[str, dict[str, object]]", header["calibration"]).items():
-        maps = values["map_thresholds"]
+        maps, begin = values["map_thresholds"], LEVELS.format(way)
         if not isinstance(maps, dict):
             raise ValueError(f"map_thresholds must be numbers by name, got {maps!r}")
         found[way] = Calibration(
@@ -127,6 +139,11 @@ def from_file(
             _number(values["threshold"]),
             _number(values["pixel_threshold"]),
             {k: _number(v) for k, v in maps.items()},
+            {
+                name.removeprefix(begin): tuple(tensor.tolist())
+                for name, tensor in tensors.items()
+                if name.startswith(begin)
+            },
         )
     return found
 

@@ -162,6 +162,8 @@ class Features:
     region: Tensor | None = None
     """(S, S) bool, the frame's region of interest, which counts where there are no points; None
     where none is told."""
+    levels: Mapping[str, float] = field(default_factory=dict)
+    """`cmad.ranges.levels` of the frame, of a part that is judged."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -200,6 +202,8 @@ class GridMaps:
     """What a user should know of the part; the detector fills them in."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """Image-level scores of maps alone, by name; empty where the method gives none."""
+    levels: Mapping[str, float] = field(default_factory=dict)
+    """See `Prediction.levels`; the detector fills them in."""
 
     @property
     def roc_map(self) -> npt.NDArray[np.float32]:
@@ -265,6 +269,11 @@ class Prediction:
     inspected: bool = True
     """Whether enough of the part was seen: not where its points are on far fewer pixels than those
     of any training part."""
+    levels: Mapping[str, float] = field(default_factory=dict)
+    """What moves where lamp, camera, sensor or material do, while a defect hardly moves it: of each
+    modality the mean of its map on the part, ``"2d"``, ``"3d"``; of the image ``"brightness"`` and
+    ``"sharpness"``; of the points their mean ``"x"``, ``"y"``, ``"z"`` and ``"roughness"``, metres.
+    For `cmad.drift`."""
 
     @property
     def verdict(self) -> Literal["accepted", "rejected", "not inspected"] | None:

@@ -31,7 +31,15 @@ def on_input(grid: GridMaps, xyz: Array | None, calibration: Calibration | None)
     warnings = tuple(note.text for note in grid.notes)
     seen = inspected(grid)
     if calibration is None:
-        return Prediction(grid.score, map_, maps, name=grid.name, warnings=warnings, inspected=seen)
+        return Prediction(
+            grid.score,
+            map_,
+            maps,
+            name=grid.name,
+            warnings=warnings,
+            inspected=seen,
+            levels=grid.levels,
+        )
     threshold = calibration.pixel_threshold
     found: tuple[Region, ...] = ()
     if (map_ > threshold).any():
@@ -48,6 +56,7 @@ def on_input(grid: GridMaps, xyz: Array | None, calibration: Calibration | None)
         name=grid.name,
         warnings=warnings,
         inspected=seen,
+        levels=grid.levels,
     )
 
 
@@ -65,6 +74,16 @@ def peaks(grid: GridMaps) -> tuple[float, dict[str, float]]:
     """Return the largest values on the input's pixels: of the map, and of each modality's."""
     highest = to_input(torch.from_numpy(grid.map)[None], grid.window).max()
     return float(highest), {name: float(m.max()) for name, m in smooth(grid).items()}
+
+
+def means(grid: GridMaps) -> dict[str, float]:
+    """Return the mean of each modality's map, where it is above 0, that is on the part."""
+    found = {}
+    for name in grid.modalities:
+        if name in grid.maps:
+            part = grid.maps[name][grid.maps[name] > 0]
+            found[name] = float(part.mean(dtype=np.float64)) if part.size else 0.0
+    return found
 
 
 def smooth(grid: GridMaps) -> dict[str, npt.NDArray[np.float32]]:

@@ -52,7 +52,7 @@ from cmad.pipeline import Pipeline
 from cmad.preprocess import Preprocessing
 from cmad.presets import PRESETS, Grouping, Preset
 from cmad.progress import bar
-from cmad.ranges import Ranges
+from cmad.ranges import Ranges, levels
 from cmad.reprs import short
 from cmad.store import FeatureStore
 from cmad.types import Frame, Sample
@@ -395,7 +395,7 @@ class Detector(Judge):
         if count is not None:  # before the work, not after it
             check_parts(count, false_reject_rate)
         ways = (self.modalities, *self.fallbacks)
-        seen: dict[str, list[tuple[float, float, dict[str, float]]]] = {joined(w): [] for w in ways}
+        seen: dict[str, list[Any]] = {joined(w): [] for w in ways}
         parts = Parts(self.trained_on)
         seconds: list[float] = []
         with bar("calibrating", count, show=progress) as step:
@@ -403,7 +403,8 @@ class Detector(Judge):
                 begin = perf_counter()
                 try:
                     frame = compared(self.pipeline, self.ranges, sample, strict=False)
-                    features = self.pipeline.features([frame])[0]
+                    [features] = self.pipeline.features([frame])
+                    features = replace(features, levels=levels(frame))
                     grids = [self.judge(rasters.only(features, ways[0]))]
                     seconds.append(perf_counter() - begin)
                     grids += [self.judge(rasters.only(features, way)) for way in ways[1:]]
@@ -416,7 +417,7 @@ class Detector(Judge):
                     parts.add(content(frame), sample.name)
                     parts.scored(grids[0].score)
                     for way, grid in zip(ways, grids, strict=True):
-                        seen[joined(way)].append((grid.score, *peaks(grid)))
+                        seen[joined(way)].append((grid.score, *peaks(grid), grid.levels))
                 step()
         check_parts(len(seen[joined(self.modalities)]), false_reject_rate)
         parts.check_scores()

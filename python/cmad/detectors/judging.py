@@ -15,12 +15,13 @@ from cmad.card import Card
 from cmad.checks import checked
 from cmad.detectors._fusing import Fusion
 from cmad.detectors._inputs import as_samples, in_metres, one_of, parts_of
-from cmad.detectors._outputs import on_input
+from cmad.detectors._outputs import means, on_input
 from cmad.detectors._unlike import compared
 from cmad.detectors.method import Method, check_modalities
+from cmad.drift import SCORE, Monitor
 from cmad.pipeline import Pipeline
 from cmad.progress import bar
-from cmad.ranges import Ranges
+from cmad.ranges import Ranges, levels
 from cmad.types import Array, Features, GridMaps, Prediction, Sample
 from cmad.units import Units
 
@@ -68,6 +69,35 @@ class Judge(Method):
     def calibration_of(self, grid: GridMaps) -> Calibration | None:
         """Return the calibration for parts judged by the same modalities as this one."""
         return self.calibrations.get(joined(grid.modalities))
+
+    def monitor(
+        self, false_alarm: float = 0.01, most_rejected: float = 0.5, seed: int = 0
+    ) -> Monitor:
+        """Return a monitor that watches whether parts still are like the calibration parts.
+
+        Pass it each prediction's score and levels: ``monitor.watch(prediction)``.
+
+        Args:
+            false_alarm: the chance of ever alarming while they are, at most; in (0, 1).
+            most_rejected: the share of rejected parts that is still usual on the line, in (0, 1).
+            seed: of what decides between equal ranks.
+
+        Raises:
+            RuntimeError: not calibrated, or by a version that kept no levels.
+            ValueError: see `cmad.drift.Monitor`.
+
+        """
+        known = self.calibration
+        if known is None or not known.levels:
+            why = "not calibrated" if known is None else "calibrated before levels were kept"
+            raise RuntimeError(f"{self.who}: {why}; call calibrate")
+        return Monitor(
+            {SCORE: known.scores, **known.levels},
+            known.threshold,
+            false_alarm=false_alarm,
+            most_rejected=most_rejected,
+            seed=seed,
+        )
 
     @overload
     def predict(
@@ -168,7 +198,8 @@ class Judge(Method):
         for sample in samples:
             check_modalities(self, sample)
         frames = [compared(self.pipeline, self.ranges, sample, strict) for sample in samples]
-        return self.pipeline.features(frames)
+        found = self.pipeline.features(frames)
+        return [replace(f, levels=levels(g)) for f, g in zip(found, frames, strict=True)]
 
     def judge(self, features: Features) -> GridMaps:
         """Judge a part by its features, without a verdict.
@@ -188,7 +219,7 @@ class Judge(Method):
         if not (math.isfinite(grid.score) and all(np.isfinite(m).all() for m in shown)):
             named = f"{grid.name}: " if grid.name else ""
             raise ValueError(f"{named}{self.who} gives no finite score: no verdict")
-        return replace(grid, notes=features.notes)
+        return replace(grid, notes=features.notes, levels={**means(grid), **features.levels})
 
     @notices.run()
     def score_samples(

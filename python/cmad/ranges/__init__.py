@@ -1,5 +1,6 @@
 """What training parts looked like, and by what a new part is unlike them."""
 
+from cmad.ranges.levels import levels
 from cmad.ranges.looks import Look, look
 from cmad.ranges.suspicions import LITTLE_SEEN, NO_BACKGROUND, SEEN, scale_of, suspicions
 from cmad.ranges.training import Ranges
@@ -10,6 +11,7 @@ __all__ = [
     "SEEN",
     "Look",
     "Ranges",
+    "levels",
     "look",
     "scale_of",
     "suspicions",
