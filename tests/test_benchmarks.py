@@ -117,6 +117,13 @@ def test_training_prints_the_share_of_the_products():
     assert 0 < float(line.split()[-1].rstrip("%")) <= 100
 
 
+def test_drift_prints_no_alarm_on_usual_parts_and_one_on_others(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    drift = importlib.import_module("drift")
+    assert drift.found(50, drift.NEVER, 0, 0, count=40) is None
+    assert 1 <= drift.found(50, 20, 3, 0) <= 20
+
+
 @pytest.fixture
 def fps(monkeypatch):
     """The module, whose rows are measured in this process but for the memory."""

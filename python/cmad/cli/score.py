@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from cmad.cli._common import EXPECTED, command, complain, note_random, said
+from cmad.cli._drift import Watch
 from cmad.cli._interrupt import if_interrupted
 from cmad.cli._options import (
     DepthScale,
@@ -71,6 +72,18 @@ def score(
             "another camera pose or light, too little seen) is an error, not a warning.",
         ),
     ] = False,
+    drift: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Watch whether parts still are like those of the calibration; the file is made, "
+            "and keeps what was seen from run to run.",
+        ),
+    ] = None,
+    false_alarm: Annotated[
+        float,
+        typer.Option(help="With --drift: the chance of ever alarming while they are, at most."),
+    ] = 0.01,
     device: Device = "auto",
 ) -> None:
     """Score parts with a model, and say which are accepted and which rejected.
@@ -111,6 +124,7 @@ def score(
     folders = [path for path in paths if path.is_dir()]
     expect_named(good, folders, [samples for _, samples in sources])
     total = sum(len(samples) for _, samples in sources)
+    watch = Watch(detector, drift, false_alarm)
     expect_writable("--out", out)
     tally, verdicts = Tally(detector), Verdicts()
     failed = hidden = 0
@@ -145,6 +159,7 @@ def score(
                     result.regions = full.regions
                 results.add(result, np.asarray(sample.rgb), full)
                 tally.add(sample, grid)
+                watch.see(result.name, full)
             verdicts.add(result)
             step(result.name)
     if results.removed:
@@ -152,6 +167,7 @@ def score(
     verdicts.show(model, out)
     unseen = f", {hidden} of them not inspected" if hidden else ""
     typer.echo(f"scored {total - failed} of {total} parts{unseen}, results in {out}")
+    watch.tell()
     note_random(*detector.pipeline.describe().values())
     show(tally)
     if failed:
