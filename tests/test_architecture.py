@@ -45,6 +45,7 @@ BESIDE = {
     "gpu": {"notices"},
     "units": {"types"},
     "metrics": {"ops", "types"},
+    "repeatability": {"types"},
     "registration": {"checks", "notices", "types", "units"},
     "datasets": {*("types", "preprocess", "units", "paths", "spelling", "notices"), "registration"},
     "testing": {"gpu", "ops", "types", "synthesis"},
@@ -56,7 +57,7 @@ FOR_ALL = {
     "gpu",
 }
 # Used by the rows above detectors.
-FOR_THE_TOP = {"metrics", "datasets", "registration", "forking"}
+FOR_THE_TOP = {"metrics", "datasets", "registration", "forking", "repeatability"}
 UNITS = set.union(*LAYERS, BESIDE)
 
 

@@ -178,6 +178,8 @@ assert len(detector.losses) == 4 and "CFM_2Dto3D.bottleneck.weight" in detector.
     "docs/drift.md": """
 [moved] = cmad.drift.Monitor.load("line.drift").moved
 assert moved.stream in ("brightness", "sharpness") and not moved.higher and monitor.parts < 20""",
+    "docs/repeat.md": """
+assert found.categories == 13""",
     "docs/data.md": """
 assert len(five) == 5 and len(train) == 5 and train[0].xyz.shape == (72, 96, 3)
 assert abs(points.xyz[40, 40] - [0.04, 0.04, 0.5]).max() < 1e-6
