@@ -51,8 +51,8 @@ def repeat(
 
     Take each part out of the station and put it back between its scans: 10 parts or more, 3 scans
     of each, good ones and some with defects. An analysis of variance (gauge R&R of one station)
-    says how much of the spread of the score, and of each level, is from scan to scan of the same part
-    (repeatability) and how much is between parts, how many groups of parts the score can tell
+    says how much of the spread of the score, and of each level, is from scan to scan of the same
+    part (repeatability) and how much is between parts, how many groups of parts the score can tell
     apart, whose verdict depends on the scan, and how far regions move.
 
     Writes to DIR repeat.csv, a line per part, and repeat.json, the analysis.
