@@ -21,7 +21,7 @@ LAYERS = [
     {"detectors"},
     {
         *("nn", "bank", "pipeline", "presets", "store", "calibrate", "regions", "model_file"),
-        *("synthesis", "checkpoint", "card", "drift"),
+        *("synthesis", "checkpoint", "card", "curves", "drift"),
     },
     {"ranges"},
     {"maps", "rasters", "preprocess", "extractors", "cache"},

@@ -22,7 +22,7 @@ from cmad import notices
 from cmad.cache import digest
 from cmad.paths import replacing, user_path
 
-FORMAT = 1
+FORMAT = 2
 """Raised when files could no longer be read as they are meant; no other format is read."""
 EVERY = 60.0
 """Seconds of training that a crash or a power cut may cost, beside the epoch that it comes in."""

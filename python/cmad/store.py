@@ -55,6 +55,8 @@ class FeatureStore(Sequence[Features]):
         self.on_device = 0
         """Bytes of them on the GPU, beside the limit."""
         self._room = gpu.free(device) // 2
+        self.held_out: FeatureStore | None = None
+        """Good parts that nothing is learnt from, whose loss is watched; None without."""
         self._kept: list[Features | _OnDisk] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 

@@ -147,7 +147,7 @@ def test_a_training_step_waits_for_nothing(machine, make, parts, precision):
         assert store.nbytes == 0
 
         def run():
-            losses = train(
+            losses, _ = train(
                 detector._untrained(),
                 store,
                 detector.raster,

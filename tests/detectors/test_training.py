@@ -34,7 +34,7 @@ def losses_in(precision, epochs=8):
     with FeatureStore(torch.float16) as store:
         for seed in range(2):
             store.append(whole_frame(seed))
-        return train(
+        losses, _ = train(
             mappings,
             store,
             Raster(SIZE),
@@ -46,6 +46,7 @@ def losses_in(precision, epochs=8):
             precision=precision,
             step=lambda note="": None,
         )
+        return losses
 
 
 @pytest.mark.slow

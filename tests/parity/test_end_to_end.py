@@ -55,7 +55,7 @@ def test_training_and_inference_are_the_published_ones(each_fixture, synth, detw
             for name in ("CFM_2Dto3D", "CFM_3Dto2D"):
                 detweights.fill(getattr(mappings, name), int(arrays["wseed"]), name + ".")
             steps = len(arrays["loss_2Dto3D"])
-            losses = train(
+            losses, _ = train(
                 mappings,
                 store,
                 detector.raster,

@@ -50,6 +50,8 @@ from cmad.cli._options import (
 from cmad.cli._parts import good_parts
 from cmad.datasets import Folder, LazySamples, Loader
 from cmad.detectors import method_named
+from cmad.report.curves import check as check_curves
+from cmad.report.curves import write as write_curves
 from cmad.units import Units
 
 Model = typer.Option("--out", "-o", metavar="MODEL.cmad", help="The model file to write.")
@@ -109,6 +111,14 @@ def fit(
     seed: Seed = 0,
     cache: Cache = None,
     skip_bad: SkipBad = False,
+    curves: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the losses by epoch there, .svg for a picture or .csv for a table; also of "
+            "the held-out parts, where there are some. `cmad info` has them later, too.",
+        ),
+    ] = None,
     include_extractors: Annotated[
         bool,
         typer.Option(
@@ -136,6 +146,8 @@ def fit(
     - `cmad fit parts/good --calibrate parts/more_good -r 0.02 --out part.cmad --unit mm`
     """
     check_out(out, overwrite)
+    if curves is not None:
+        check_curves(curves)
     watched = Watched(out)
     if_interrupted(lambda: str(watched))
     units = units_of(unit, intrinsics, depth_unit, depth_scale)
@@ -181,7 +193,8 @@ def fit(
     check = detector.pipeline.frame if skip_bad else None
     parts = Loader(train, skip_bad=skip_bad, check=check)
     try:
-        detector.fit(parts, checkpoint=checkpoint, **how)  # type: ignore[arg-type]
+        unseen = None if curves is None or held_out is None else held_out
+        detector.fit(parts, checkpoint=checkpoint, validation=unseen, **how)  # type: ignore[arg-type]
     except (*EXPECTED, KeyboardInterrupt):
         if checkpoint.epoch:
             complain(
@@ -191,6 +204,8 @@ def fit(
             )
         raise
     detector.units = units  # of the files; the parts come in metres
+    if curves is not None:
+        write_curves(detector.curves, curves, f"{detector.who}, {out.name}")
     loss = f"; last loss {sum(detector.losses[-1]):.4f}" if detector.losses else ""
     typer.echo(
         f"fitted {detector.who} to {len(train) - len(parts.bad)} good parts "

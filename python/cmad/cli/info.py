@@ -13,7 +13,9 @@ from cmad.background import Background
 from cmad.calibrate import Calibration, from_file
 from cmad.card import Card
 from cmad.cli._common import command, note_random
+from cmad.curves import Curves
 from cmad.ranges import Ranges
+from cmad.report.curves import write
 from cmad.units import Units
 
 
@@ -23,6 +25,14 @@ def info(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all of it as JSON, for other programs.")
     ] = False,
+    curves: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the training's curves there, losses by epoch: .svg for a picture, .csv for "
+            "a table.",
+        ),
+    ] = None,
 ) -> None:
     """Say what is in a model file, without loading its extractors: its model card.
 
@@ -30,6 +40,9 @@ def info(
     their weights, settings, versions, size, and how long a part took where it was calibrated.
     """
     header, tensors = model_file.read(model)
+    kept = Curves.from_file(tensors)
+    if curves is not None:
+        write(kept, curves, f"{header.get('method')}, {model.name}")
     parameters = sum(t.numel() for t in tensors.values())
     card = Card.from_file(header.get("card"))
     if as_json:
@@ -53,6 +66,7 @@ def info(
         "seed": str(header.get("seed")),
         **_thresholds(from_file(header, tensors)),
         **_card(card),
+        **_curves(kept),
         "trained on": _ranges(header.get("ranges")),
         "made with": _pairs(header.get("versions")),
         "file": f"{model}, {model.stat().st_size / 1e6:.1f} MB, {parameters:,} numbers, "
@@ -83,6 +97,12 @@ def _card(card: Card) -> dict[str, str]:
         "calibrated on": str(card.calibrated or unknown),
         "time per part": str(card.timing or f"{unknown}: measured in calibration without a cache"),
     }
+
+
+def _curves(curves: Curves) -> dict[str, str]:
+    """Say where the training's curves ended."""
+    last = [f"{name} {values[-1]:.4g}" for name, values in curves.items() if values]
+    return {"losses": f"{', '.join(last)}, in the last epoch"} if last else {}
 
 
 def _facts(

@@ -68,6 +68,34 @@ def extract(
     return pipeline, Ranges.of(looks) if looks else None
 
 
+def extract_held_out(
+    pipeline: Pipeline,
+    samples: Iterable[Sample],
+    store: FeatureStore,
+    count: int | None,
+    progress: bool,
+) -> None:
+    """Extract the features of good parts that nothing is learnt from.
+
+    Args:
+        pipeline: with the statistics of the training parts.
+        samples: iterated once.
+        store: takes the features, in order.
+        count: of the samples, where it is known.
+        progress: show how far it is.
+
+    Raises:
+        ValueError: a part cannot be prepared, or an extractor's features are not finite; named.
+
+    """
+    with bar("extracting held-out parts", count, show=progress) as step:
+        for sample in samples:
+            features = pipeline.features([pipeline.frame(sample)])[0]
+            _finite(features)
+            store.append(features)
+            step()
+
+
 def extract_defective(
     pipeline: Pipeline,
     made: Iterable[tuple[Frame, Tensor, int]],

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cmad import rasters
 from cmad.checkpoint import Checkpoint
+from cmad.curves import Curves
 from cmad.detectors.method import Learnt, Method
 from cmad.model_file import prefixed
 from cmad.store import FeatureStore
@@ -56,7 +57,10 @@ class Fusion(Generic[M]):
             for way, value in of_member.items()
         }
         losses = [sum(steps, ()) for steps in zip(*(one.losses for one in found), strict=False)]
-        return Learnt(own | self._named([one.tensors for one in found]), losses)
+        curves = Curves()
+        for name, one in zip(self.members, found, strict=True):
+            curves.update(one.curves.named(f"{name}: "))
+        return Learnt(own | self._named([one.tensors for one in found]), losses, curves=curves)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what each method has learnt, and the deviations; empty before."""
@@ -151,6 +155,8 @@ class View(FeatureStore):
         """Note which parts there are."""
         super().__init__(store.dtype, device=store.device)
         self._store, self._name = store, name
+        if store.held_out is not None and good is None:
+            self.held_out = View(store.held_out, name)
         everything = store.good
         chosen = everything if good is None else list(good)
         rank = {everything.index(i): new for new, i in enumerate(chosen)}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cmad.bank import Bank
 from cmad.checkpoint import Checkpoint
+from cmad.curves import Curves
 from cmad.detectors._g2sf_spaces import Prototypes
 from cmad.nn.g2sf_training import TERMS, Objective, Weights, optimisers
 from cmad.nn.lspn import Local, distinct
@@ -182,7 +183,7 @@ def train(
     terms: Collection[str] = tuple(TERMS),
     checkpoint: Checkpoint | None = None,
     stop: Callable[[int, Mapping[str, Any], Mapping[str, Any]], object] | None = None,
-) -> list[tuple[float, ...]]:
+) -> tuple[list[tuple[float, ...]], Curves]:
     """Descend the overall loss by Adam, and keep the best epoch (G2SF, supplement B-C).
 
     Args:
@@ -201,7 +202,8 @@ def train(
             that the training would end with, were it the last.
 
     Returns:
-        The weighted terms of each optimiser step, in the order of equation 10.
+        The weighted terms of each optimiser step, in the order of equation 10; and of each epoch
+        the mean of their sum, and the loss of the validation patches.
 
     Raises:
         ValueError: a loss is not finite.
@@ -216,6 +218,7 @@ def train(
         batch_size = min(batch_size, int(SHARE * len(training)))
     batch_size = max(2, min(batch_size, draws))
     found: list[tuple[float, ...]] = []
+    curves = Curves()
     best = _Best(objective)
     keeper = checkpoint or Checkpoint()
     for epoch in keeper.epochs(
@@ -226,10 +229,11 @@ def train(
         scales=objective.scales,
         dropout=_Drawn(objective.lspn.generator),
         best=best,
+        curves=curves,
         **{f"adam_{i}": adam for i, adam in enumerate(adams)},
     ):
         objective.lspn.train()
-        now = weights.during(epoch, objective.published)
+        now, before = weights.during(epoch, objective.published), len(found)
         for _ in range(-(-draws // batch_size)):
             at = draw(batch_size)
             loss = objective.terms(
@@ -250,11 +254,13 @@ def train(
         objective.lspn.eval()
         reached = validated(objective, banks, validation, weights)
         best.offer(reached)
+        sums = [sum(terms_of_step) for terms_of_step in found[before:]]
+        curves.add({"loss": sum(sums) / len(sums), "validation": reached})
         if stop is not None:
             stop(epoch + 1, best.kept["lspn"], best.kept["scales"])
         step(f"loss {sum(found[-1]):.3f}, validation {reached:.4f}, best {best.value:.4f}")
     best.restore()
-    return found
+    return found, curves
 
 
 @torch.no_grad()

@@ -90,7 +90,7 @@ class CFM(Detector):
         how = cast(Training, training)
         mappings = self._untrained()
         with bar("training", how.epochs, done=checkpoint.epoch, show=progress) as step:
-            losses = train(
+            losses, curves = train(
                 mappings,
                 store,
                 self.raster,
@@ -104,7 +104,7 @@ class CFM(Detector):
                 step=step,
                 checkpoint=checkpoint,
             )
-        return Learnt(mappings.state_dict(), losses)
+        return Learnt(mappings.state_dict(), losses, curves=curves)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the weights of both mappings, in the published names."""

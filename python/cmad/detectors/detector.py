@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from time import perf_counter
@@ -17,7 +18,8 @@ from cmad.cache import Cache
 from cmad.calibrate import Calibration, Parts, check_parts, from_file, to_file
 from cmad.card import Card, Seen, Timing
 from cmad.checkpoint import Checkpoint
-from cmad.detectors._extraction import content, extract, extract_defective
+from cmad.curves import Curves
+from cmad.detectors._extraction import content, extract, extract_defective, extract_held_out
 from cmad.detectors._fusing import Fusion
 from cmad.detectors._inputs import (
     PRECISIONS,
@@ -197,6 +199,9 @@ class Detector(Judge):
             )
         self.losses: list[tuple[float, ...]] = []
         """Of each training step, by modality; empty for a method that does not descend."""
+        self.curves = Curves()
+        """Of each epoch the mean losses, by name, and with ``validation`` those of held-out parts;
+        saved with the model."""
         self.stopped: Mapping[int, Mapping[str, Tensor]] = {}
         """What `fit` would have learnt in fewer epochs, of those in ``stops``; not saved."""
         self.calibrations: dict[str, Calibration] = {}
@@ -292,6 +297,7 @@ class Detector(Judge):
         progress: bool = True,
         memory_limit: int = 4 << 30,
         checkpoint: str | Path | Checkpoint | None = None,
+        validation: Iterable[Sample] | None = None,
         **training: object,
     ) -> Self:
         """Learn from good parts. Where it fails the detector stays as it was.
@@ -309,6 +315,8 @@ class Detector(Judge):
                 stopped, the same call goes on with the epoch that it was in, to the same detector
                 (docs/training.md). The file is deleted at the end, unless it is passed as a
                 `cmad.checkpoint.Checkpoint`. None keeps nothing.
+            validation: good parts that nothing is learnt from, whose loss is in ``curves``; the
+                detector is the same with and without them. In ``unit``.
             training: the method's own arguments, see its class.
 
         Returns:
@@ -328,7 +336,7 @@ class Detector(Judge):
         own = not isinstance(checkpoint, Checkpoint)
         kept = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
         kept.open(decisive(self, asked))  # before the work
-        with FeatureStore(dtype, memory_limit, learning) as store, kept:
+        with FeatureStore(dtype, memory_limit, learning) as store, kept, ExitStack() as stack:
             good = complete(self, in_metres(good_only(samples, "fit"), unit))
             seen: list[str] = []
             frames: list[Frame] | None = [] if self.from_defects else None
@@ -336,6 +344,11 @@ class Detector(Judge):
             pipeline, ranges = extract(self.pipeline, good, store, count, progress, seen, frames)
             if len(store) == 0:
                 raise ValueError("fit: the training set is empty; at least one good part is needed")
+            if validation is not None:
+                beside = complete(self, in_metres(good_only(validation, "fit"), unit))
+                store.held_out = FeatureStore(dtype, memory_limit, learning)
+                held_out = stack.enter_context(store.held_out)
+                extract_held_out(pipeline, beside, held_out, parts_of(validation), progress)
             kept.of_parts(seen)
             if frames:
                 extract_defective(pipeline, self.defective(frames, asked), store, progress)
@@ -350,7 +363,7 @@ class Detector(Judge):
                 raise
         if own:
             kept.remove()
-        self.losses, self.units = list(learnt.losses), units
+        self.losses, self.units, self.curves = list(learnt.losses), units, learnt.curves
         self.stopped = learnt.stops
         self.card = Card(Seen.now(len(seen), samples), asdict(asked))
         return self
@@ -465,7 +478,7 @@ class Detector(Judge):
             "card": replace(self.card, licences=licences(self.pipeline)).to_file(),
             **calibrated,
         }
-        model_file.write(path, header, {**tensors, **learnt, **scores})
+        model_file.write(path, header, {**tensors, **learnt, **scores, **self.curves.to_file()})
 
     @classmethod
     def restore(
@@ -501,6 +514,7 @@ class Detector(Judge):
         # Files of before there were others are in metres.
         self.units = Units(**cast("dict[str, Any]", header.get("units", {})))
         self.card = Card.from_file(header.get("card"))
+        self.curves = Curves.from_file(tensors)
         return self
 
     def _accept(
@@ -512,4 +526,4 @@ class Detector(Judge):
         """Take over what was learnt; a calibration of something else is forgotten."""
         self.way.take(tensors)
         self.calibrations, self.trained_on, self.ranges = {}, frozenset(trained_on), ranges
-        self.card = Card()
+        self.card, self.curves = Card(), Curves()

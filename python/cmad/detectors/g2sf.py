@@ -167,7 +167,7 @@ class G2SF(Detector):
                 stops[epoch] = Metric(scaled, *then).tensors()
 
         with bar("training", how.epochs, done=checkpoint.epoch, show=progress) as step:
-            losses = learning.train(
+            losses, curves = learning.train(
                 g2sf_training.Objective(lspn, scales, usual, bound, published),
                 [p.bank for p in prototypes.values()],
                 *halves,
@@ -180,7 +180,7 @@ class G2SF(Detector):
                 checkpoint=checkpoint,
                 stop=stop,
             )
-        return Learnt(Metric(scaled, lspn, scales).tensors(), losses, stops)
+        return Learnt(Metric(scaled, lspn, scales).tensors(), losses, stops, curves)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return banks, network and scales."""

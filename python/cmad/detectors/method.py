@@ -11,6 +11,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from cmad.checkpoint import Checkpoint
+from cmad.curves import Curves
 from cmad.store import FeatureStore
 from cmad.types import Features, Frame, GridMaps, Sample
 
@@ -57,6 +58,8 @@ class Learnt:
     stops: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
     """What ``tensors`` would be, had the training stopped after so many epochs; of those that
     `Method.stops` names."""
+    curves: Curves = field(default_factory=Curves)
+    """Of each epoch the mean losses, by name, and those of the parts that the store holds out."""
 
 
 class Method(ABC):
