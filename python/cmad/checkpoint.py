@@ -87,6 +87,31 @@ class Checkpoint:
         self._found: _State | None = None
         self._copied: _State | None = None
         self._written = self._next_copy = self._next_write = 0.0
+        self._beside: dict[str, Checkpoint] = {}
+
+    def beside(self, name: str) -> "Checkpoint":
+        """Return the checkpoint of one of several trainings of the same fit, in a file of its own.
+
+        It is opened as this one is, and removed with it.
+
+        Args:
+            name: of the training; the file is called as this one, with a dot and the name behind.
+
+        Raises:
+            ValueError, OSError: see `open` and `of_parts`.
+
+        """
+        if self.path is None:
+            return Checkpoint()
+        if name not in self._beside:
+            kept = Checkpoint(self.path.with_name(f"{self.path.name}.{name}"), every=self._every)
+            decisive = {key: value for key, value in self._decisive.items() if key != "parts"}
+            kept.open({**decisive, "training": name})
+            kept._decisive["parts"] = self._decisive.get("parts")
+            if kept._found is not None:
+                kept._compare({**kept._decisive, "parts": kept._known_parts})
+            self._beside[name] = kept
+        return self._beside[name]
 
     def open(self, decisive: Mapping[str, object]) -> None:
         """Read the file, where there is one, and check that it is of the same training.
@@ -175,6 +200,8 @@ class Checkpoint:
         self._copied = None
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+        for kept in self._beside.values():
+            kept.remove()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -184,6 +211,8 @@ class Checkpoint:
         """Write the latest state, where an error or Ctrl-C ends the training."""
         if error is not None and self._copied is not None and self._copied.epoch > self.epoch:
             self._write(self._copied)
+        for kept in self._beside.values():
+            kept.__exit__(error)
 
     def _compare(self, known: Mapping[str, object]) -> None:
         now = self._decisive

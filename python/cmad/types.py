@@ -202,6 +202,8 @@ class GridMaps:
     """What a user should know of the part; the detector fills them in."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """Image-level scores of maps alone, by name; empty where the method gives none."""
+    raw: npt.NDArray[np.float32] | None = None
+    """(S, S) the fused map before it is smoothed, for methods with several 3D extractors."""
     levels: Mapping[str, float] = field(default_factory=dict)
     """See `Prediction.levels`; the detector fills them in."""
 

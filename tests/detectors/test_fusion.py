@@ -1,4 +1,4 @@
-"""Several 3D extractors: a method for each, their maps added in deviations over good parts."""
+"""Several 3D extractors: a method for each, their maps multiplied, or added in deviations."""
 
 from dataclasses import replace
 
@@ -7,6 +7,8 @@ import pytest
 import torch
 
 import cmad
+from cmad import model_file
+from cmad.checkpoint import Checkpoint
 from cmad.detectors import METHODS
 from cmad.detectors._fusing import View, seen_by
 from cmad.detectors.detector import Detector
@@ -30,11 +32,13 @@ def build(make, name, **options):
     return METHODS[name](**{"rgb": make["vit"](), "xyz": xyz, **given})
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    ("name", "fuse"), [*((name, "product") for name in METHODS), ("patchcore", "sum")]
+)
 def test_a_method_with_two_views_finds_a_dent_and_comes_back_from_its_file(
-    name, parts, make, tmp_path
+    name, fuse, parts, make, tmp_path
 ):
-    detector = build(make, name)
+    detector = build(make, name, fuse=fuse)
     assert list(detector.pipeline.extractors) == ["rgb", "xyz1", "xyz2"]
     assert "not fitted" in repr(detector)
     detector.fit(parts, progress=False, **QUICK.get(name, {}))
@@ -50,6 +54,7 @@ def test_a_method_with_two_views_finds_a_dent_and_comes_back_from_its_file(
     detector.save(path, include_extractors=True)
     loaded = cmad.load(path)
     assert loaded.pipeline.dims() == detector.pipeline.dims()
+    assert loaded.fusion.rule == loaded.get_params()["fuse"] == fuse
     again = loaded.predict([good.rgb, bad.rgb], [good.xyz, bad.xyz])
     for a, b in zip(said, again, strict=True):
         assert (a.score, a.p_value, a.regions) == (b.score, b.p_value, b.regions)
@@ -60,7 +65,7 @@ def test_a_method_with_two_views_finds_a_dent_and_comes_back_from_its_file(
 
 
 def test_maps_are_added_in_deviations_over_parts_that_were_not_learnt_from(parts, make):
-    detector = build(make, "patchcore").fit(parts[:5], progress=False)
+    detector = build(make, "patchcore", fuse="sum").fit(parts[:5], progress=False)
     features = detector.features(parts[:5])
     for name in ("xyz1", "xyz2"):
         values = []
@@ -87,6 +92,84 @@ def test_maps_are_added_in_deviations_over_parts_that_were_not_learnt_from(parts
             total = total + map_ / detector.fusion.tensors()[f"scale.{name}.2d+3d.{which}"].item()
         np.testing.assert_allclose(grid.map if which == "map" else grid.maps[which], total, 1e-5)
     assert grid.score == grid.map.max()
+
+
+@pytest.mark.parametrize("preset", ["paper", "official"])
+def test_maps_are_multiplied_before_they_are_smoothed(parts, make, preset):
+    detector = build(make, "cfm", preset=preset)
+    detector.fit(parts[:3], progress=False, **QUICK["cfm"])
+    [seen] = detector.features([parts[5]])
+    alone = [m.maps(seen_by(seen, n)) for n, m in detector.fusion.members.items()]
+    for grid in alone:
+        np.testing.assert_array_equal(grid.raw, grid.maps["2d"] * grid.maps["3d"])
+    grid = detector.predict(parts[5].rgb, parts[5].xyz, resolution="grid")
+    raw = torch.from_numpy(alone[0].raw * alone[1].raw)
+    np.testing.assert_array_equal(grid.map, cmad.ops.smooth(raw[None], 4.0)[0])
+    assert grid.score == grid.map.max() > 0
+    for name in ("2d", "3d"):
+        np.testing.assert_array_equal(grid.maps[name], alone[0].maps[name] * alone[1].maps[name])
+    assert not [name for name in detector.fusion.tensors() if name.startswith("scale.")]
+
+
+def test_files_of_before_there_was_a_choice_add(parts, make, tmp_path):
+    build(make, "patchcore", fuse="sum").fit(parts[:3], progress=False).save(tmp_path / "a.cmad")
+    header, tensors = model_file.read(tmp_path / "a.cmad")
+    del header["fuse"]
+    model_file.write(tmp_path / "old.cmad", header, tensors)
+    extractors = {"rgb": make["vit"](), "xyz": [make["point_mae"](), Normals(make["vit"]())]}
+    assert cmad.load(tmp_path / "old.cmad", **extractors).fusion.rule == "sum"
+    with pytest.raises(ValueError, match="CFM: fuse must be one of 'product', 'sum', got 'max'"):
+        cmad.CFM(rgb=make["vit"](), xyz="fpfh+normals", image_size=48, fuse="max")
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("fuse", "stop"), [("product", 1), ("product", 2), ("sum", 2), ("sum", 5)])
+def test_a_stopped_fit_goes_on_in_the_training_that_it_was_in(
+    parts, make, tmp_path, monkeypatch, fuse, stop
+):
+    """Of two extractors, by the sum each with two trainings of half of the parts before."""
+    how = {"progress": False, **QUICK["cfm"], "epochs": 3}
+    whole = build(make, "cfm", fuse=fuse).fit(parts[:4], **how)
+    begun, keep = [], Checkpoint._keep
+
+    def kept(self, epoch, *rest):
+        keep(self, epoch, *rest)
+        if epoch == 2 and len(begun) == stop:
+            raise StopError
+
+    epochs = Checkpoint.epochs
+
+    def counted(self, *args, **parts_of):
+        begun.append(self.path.name)
+        yield from epochs(self, *args, **parts_of)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoint, "_keep", kept)
+        patched.setattr(Checkpoint, "epochs", counted)
+        with pytest.raises(StopError):
+            build(make, "cfm", fuse=fuse).fit(
+                parts[:4], checkpoint=Checkpoint(tmp_path / "kept", every=0.0), **how
+            )
+    assert len(set(begun)) == len(begun) == stop
+    assert (tmp_path / begun[-1]).exists()
+    done = []
+
+    def told(self, epoch, *rest):
+        done.append((self.path.name, epoch))
+        keep(self, epoch, *rest)
+
+    monkeypatch.setattr(Checkpoint, "_keep", told)
+    again = build(make, "cfm", fuse=fuse).fit(parts[:4], checkpoint=tmp_path / "kept", **how)
+    # Of the trainings before nothing, and of this one what was not written yet, of three epochs.
+    assert done[0][0] == begun[-1]
+    assert done[0][1] > 1
+    assert again.losses == whole.losses
+    for name, tensor in whole.fusion.tensors().items():
+        assert torch.equal(tensor, again.fusion.tensors()[name])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_fit_leaves_the_fusion_as_it_was(parts, make, monkeypatch):

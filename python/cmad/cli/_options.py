@@ -52,6 +52,13 @@ Gaps = Annotated[
         "holes and rims inside its closed outline are interpolated and judged."
     ),
 ]
+Fuse = Annotated[
+    str,
+    typer.Option(
+        help="Of several 3D extractors: product, all must disagree; or sum, each in its deviations "
+        "over held-out good parts."
+    ),
+]
 Weights = Annotated[
     str | None,
     typer.Option(

@@ -1,15 +1,16 @@
-"""Several 3D extractors: each has a method of its own, and their maps are added, standardised."""
+"""Several 3D extractors: each has a method of its own, and their maps become one."""
 
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cmad import maps as smoothing
 from cmad import rasters
 from cmad.checkpoint import Checkpoint
 from cmad.curves import Curves
@@ -19,37 +20,47 @@ from cmad.store import FeatureStore
 from cmad.types import Features, GridMaps
 
 M = TypeVar("M", bound=Method)
+Map = npt.NDArray[np.float32]
 WHOLE = "map"
 """What the fused map is called among the others."""
+RULES = ("product", "sum")
+"""How the maps of several extractors become one."""
 
 
 class Fusion(Generic[M]):
     """Does with several 3D extractors what a method does with one.
 
-    Each member looks at the image and one of the extractors. Its maps are divided by their
-    deviation over the part's pixels of good parts that it has not learnt from, and added; the score
-    is the largest value of the sum. (A mean taken off first would change no order: it is the same
-    everywhere.) The deviations come from learning on either half of the good parts and judging the
-    other, so that an extractor that fits its training parts better weighs no more for it.
+    Each member looks at the image and one of the extractors. By the rule ``"product"``, the paper's
+    for two modalities (CFM, section 3.3), their maps are multiplied before they are smoothed: all
+    views must disagree. Then the product is smoothed by the paper's Gaussian, and the score is its
+    largest value.
+
+    By ``"sum"`` the smoothed maps are divided by their deviation over the part's pixels of good
+    parts that the member has not learnt from, and added; the score is the largest value of the sum.
+    (A mean taken off first would change no order: it is the same everywhere.) The deviations come
+    from learning on either half of the good parts and judging the other, so that an extractor that
+    fits its training parts better weighs no more for it.
     """
 
-    def __init__(self, members: Mapping[str, M]) -> None:
-        """Keep a method for each 3D extractor, by its name."""
-        self.members = dict(members)
+    def __init__(self, members: Mapping[str, M], rule: str = "product") -> None:
+        """Keep a method for each 3D extractor, by its name, and one of `RULES`."""
+        self.members, self.rule = dict(members), rule
         self._scales: dict[str, float] = {}
 
     def learn(
         self, store: FeatureStore, training: object, progress: bool, checkpoint: Checkpoint
     ) -> Learnt:
-        """Learn each method, and the deviations of its maps.
+        """Learn each method, and for a sum the deviations of its maps.
 
-        A checkpoint is that of the last method's training; where that was stopped, what comes
-        before it is done again.
+        The checkpoint is that of the last method's training; each before it has one beside.
         """
-        scales = {name: self._deviations(name, store, training, progress) for name in self.members}
+        named = self.members if self.rule == "sum" else ()
+        scales = {
+            name: self._deviations(name, store, training, progress, checkpoint) for name in named
+        }
         found: list[Learnt] = []
         for i, (name, member) in enumerate(self.members.items()):
-            kept = checkpoint if i == len(self.members) - 1 else Checkpoint()
+            kept = checkpoint if i == len(self.members) - 1 else checkpoint.beside(name)
             found.append(member.learn(View(store, name), training, progress, kept))
         own = {
             f"scale.{name}.{way}": torch.tensor(value, dtype=torch.float64)
@@ -64,7 +75,7 @@ class Fusion(Generic[M]):
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what each method has learnt, and the deviations; empty before."""
-        if not self._scales:
+        if not all(member.tensors() for member in self.members.values()):
             return {}
         own = {
             f"scale.{name}": torch.tensor(value, dtype=torch.float64)
@@ -81,8 +92,20 @@ class Fusion(Generic[M]):
         self.members = fresh
 
     def maps(self, features: Features) -> GridMaps:
-        """Add the maps of all methods, each in its deviations."""
+        """Make one of the maps of all methods."""
         grids = {n: m.maps(seen_by(features, n)) for n, m in self.members.items()}
+        return self._added(grids) if self.rule == "sum" else self._multiplied(grids)
+
+    def _multiplied(self, grids: Mapping[str, GridMaps]) -> GridMaps:
+        first = next(iter(grids.values()))
+        if any(grid.raw is None for grid in grids.values()):
+            raise ValueError(f'fuse="product": {first.name} has no map before smoothing')
+        raw = _product([cast(Map, grid.raw) for grid in grids.values()])
+        map_, score = smoothing.paper_map(torch.from_numpy(raw))
+        shown = {w: _product([grid.maps[w] for grid in grids.values()]) for w in first.maps}
+        return replace(first, score=float(score), map=map_.numpy(), maps=shown, scores={}, raw=raw)
+
+    def _added(self, grids: Mapping[str, GridMaps]) -> GridMaps:
         first = next(iter(grids.values()))
         way = _way(first)
 
@@ -98,6 +121,7 @@ class Fusion(Generic[M]):
             map=whole,
             maps={which: added(which) for which in first.maps},
             scores={},
+            raw=None,
         )
 
     def all_maps(self, features: Sequence[Features]) -> list[GridMaps]:
@@ -105,7 +129,12 @@ class Fusion(Generic[M]):
         return [self.maps(one) for one in features]
 
     def _deviations(
-        self, name: str, store: FeatureStore, training: object, progress: bool
+        self,
+        name: str,
+        store: FeatureStore,
+        training: object,
+        progress: bool,
+        checkpoint: Checkpoint,
     ) -> dict[str, float]:
         """Deviation of a method's maps over the pixels of held-out good parts, by way and map."""
         member = copy.copy(self.members[name])
@@ -113,9 +142,9 @@ class Fusion(Generic[M]):
         good = store.good
         halves = (good[0::2], good[1::2]) if len(good) > 1 else (good, good)
         seen: dict[str, list[tuple[int, float, float]]] = {}
-        for own, others in (halves, halves[::-1]):
-            view = View(store, name, own)
-            member.take(member.learn(view, training, progress, Checkpoint()).tensors)
+        for half, (own, others) in enumerate((halves, halves[::-1])):
+            view, kept = View(store, name, own), checkpoint.beside(f"{name}.half{half + 1}")
+            member.take(member.learn(view, training, progress, kept).tensors)
             for i in others:
                 features = seen_by(store[i], name)
                 for way in ways:
@@ -186,6 +215,10 @@ class View(FeatureStore):
 def seen_by(features: Features, name: str) -> Features:
     """Return the features without those of other 3D extractors."""
     return replace(features, points={n: p for n, p in features.points.items() if n == name})
+
+
+def _product(maps: Sequence[Map]) -> Map:
+    return np.asarray(np.prod(maps, axis=0), np.float32)
 
 
 def _maps(grid: GridMaps) -> dict[str, npt.NDArray[np.float32]]:

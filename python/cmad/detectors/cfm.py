@@ -237,8 +237,10 @@ class CFM(Detector):
         for one, of in zip(made, features, strict=True):
             named = {name: next(host) for name in one}
             score, map_ = float(named.pop("score")), named.pop("map").numpy()
+            raw = named.pop("raw").numpy()
             shown = {name: values.numpy() for name, values in named.items()}
-            found.append(GridMaps(score, map_, shown, self.modalities, of.window, of.name))
+            grid = GridMaps(score, map_, shown, self.modalities, of.window, of.name, raw=raw)
+            found.append(grid)
         return found
 
     def _scored(self, features: Features) -> dict[str, Tensor]:
@@ -249,7 +251,7 @@ class CFM(Detector):
         if fused is None:
             fused = maps.fuse(psi["2d"], psi["3d"], options.aggregation)
         map_, others, score = maps.scored(fused, self.choices.scaling)
-        return {"score": score, "map": map_, **psi, **others}
+        return {"score": score, "map": map_, "raw": fused, **psi, **others}
 
     def _untrained(self) -> Mappings:
         dims = self.pipeline.dims()

@@ -20,7 +20,7 @@ from cmad.card import Card, Seen, Timing
 from cmad.checkpoint import Checkpoint
 from cmad.curves import Curves
 from cmad.detectors._extraction import content, extract, extract_defective, extract_held_out
-from cmad.detectors._fusing import Fusion
+from cmad.detectors._fusing import RULES, Fusion
 from cmad.detectors._inputs import (
     PRECISIONS,
     VARIANTS,
@@ -72,8 +72,7 @@ class Detector(Judge):
         rgb: name of a timm ViT, or a 2D extractor such as `cmad.extractors.ViT`.
         xyz: ``"point_mae"``, ``"fpfh"``, ``"normals"``, ``"geometry"``, or a 3D extractor such as
             `cmad.extractors.PointMAE`; or several, as a list or joined by a plus,
-            ``"fpfh+normals"``, whose maps are added, standardised on good parts
-            (docs/surfaces.md).
+            ``"fpfh+normals"`` (docs/surfaces.md).
         image_size: S, pixels along each side of the grid that maps are computed on.
         rgb_size: R, pixels along each side of the images that a 2D extractor given by name takes;
             None takes S.
@@ -96,6 +95,8 @@ class Detector(Judge):
         gaps: pixels of the part without a point: ``"zero"``, they are no anomaly, as in the papers;
             ``"filled"``, those inside the part's closed outline, holes and rims, get a point
             interpolated from their neighbours and are judged like the others (docs/surfaces.md).
+        fuse: of several 3D extractors the maps are multiplied, ``"product"``, or added, each in its
+            deviations over held-out good parts, ``"sum"``.
         cache: folder that prepared frames and features of every part are kept in, also those of
             `predict`, to be read where the same part comes again: some 10 MB a part, never evicted
             (`cmad.cache.Cache`). None keeps nothing. Not saved with the model.
@@ -136,6 +137,7 @@ class Detector(Judge):
         seed: int = 0,
         background: object = "plane",
         gaps: str = "zero",
+        fuse: str = "product",
         cache: str | Path | None = None,
         **options: object,
     ) -> None:
@@ -146,6 +148,7 @@ class Detector(Judge):
         one_of(who, "preset", preset, PRESETS)
         one_of(who, "precision", precision, ("auto", *PRECISIONS))
         one_of(who, "gaps", gaps, ("zero", "filled"))
+        one_of(who, "fuse", fuse, RULES)
         of_both, own = {"weights": weights}, {"rgb": rgb_weights, "xyz": xyz_weights}
         for name, choice in (of_both | {f"{n}_weights": w for n, w in own.items()}).items():
             one_of(who, name, choice, (None, "random"), "; CMAD_WEIGHTS names a folder of weights")
@@ -195,7 +198,8 @@ class Detector(Judge):
             alike |= {"background": background, "gaps": gaps, **options}
             of_image = extractors.get("rgb", rgb)
             self.fusion = Fusion(
-                {n: type(self)(rgb=of_image, xyz=extractors[n], **alike) for n in names}  # type: ignore[arg-type]
+                {n: type(self)(rgb=of_image, xyz=extractors[n], **alike) for n in names},  # type: ignore[arg-type]
+                fuse,
             )
         self.losses: list[tuple[float, ...]] = []
         """Of each training step, by modality; empty for a method that does not descend."""
@@ -472,6 +476,7 @@ class Detector(Judge):
             "seed": self.seed,
             "background": asdict(self.pipeline.preprocessing.background),
             "gaps": "filled" if self.pipeline.preprocessing.fill else "zero",
+            "fuse": "product" if self.fusion is None else self.fusion.rule,
             "trained_on": sorted(self.trained_on),
             "units": asdict(self.units),
             "ranges": None if self.ranges is None else self.ranges.to_file(),
@@ -500,6 +505,7 @@ class Detector(Judge):
             seed=cast(int, header["seed"]),
             background=Background.load(cast("dict[str, Any]", header["background"])),
             gaps=str(header.get("gaps", "zero")),  # older files have none
+            fuse=str(header.get("fuse", "sum")),  # likewise, and add
             cache=cache,
             **as_arguments(found),  # type: ignore[arg-type]
             **cast("dict[str, Any]", header["options"]),

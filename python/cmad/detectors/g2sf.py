@@ -214,8 +214,8 @@ class G2SF(Detector):
             for name, values in of_cells.items()
         }
         score = float(of_cells["map"].max())
-        smoothed = maps.smoothed(shown.pop("map"), self.scaling)
-        map_, *host = gpu.download([smoothed, *shown.values()])
+        raw = shown.pop("map")
+        map_, before, *host = gpu.download([maps.smoothed(raw, self.scaling), raw, *shown.values()])
         return GridMaps(
             score=score,
             map=map_.numpy(),
@@ -227,6 +227,7 @@ class G2SF(Detector):
                 **{name: float(of_cells[name].max()) for name in shown},
                 "2d+3d": float(distance[:, 0].sum(-1).max()),
             },
+            raw=before.numpy(),
         )
 
     def measured(self, features: Features) -> tuple[Tensor, Tensor, Tensor]:

@@ -145,7 +145,8 @@ class PatchCore(Detector):
             worst = memory.image_score(patch, distance, index, unit=unit, guard=guard)
             score += worst / memory.usual
         total = torch.stack(list(named.values())).sum(0)
-        map_, *shown = gpu.download([maps.smoothed(total, self.choices.scaling), *named.values()])
+        smoothed = maps.smoothed(total, self.choices.scaling)
+        map_, raw, *shown = gpu.download([smoothed, total, *named.values()])
         return GridMaps(
             score=score,
             map=map_.numpy(),
@@ -153,6 +154,7 @@ class PatchCore(Detector):
             modalities=seen,
             window=features.window,
             name=features.name,
+            raw=raw.numpy(),
         )
 
     def patches(self, features: Features, modality: str) -> tuple[Tensor, Tensor]:
