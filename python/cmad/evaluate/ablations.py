@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 import numpy as np
 import torch
@@ -70,15 +71,16 @@ def ablate(
         The results by setting. Parts per second are those of each way.
 
     Raises:
-        ValueError, OSError: see `cmad.evaluate.evaluate`; or several 3D extractors.
+        ValueError, OSError: see `cmad.evaluate.evaluate`; or a row of fewer epochs with several 3D
+            extractors.
 
     """
     shots = plan.shots if group.shots is None else group.shots
     plan = replace(plan, fit={**plan.fit, **group.training}, shots=shots)
     detector = make(**group.made)
-    if detector.fusion is not None:
-        raise ValueError("the tables' rows are those of one 3D extractor: give one as xyz")
     detector.stops = {a.epoch for a in group.members.values() if a is not None and a.epoch}
+    if detector.stops and detector.fusion is not None:
+        raise ValueError("a learning curve is that of one 3D extractor: give one as xyz")
     # What the epochs before an interruption would have stopped with is not in a checkpoint.
     checkpoint = Checkpoint() if detector.stops else checkpoint_of(plan, category)
     judges: dict[str, Judge] = {
@@ -110,8 +112,7 @@ def ablated(ablation: Ablation, detector: Detector, features: Features) -> GridM
         detector = copy.copy(detector)
         detector.take(detector.stopped[ablation.epoch])
     if ablation.options:
-        detector = copy.copy(detector)
-        detector.options = replace(detector.options, **ablation.options)
+        detector = _with(detector, ablation.options)
     grid = detector.judge(features)
     if not ablation.alone:
         return grid
@@ -119,3 +120,14 @@ def ablated(ablation: Ablation, detector: Detector, features: Features) -> GridM
     smooth = maps.smoothed(torch.from_numpy(own), detector.scaling).numpy()
     score = grid.scores.get(ablation.alone, float(own.max()))
     return replace(grid, score=score, map=smooth, maps={ablation.alone: own}, scores={})
+
+
+def _with(detector: Detector, options: Mapping[str, object]) -> Detector:
+    """Return a copy with other options, and so of each extractor's own detector."""
+    detector = copy.copy(detector)
+    detector.options = replace(detector.options, **options)
+    if detector.fusion is not None:
+        members = cast("Mapping[str, Detector]", detector.fusion.members)
+        detector.fusion = copy.copy(detector.fusion)
+        detector.fusion.members = {n: _with(member, options) for n, member in members.items()}
+    return detector

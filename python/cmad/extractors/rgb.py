@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from cmad import gpu
@@ -24,7 +25,8 @@ class ViT:
 
     Class token and registers are dropped; so are the blocks that are not used, the pooling and
     the classifier, which frees their memory. Always in evaluation mode. The position embedding
-    is resampled by timm where the image size is not the one it was trained for.
+    is resampled by timm where the image size is not the one it was trained for. SAM's image
+    encoder, which has no final norm, gives its last block's outputs, before its neck.
 
     Args:
         model: name of a vision transformer of timm, or one as a module, which is copied.
@@ -130,6 +132,8 @@ class ViT:
         weight = next(self._net.parameters())
         image = ((rgb.float() / 255 - self._shift) / self._scale).to(weight.dtype)
         out = net.forward_features(image)
+        if out.ndim == 4:  # SAM's, a map
+            return cast(Tensor, out.float())
         # Models that pool by averaging have their final norm here, and none before.
         out = getattr(net, "fc_norm", nn.Identity())(out)
         tokens: Tensor = out[:, net.num_prefix_tokens :].float()
@@ -242,6 +246,8 @@ class ViT:
     def _fit_image(self, net: nn.Module, image_size: int | None) -> None:
         """Check that the module is a vision transformer; set what follows from the image size."""
         vit = cast("Any", net)
+        if _is_sam(net):  # no class token; takes any size, and resamples its positions for it
+            vit.num_prefix_tokens, vit.dynamic_img_size = 0, True
         needed = ("patch_embed", "blocks", "num_prefix_tokens", "forward_features", "embed_dim")
         if not all(hasattr(net, name) for name in needed):
             raise TypeError(f"ViT: model must be a vision transformer of timm, got {self._name}")
@@ -265,7 +271,14 @@ class ViT:
         if not 1 <= self.block <= len(vit.blocks):
             raise ValueError(f"ViT: block must be in [1, {len(vit.blocks)}], got {block}")
         vit.blocks = vit.blocks[: self.block]
+        if _is_sam(net):
+            vit.neck = nn.Identity()
         vit.reset_classifier(0, "")
+
+
+def _is_sam(net: nn.Module) -> bool:
+    """Tell SAM's image encoder, whose tokens lie on a map throughout."""
+    return hasattr(net, "neck") and hasattr(net, "blocks")
 
 
 def _check_name(name: str) -> None:
@@ -297,7 +310,7 @@ def _create(name: str, image_size: int, seed: int, *, bare: bool) -> nn.Module:
 def _load(net: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
     """Load weights without what ``_cut`` dropped, at the grid that the model was made for."""
     vit = cast("Any", net)
-    unused = ("head.", "head_dist.", "attn_pool.")
+    unused = ("head.", "head_dist.", "attn_pool.", *(("neck.",) if _is_sam(net) else ()))
     kept = {
         k: v
         for k, v in state.items()
@@ -305,10 +318,30 @@ def _load(net: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
         and not (k.startswith("blocks.") and int(k.split(".")[1]) >= len(vit.blocks))
     }
     stored_grid, own = kept.get("pos_embed"), getattr(net, "pos_embed", None)
-    if stored_grid is not None and own is not None and stored_grid.shape != own.shape:
+    if _is_sam(net):
+        kept = {k: _sam_positions(t, k, net) for k, t in kept.items()}
+    elif stored_grid is not None and own is not None and stored_grid.shape != own.shape:
         kept["pos_embed"] = timm("timm.layers.pos_embed").resample_abs_pos_embed(
             stored_grid.float(),
             new_size=list(vit.patch_embed.grid_size),
             num_prefix_tokens=0 if getattr(net, "no_embed_class", False) else vit.num_prefix_tokens,
         )
     stored.load(net, kept, f"ViT {name}")
+
+
+def _sam_positions(values: Tensor, name: str, net: nn.Module) -> Tensor:
+    """Bring SAM's positions, stored for another grid, to the model's own, as SAM itself does.
+
+    They are absolute, (1, h, w, D), and for each block relative along rows and columns, one
+    (2 h - 1, D) each.
+    """
+    own = net.state_dict().get(name)
+    if own is None or own.shape == values.shape:
+        return values
+    if name == "pos_embed" and values.ndim == 4:
+        resampled = timm("timm.layers.pos_embed").resample_abs_pos_embed_nhwc
+        return cast(Tensor, resampled(values.float(), list(own.shape[1:3])))
+    if name.endswith(("rel_pos_h", "rel_pos_w")) and values.ndim == 2:
+        along = functional.interpolate(values.float().T[None], size=len(own), mode="linear")
+        return along[0].T
+    return values
