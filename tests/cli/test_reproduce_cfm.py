@@ -9,6 +9,7 @@ import pytest
 import cmad
 from cmad.cli import _rows
 from cmad.detectors import Ablation, _inputs
+from cmad.evaluate.ablations import _with
 from cmad.report.published import published
 from cmad.report.reproduction import settings_of
 from cmad.report.subject import Subject
@@ -164,6 +165,28 @@ def test_a_table_runs_what_it_needs_alone(run, bagels, small, cache, tmp_path):
     assert re.findall(r"^## (CFM.*)$", page, re.M) == ["CFM Table 7"]
     assert re.findall(r"^bagel.*seed 0: (\d) rows", result.out, re.M) == ["3", "3"]
     assert data["about"]["discrepancy"] == "cosine"
+
+
+@pytest.mark.slow
+def test_rows_of_several_extractors_are_each_of_their_own(run, bagels, small, cache, tmp_path):
+    several = ["--table", "6", "--xyz", "geometry+normals", *cache, *QUICK]
+    result = run("reproduce", "cfm", bagels, "--out", tmp_path, *several)
+    assert result.code == 0, result.err
+    data = json.loads((tmp_path / "reproduction.json").read_text())["settings"]
+    areas = {name: one["mean"]["metrics"]["P-AUROC"] for name, one in data.items()}
+    assert {"psi_2D", "psi_3D", "psi_2D + psi_3D"} <= set(areas)
+    assert len(set(areas.values())) == len(areas)
+
+
+def test_other_options_reach_each_extractors_detector(small):
+    detector = cmad.CFM(
+        rgb="vit_tiny_patch16_224", xyz="geometry+normals", weights="random", image_size=64
+    )
+    changed = _with(detector, {"aggregation": "2d"})
+    members = list(changed.fusion.members.values())
+    assert [m.options.aggregation for m in (changed, *members)] == ["2d"] * 3
+    before = list(detector.fusion.members.values())
+    assert [m.options.aggregation for m in (detector, *before)] == ["product"] * 3
 
 
 def test_a_table_of_another_data_set_is_named(run, bagels, small, tmp_path):
