@@ -25,6 +25,15 @@ def test_three_parts_of_two_scans_by_hand():
     assert got.categories == 3  # 1.41 sqrt(15 / 2) = 3.86
 
 
+def test_parts_of_one_two_and_three_scans_by_hand():
+    # Means 2, 5, 11, of all 7. Within: 2 + 0 + 8 over 3. Between: 2 * 25 + 4 + 3 * 16 over 2: 51.
+    # Scans a part, for the expectation: (6 - (4 + 1 + 9) / 6) / 2 = 11 / 6.
+    got = variance([(1, 3), (5,), (9, 11, 13)])
+    assert got.repeatability**2 == pytest.approx(10 / 3)
+    assert got.part_variation**2 == pytest.approx((51 - 10 / 3) * 6 / 11)
+    assert got.f == pytest.approx(15.3)
+
+
 def test_f_is_scipys_where_parts_have_as_many_scans_and_where_not():
     draw = np.random.default_rng(0)
     for sizes in ((3,) * 8, (2, 5, 1, 3)):
