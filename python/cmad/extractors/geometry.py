@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as functional
 from torch import Tensor
 
 from cmad.extractors._standard import Standard
+from cmad.ops import local_geometry
 from cmad.ops._call import expect
 from cmad.types import Points
 
@@ -23,7 +23,7 @@ class Geometry:
     """Normal, bend and roughness of the surface around every pixel; needs no weights.
 
     In a square of pixels around each, the plane z = a x + b y + c is fitted to its points by least
-    squares, as sums over squares of the grid, which take as long for large ones as for small ones.
+    squares (`cmad.ops.local_geometry`).
     Its normal (towards the camera), how far the pixel and its eight neighbours stand out of it
     towards the camera, which is the surface's curvature where it is smooth, and the deviation of
     the square's points from it, both along the normal and in the square's deviations, are the
@@ -86,19 +86,10 @@ class Geometry:
 
         """
         expect("Geometry", xyz=(xyz, "S S2 3", torch.float32))
-        known = ~xyz[..., 0].isnan()
+        known = ~xyz.isnan().any(-1)
         if not known.any():
             raise ValueError("Geometry: xyz must have at least one point, got none")
-        points = torch.where(known[..., None], xyz, 0.0).double()
-        # Around their mean: sums of squares keep the digits that tell a surface from a plane.
-        mean = points[known].mean(0)
-        points = torch.where(known[..., None], points - mean, 0.0)
-        x, y, z = points.unbind(-1)
-        planes = torch.stack([known.double(), x, y, z, x * x, x * y, y * y, x * z, y * z, z * z])
-        sums = functional.pad(planes.cumsum(1).cumsum(2), (1, 0, 1, 0))
-        near = _within(sums, known, 1)
-        middle = (near[1:4] / near[0]).T
-        return torch.cat([_square(_within(sums, known, r), middle) for r in self._radii], 1)
+        return local_geometry(xyz[None], self._radii, check=False)[0][known].double()
 
     def fit(self, clouds: Iterable[Tensor]) -> list[Points]:
         """Compute the mean and deviation per channel over all points of training surfaces.
@@ -155,34 +146,3 @@ class Geometry:
         """Say in one line what the extractor is."""
         said = " ".join(map(str, self._radii))
         return f"local geometry, radii of {said} pixels, {self.dim} wide, standardised, no weights"
-
-
-def _within(sums: Tensor, known: Tensor, radius: int) -> Tensor:
-    """Sums over the square around each known pixel, (C, N), of summed-up planes (C, S+1, S+1)."""
-    row, column = known.nonzero().T
-    (top, bottom), (left, right) = (
-        ((at - radius).clamp(min=0), (at + radius + 1).clamp(max=size))
-        for at, size in ((row, known.shape[0]), (column, known.shape[1]))
-    )
-    inner = sums[:, bottom, right] - sums[:, top, right]
-    return inner - sums[:, bottom, left] + sums[:, top, left]
-
-
-def _square(sums: Tensor, middle: Tensor) -> Tensor:
-    """Normal, bend and roughness (N, 5) of squares by their sums; ``middle`` (N, 3) is judged."""
-    mean = sums[1:] / sums[0]
-    x, y, z = mean[:3]
-    xx, xy, yy, xz, yz, zz = mean[3:] - torch.stack([x * x, x * y, y * y, x * z, y * z, z * z])
-    size = xx + yy
-    area = xx * yy - xy * xy
-    flat = area > 1e-6 * size * size  # else the points lie on a line
-    area = torch.where(flat, area, 1.0)
-    a = torch.where(flat, (xz * yy - yz * xy) / area, 0.0)
-    b = torch.where(flat, (yz * xx - xz * xy) / area, 0.0)
-    normal = torch.stack([a, b, -torch.ones_like(a)], 1)
-    normal = normal / normal.norm(dim=1, keepdim=True)
-    extent = size.sqrt().clamp_min(1e-9)
-    bend = ((middle - mean[:3].T) * normal).sum(1) / extent
-    left = (zz - a * xz - b * yz).clamp_min(0)
-    rough = left.sqrt() * -normal[:, 2] / extent
-    return torch.cat([normal, bend[:, None], rough[:, None]], 1)
