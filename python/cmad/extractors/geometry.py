@@ -1,14 +1,12 @@
 """The 3D extractor of local geometry: planes fitted around every pixel, at several radii."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from cmad.extractors._standard import Standard
+from cmad.extractors._standard import Weightless, own_features
 from cmad.ops import local_geometry
 from cmad.ops._call import expect
 from cmad.types import Points
@@ -19,7 +17,7 @@ _CHANNELS = 5
 """Of each square: normal, bend, roughness."""
 
 
-class Geometry:
+class Geometry(Weightless):
     """Normal, bend and roughness of the surface around every pixel; needs no weights.
 
     In a square of pixels around each, the plane z = a x + b y + c is fitted to its points by least
@@ -33,26 +31,26 @@ class Geometry:
 
     Args:
         radii: pixels of the grid, half the side of each square: it has 2 r + 1.
+        heights: whether the height above the background plane is one more channel, the last, as
+            `cmad.surface.heights` has it.
 
     Raises:
         ValueError: no radius, or one below 2: the nine pixels around each are what is judged.
 
     """
 
-    dim: int
-    """Channels of a feature: five of each square."""
     organised: bool = True
     """It takes grids."""
     takes_statistics: bool = True
     """Mean and deviation of each channel."""
 
-    def __init__(self, *, radii: Sequence[int] = RADII) -> None:
+    def __init__(self, *, radii: Sequence[int] = RADII, heights: bool = False) -> None:
         """Keep the sizes of the squares."""
         self._radii = tuple(int(r) for r in radii)
         if not self._radii or min(self._radii) < 2:
             raise ValueError(f"Geometry: radii must be 2 or more, at least one, got {self._radii}")
-        self.dim = _CHANNELS * len(self._radii)
-        self._standard = Standard("Geometry", self.dim)
+        self.heights = bool(heights)
+        super().__init__(_CHANNELS * len(self._radii) + self.heights)
 
     def points(self, xyz: Tensor) -> Points:
         """Compute the standardised feature of every pixel with a point.
@@ -69,27 +67,25 @@ class Geometry:
         """
         return self._as_points(self.measures(xyz))
 
-    def batch(self, clouds: Sequence[Tensor]) -> list[Points]:
-        """Compute what ``points`` does for several surfaces."""
-        return [self.points(xyz) for xyz in clouds]
-
     def measures(self, xyz: Tensor) -> Tensor:
         """Compute the features before standardisation.
 
         Args:
-            xyz: (S, S, 3) float32, metres; NaN where there is no point, one at least is there.
+            xyz: (S, S, 3) float32, metres, or (S, S, 4) with heights; NaN where there is no point,
+                one at least is there.
 
         Returns:
             (N, D) float64 of the pixels with a point, in row-major order: of each square the
-            normal's x, y, z, the bend and the roughness. A square whose points lie on a line has
-            the normal of sight, (0, 0, -1).
+            normal's x, y, z, the bend and the roughness; and maybe the height, in metres. A square
+            whose points lie on a line has the normal of sight, (0, 0, -1).
 
         """
-        expect("Geometry", xyz=(xyz, "S S2 3", torch.float32))
+        expect("Geometry", xyz=(xyz, f"S S2 {3 + self.heights}", torch.float32))
         known = ~xyz.isnan().any(-1)
         if not known.any():
             raise ValueError("Geometry: xyz must have at least one point, got none")
-        return local_geometry(xyz[None], self._radii, check=False)[0][known].double()
+        planes = local_geometry(xyz[None, ..., :3], self._radii, check=False)[0]
+        return torch.cat([planes, xyz[..., 3:]], -1)[known].double()
 
     def fit(self, clouds: Iterable[Tensor]) -> list[Points]:
         """Compute the mean and deviation per channel over all points of training surfaces.
@@ -105,44 +101,24 @@ class Geometry:
         self._standard.estimate(raw)
         return [self._as_points(r) for r in raw]
 
-    @property
-    def statistics(self) -> dict[str, Tensor]:
-        """What ``fit`` computed: mean and std, each (D,) float64; empty before."""
-        return self._standard.statistics
-
-    def load_statistics(self, statistics: Mapping[str, Tensor]) -> None:
-        """Take over what ``fit`` computed elsewhere."""
-        self._standard.load(statistics)
-
     def _as_points(self, raw: Tensor) -> Points:
-        own = torch.arange(len(raw), device=raw.device)[:, None]
-        features = self._standard.apply(raw).float()
-        return Points(features, own, torch.ones_like(own, dtype=torch.float32))
-
-    def to(self, device: torch.device | str) -> "Geometry":
-        """Return the extractor; it has no weights to move."""
-        return self
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return no weights."""
-        return {}
-
-    def fingerprint(self) -> str:
-        """Return the SHA-256 over the sizes of the squares."""
-        return hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode()).hexdigest()
+        return own_features(self._standard.apply(raw))
 
     def config(self) -> dict[str, object]:
         """Return what ``from_config`` needs to build the extractor again."""
-        return {"kind": "geometry", "radii": list(self._radii)}
+        config: dict[str, object] = {"kind": "geometry", "radii": list(self._radii)}
+        return config | ({"heights": True} if self.heights else {})
 
     @classmethod
     def from_config(
         cls, config: Mapping[str, object], state: Mapping[str, Tensor] | None = None
     ) -> "Geometry":
         """Build the extractor that ``config`` describes; there are no weights in ``state``."""
-        return cls(radii=cast("Sequence[Any]", config["radii"]))
+        return cls(
+            radii=cast("Sequence[Any]", config["radii"]), heights=bool(config.get("heights"))
+        )
 
     def describe(self) -> str:
         """Say in one line what the extractor is."""
-        said = " ".join(map(str, self._radii))
-        return f"local geometry, radii of {said} pixels, {self.dim} wide, standardised, no weights"
+        said = " ".join(map(str, self._radii)) + " pixels" + ", heights" * self.heights
+        return f"local geometry, radii of {said}, {self.dim} wide, standardised, no weights"
