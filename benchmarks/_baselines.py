@@ -65,6 +65,47 @@ def unit_distances(a, b):
     return (a - b).norm(dim=1), 1 - (a * b).sum(1)
 
 
+def planes_by_torch(xyz, radii):
+    """Fit planes in squares around pixels, of one grid, by sums over it in float64."""
+    known = ~xyz[..., 0].isnan()
+    points = torch.where(known[..., None], xyz, 0.0).double()
+    points = torch.where(known[..., None], points - points[known].mean(0), 0.0)
+    x, y, z = points.unbind(-1)
+    planes = torch.stack([known.double(), x, y, z, x * x, x * y, y * y, x * z, y * z, z * z])
+    sums = torch.nn.functional.pad(planes.cumsum(1).cumsum(2), (1, 0, 1, 0))
+    near = _within(sums, known, 1)
+    middle = (near[1:4] / near[0]).T
+    return torch.cat([_square(_within(sums, known, r), middle) for r in radii], 1)
+
+
+def _within(sums, known, radius):
+    row, column = known.nonzero().T
+    (top, bottom), (left, right) = (
+        ((at - radius).clamp(min=0), (at + radius + 1).clamp(max=size))
+        for at, size in ((row, known.shape[0]), (column, known.shape[1]))
+    )
+    inner = sums[:, bottom, right] - sums[:, top, right]
+    return inner - sums[:, bottom, left] + sums[:, top, left]
+
+
+def _square(sums, middle):
+    mean = sums[1:] / sums[0]
+    x, y, z = mean[:3]
+    xx, xy, yy, xz, yz, zz = mean[3:] - torch.stack([x * x, x * y, y * y, x * z, y * z, z * z])
+    size = xx + yy
+    area = xx * yy - xy * xy
+    flat = area > 1e-6 * size * size
+    area = torch.where(flat, area, 1.0)
+    a = torch.where(flat, (xz * yy - yz * xy) / area, 0.0)
+    b = torch.where(flat, (yz * xx - xz * xy) / area, 0.0)
+    normal = torch.stack([a, b, -torch.ones_like(a)], 1)
+    normal = normal / normal.norm(dim=1, keepdim=True)
+    extent = size.sqrt().clamp_min(1e-6)
+    bend = ((middle - mean[:3].T) * normal).sum(1) / extent
+    rough = (zz - a * xz - b * yz).clamp_min(0).sqrt() * -normal[:, 2] / extent
+    return torch.cat([normal, bend[:, None], rough[:, None]], 1)
+
+
 def label_by_scipy(mask):
     label, _ = ndimage.label(mask, np.ones((3, 3)))
     return label[mask] - 1
@@ -147,6 +188,9 @@ def baselines(op: str, a, t) -> list[Baseline]:
         found.append(("torch sparse CSR mm", lambda: matrix @ t["feature"]))
     if op == "pixel_weights" and sparse:
         found.append(("scipy sparse products", lambda: sparse_product(a)))
+    if op == "local_geometry":
+        squares = (t["xyz"][0], t["radii"])
+        found.append(("torch sums over the grid", lambda: planes_by_torch(*squares)))
     if op == "plane" and open3d:
         found.append(("open3d segment_plane", open3d_plane(a)))
     if op == "clusters" and cluster:

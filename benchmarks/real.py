@@ -193,7 +193,7 @@ def main():
     parser.add_argument("--category", default="cable_gland")
     parser.add_argument("--method", default=next(iter(METHODS)), help="some, separated by commas")
     parser.add_argument(
-        "--xyz", action="append", help="fpfh, normals, geometry, some joined by +, or random"
+        "--xyz", action="append", help="fpfh, normals, depth, geometry, some joined by +, or random"
     )
     parser.add_argument("--gaps", default="zero")
     parser.add_argument("--preset", default="paper")

@@ -7,6 +7,7 @@
 #include "bind/group.h"
 #include "bind/interpolate.h"
 #include "bind/knn.h"
+#include "bind/local_geometry.h"
 #include "bind/mapping_discrepancy.h"
 #include "bind/parallel.h"
 #include "bind/pixel_weights.h"
@@ -21,6 +22,7 @@ NB_MODULE(_cpu, m) {
   cmad::bind_three_nn<cmad::Cpu>(m);
   cmad::bind_interpolate<cmad::Cpu>(m);
   cmad::bind_pixel_weights<cmad::Cpu>(m);
+  cmad::bind_local_geometry<cmad::Cpu>(m);
   cmad::bind_plane<cmad::Cpu>(m);
   cmad::bind_clusters<cmad::Cpu>(m);
   cmad::bind_smooth<cmad::Cpu>(m);

@@ -10,6 +10,7 @@
 #include "bind/group.h"
 #include "bind/interpolate.h"
 #include "bind/knn.h"
+#include "bind/local_geometry.h"
 #include "bind/mapping_discrepancy.h"
 #include "bind/pixel_weights.h"
 #include "bind/plane.h"
@@ -25,6 +26,7 @@ inline void bind_cuda_ops(nb::module_& m) {
   bind_three_nn<Cuda>(m);
   bind_interpolate<Cuda>(m);
   bind_pixel_weights<Cuda>(m);
+  bind_local_geometry<Cuda>(m);
   bind_plane<Cuda>(m);
   bind_clusters<Cuda>(m);
   bind_smooth<Cuda>(m);

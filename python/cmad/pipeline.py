@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cmad import gpu
+from cmad import gpu, surface
 from cmad.cache import Cache, digest, named, versions
 from cmad.extractors import Extractor, RgbExtractor, XyzExtractor, modality_of
 from cmad.foreground import CONSTANTS
@@ -134,7 +134,7 @@ class Pipeline:
                 given = None
                 if known is not None and name in known:
                     given = [known[name][i] for i in with_cloud]
-                form = _organised(xyz)
+                form = _form(xyz)
                 of_points = self._points(xyz, clouds[form], clouds_there[form], given)
                 for i, cloud in zip(with_cloud, of_points, strict=True):
                     points[i][name] = cloud
@@ -180,7 +180,7 @@ class Pipeline:
         for name, xyz in self.of_points.items():
             if not xyz.takes_statistics:
                 continue
-            clouds = of_forms[_organised(xyz)]
+            clouds = of_forms[_form(xyz)]
             extractors[name] = own = copy.deepcopy(xyz)
             kept, key = None, ""
             if self.cache is not None:
@@ -196,9 +196,9 @@ class Pipeline:
                 self.cache.put("statistics", key, own.statistics)
         return replace(self, extractors=extractors), known
 
-    def _clouds(self, frames: Sequence[Frame]) -> dict[bool, list[Tensor]]:
-        """Return the clouds in each form that an extractor takes, grids by True."""
-        forms = {_organised(xyz) for xyz in self.of_points.values()}
+    def _clouds(self, frames: Sequence[Frame]) -> dict[str, list[Tensor]]:
+        """Return the clouds in each form that an extractor takes."""
+        forms = {_form(xyz) for xyz in self.of_points.values()}
         return {form: [_cloud(form, frame) for frame in frames] for form in sorted(forms)}
 
     def _tokens(
@@ -301,18 +301,27 @@ def _frame(stored: Mapping[str, Tensor], name: str) -> Frame:
     )
 
 
-def _organised(extractor: XyzExtractor) -> bool:
-    """Tell whether an extractor takes clouds as grids; a user's own may not say."""
-    return bool(getattr(extractor, "organised", False))
+def _form(extractor: XyzExtractor) -> str:
+    """Tell in which form an extractor takes clouds; a user's own may not say."""
+    if not getattr(extractor, "organised", False):
+        return "points"
+    return "grid and heights" if getattr(extractor, "heights", False) else "grid"
 
 
-def _cloud(organised: bool, frame: Frame) -> Tensor:
-    """Return the valid points, (N, 3), or their grid, (S, S, 3) with NaN where there is none."""
+def _cloud(form: str, frame: Frame) -> Tensor:
+    """Return the valid points, (N, 3), or their grid, (S, S, 3), or that with heights, (S, S, 4).
+
+    Grids are NaN where there is no valid point.
+    """
     assert frame.xyz is not None  # asked for frames with points only
     assert frame.valid is not None
-    if organised:
-        return torch.where(frame.valid[..., None], frame.xyz, torch.nan)
-    return frame.xyz[frame.valid]
+    if form == "points":
+        return frame.xyz[frame.valid]
+    grid = torch.where(frame.valid[..., None], frame.xyz, torch.nan)
+    if form == "grid":
+        return grid
+    height = surface.heights(frame.xyz, frame.valid, frame.plane)
+    return torch.cat([grid, height[..., None]], -1)
 
 
 def arithmetic_of(precision: torch.dtype, device: torch.device) -> str:

@@ -1,7 +1,9 @@
-"""The organised surface of a part: its outline, points where it has none, its normals.
+"""The organised surface of a part: its outline, points where it has none, its normals, its heights.
 
 Pixels are those of the frame's grid; a surface is (S, S, 3), metres, with a mask of its pixels.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as functional
@@ -45,12 +47,12 @@ def completed(xyz: Tensor, known: Tensor, wanted: Tensor) -> Tensor:
     `ROUNDS` times, which spreads what is known on all sides of a gap evenly over it.
 
     Args:
-        xyz: (S, S, 3) float32, metres; anything where ``known`` is false.
+        xyz: (S, S, C) float32, points or values of theirs; anything where ``known`` is false.
         known: (S, S) bool, pixels with a point, at least one.
         wanted: (S, S) bool, pixels to give a point where they have none.
 
     Returns:
-        (S, S, 3) float32, metres; ``xyz`` where known, 0 where neither known nor wanted.
+        (S, S, C) float32; ``xyz`` where known, 0 where neither known nor wanted.
 
     """
     points = torch.where(known[..., None], xyz, 0.0)
@@ -74,7 +76,7 @@ def completed(xyz: Tensor, known: Tensor, wanted: Tensor) -> Tensor:
     around = pixel + beside.to(pixel.device)
     weight = (known | lacking).flatten()[around].to(xyz.dtype)
     weight = (weight / weight.sum(1, keepdim=True))[..., None]
-    flat = points.view(-1, 3)
+    flat = points.view(-1, points.shape[-1])
     for _ in range(ROUNDS):
         flat[pixel[:, 0]] = (flat[around] * weight).sum(1)
     return points[1:-1, 1:-1].contiguous()
@@ -118,6 +120,27 @@ def normals(xyz: Tensor, inside: Tensor) -> Tensor:
     away = (normal * xyz).sum(-1, keepdim=True) > 0
     unit = torch.where(away, -normal, normal) / length.clamp_min(1e-20)
     return torch.where(inside[..., None] & (length > 0), unit, 0.0)
+
+
+def heights(xyz: Tensor, valid: Tensor, plane: Sequence[float] | None) -> Tensor:
+    """Compute how high each point is above the background plane, towards the camera.
+
+    Where there is no plane, because the background has been removed or a region told, it is the
+    plane of constant z through the points' median.
+
+    Args:
+        xyz: (S, S, 3) float32, metres.
+        valid: (S, S) bool, pixels with a point of the part.
+        plane: (n, d) as in `cmad.types.Frame`, the one that the part was found with; or None.
+
+    Returns:
+        (S, S) float32, metres; NaN where not valid.
+
+    """
+    if plane is None:
+        plane = (0.0, 0.0, -1.0, float(xyz[..., 2][valid].median()) if valid.any() else 0.0)
+    height = xyz.double() @ xyz.new_tensor(plane[:3], dtype=torch.float64) + plane[3]
+    return torch.where(valid, height, torch.nan).float()
 
 
 def _difference(xyz: Tensor, inside: Tensor, axis: int) -> Tensor:

@@ -88,6 +88,21 @@ def test_channels_are_standard_over_training_surfaces_and_pixels_their_own():
         assert torch.equal(one.features, extractor.points(cloud).features)
 
 
+def test_the_height_is_one_more_channel_where_wanted():
+    xyz = torch.cat([grid(missing=[(2, 2)]), torch.linspace(0, 1, 576).view(24, 24, 1)], -1)
+    xyz[2, 2, 3] = torch.nan
+    extractor = Geometry(radii=(2,), heights=True)
+    got = extractor.measures(xyz)
+    assert got.shape == (575, extractor.dim) == (575, 6)
+    assert torch.equal(got[:, 5], xyz[..., 3][~xyz[..., 3].isnan()].double())
+    assert torch.equal(got[:, :5], Geometry(radii=(2,)).measures(xyz[..., :3]))
+    assert from_config(extractor.config()).heights
+    assert "heights" in extractor.describe()
+    assert extractor.fingerprint() != Geometry(radii=(2,)).fingerprint()
+    with pytest.raises(ValueError, match=r"xyz must be \(S, S2, 4\), got \(24, 24, 3\)"):
+        extractor.measures(grid())
+
+
 def test_wrong_input_is_refused(small_vit):
     for radii in ((), (1, 2)):
         with pytest.raises(ValueError, match="radii must be 2 or more, at least one"):

@@ -29,8 +29,8 @@ XyzExtractorName = Annotated[
     str,
     typer.Option(
         "--xyz",
-        help="3D extractor: point_mae; normals, the surface's through the 2D extractor; geometry, "
-        "planes fitted around every pixel; or fpfh "
+        help="3D extractor: point_mae; normals or depth, the surface's through the 2D extractor; "
+        "geometry, planes fitted around every pixel; or fpfh "
         '(needs open3d: `pip install ".[fpfh]"` in the folder of the source). Several: '
         "fpfh+normals.",
     ),

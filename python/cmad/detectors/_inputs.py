@@ -13,6 +13,7 @@ from cmad import gpu
 from cmad.checks import at
 from cmad.extractors import (
     FPFH,
+    Depth,
     Extractor,
     Geometry,
     Normals,
@@ -27,7 +28,7 @@ from cmad.types import Array, Sample
 from cmad.units import to_metres
 
 T = TypeVar("T")
-OF_POINTS = ("point_mae", "fpfh", "normals", "geometry")
+OF_POINTS = ("point_mae", "fpfh", "normals", "depth", "geometry")
 """3D extractors by name."""
 VARIANTS = {"full": None, "medium": 8, "small": 4, "tiny": 1}
 """Transformer blocks kept in both extractors (CFM, sections 3.4 and 4); None keeps all."""
@@ -226,6 +227,8 @@ def named_extractors(
             made[name] = Geometry()
         elif choice == "normals":
             made[name] = Normals(cast(ViT, made.get("rgb") or vit()))  # the image's, shared
+        elif choice == "depth":
+            made[name] = Depth(cast(ViT, made.get("rgb") or vit()))
         else:
             made[name] = _point_mae(grouping, block, own_weights["xyz"] or weights, seed)
     return made
@@ -256,7 +259,7 @@ def _check_drawable(who: str, name: str, among: Sequence[str | Extractor]) -> No
     elif extractor in ("fpfh", "geometry"):
         why = f"{extractor} has none"
     else:
-        why = "normals has the 2D extractor's"
+        why = f"{extractor} has the 2D extractor's"
     raise ValueError(f"{who}: {name}_weights is for an extractor with weights given by name; {why}")
 
 

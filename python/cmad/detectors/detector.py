@@ -70,8 +70,8 @@ class Detector(Judge):
         preset: ``"paper"`` follows the papers' text, ``"official"`` the published code;
             docs/decisions/presets.md lists the differences.
         rgb: name of a timm ViT, or a 2D extractor such as `cmad.extractors.ViT`.
-        xyz: ``"point_mae"``, ``"fpfh"``, ``"normals"``, ``"geometry"``, or a 3D extractor such as
-            `cmad.extractors.PointMAE`; or several, as a list or joined by a plus,
+        xyz: ``"point_mae"``, ``"fpfh"``, ``"normals"``, ``"depth"``, ``"geometry"``, or a 3D
+            extractor such as `cmad.extractors.PointMAE`; or several, as a list or joined by a plus,
             ``"fpfh+normals"`` (docs/surfaces.md).
         image_size: S, pixels along each side of the grid that maps are computed on.
         rgb_size: R, pixels along each side of the images that a 2D extractor given by name takes;

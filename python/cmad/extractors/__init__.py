@@ -6,6 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from cmad.extractors.depth import Depth
 from cmad.extractors.fpfh import FPFH
 from cmad.extractors.geometry import Geometry
 from cmad.extractors.normals import Normals
@@ -59,7 +60,8 @@ class XyzExtractor(Extractor, Protocol):
     """Turns a point cloud into features.
 
     One whose ``organised`` is true takes the grid of the frame's pixels instead, (S, S, 3), NaN
-    where there is no point, and makes features of the pixels with a point, in row-major order.
+    where there is no point, and makes features of the pixels with a point, in row-major order. With
+    ``heights`` true as well the grid is (S, S, 4): `cmad.surface.heights` is the last channel.
     """
 
     def points(self, xyz: Tensor) -> Points:
@@ -94,18 +96,20 @@ def modality_of(extractor: Extractor) -> str:
     return "2d" if hasattr(extractor, "tokens") else "3d"
 
 
-_KINDS: dict[str, type[ViT] | type[PointMAE] | type[FPFH] | type[Normals] | type[Geometry]] = {
+Known = ViT | PointMAE | FPFH | Normals | Depth | Geometry
+_KINDS: dict[str, type[Known]] = {
     "vit": ViT,
     "point_mae": PointMAE,
     "fpfh": FPFH,
     "normals": Normals,
+    "depth": Depth,
     "geometry": Geometry,
 }
 
 
 def from_config(
     config: Mapping[str, object], state: Mapping[str, Tensor] | None = None
-) -> ViT | PointMAE | FPFH | Normals | Geometry:
+) -> ViT | PointMAE | FPFH | Normals | Depth | Geometry:
     """Build an extractor again.
 
     Args:
@@ -128,6 +132,7 @@ def from_config(
 
 __all__ = [
     "FPFH",
+    "Depth",
     "Extractor",
     "Geometry",
     "Normals",

@@ -1,9 +1,17 @@
 """Standardising of features per channel, with what training clouds tell."""
 
+import hashlib
+import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from cmad.types import Points
+
+Self = TypeVar("Self", bound="Weightless")
 
 
 class Standard:
@@ -67,3 +75,59 @@ class Standard:
         self._mean, self._std = (
             statistics[k].double().cpu() if k in statistics else None for k in ("mean", "std")
         )
+
+
+class Weightless(ABC):
+    """What extractors share that have no weights, and one feature for each point.
+
+    Args:
+        channels: of a feature.
+
+    """
+
+    dim: int
+    """Channels of a feature."""
+
+    def __init__(self, channels: int) -> None:
+        """Know no statistics yet."""
+        self.dim = channels
+        self._standard = Standard(type(self).__name__, channels)
+
+    @abstractmethod
+    def points(self, xyz: Tensor) -> Points:
+        """Compute the feature of every point."""
+
+    @abstractmethod
+    def config(self) -> dict[str, object]:
+        """Return what ``from_config`` needs to build the extractor again."""
+
+    def batch(self, clouds: Sequence[Tensor]) -> list[Points]:
+        """Compute what ``points`` does for several clouds."""
+        return [self.points(xyz) for xyz in clouds]
+
+    @property
+    def statistics(self) -> dict[str, Tensor]:
+        """What ``fit`` computed: mean and std, each (D,) float64; empty before."""
+        return self._standard.statistics
+
+    def load_statistics(self, statistics: Mapping[str, Tensor]) -> None:
+        """Take over what ``fit`` computed elsewhere."""
+        self._standard.load(statistics)
+
+    def to(self: Self, device: torch.device | str) -> Self:
+        """Return the extractor; it has no weights to move."""
+        return self
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return no weights."""
+        return {}
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 over the sizes of the neighbourhoods."""
+        return hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode()).hexdigest()
+
+
+def own_features(features: Tensor) -> Points:
+    """Let each of N points have its own feature (N, D), interpolated from nothing else."""
+    own = torch.arange(len(features), device=features.device)[:, None]
+    return Points(features.float(), own, torch.ones_like(own, dtype=torch.float32))

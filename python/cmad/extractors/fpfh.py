@@ -1,8 +1,6 @@
 """The 3D extractor that needs no weights: fast point feature histograms."""
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from types import ModuleType
 from typing import Any, cast
@@ -11,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cmad.extractors._standard import Standard
+from cmad.extractors._standard import Weightless, own_features
 from cmad.ops._call import expect
 from cmad.types import Points
 
 _CHANNELS = 33
 
 
-class FPFH:
+class FPFH(Weightless):
     """A histogram of the angles between normals around every point.
 
     Computed by open3d, an extra: ``pip install ".[fpfh]"`` in its folder. There is one feature per
@@ -37,9 +35,6 @@ class FPFH:
         ValueError: a radius or count that is not positive.
 
     """
-
-    dim: int = _CHANNELS
-    """Channels of a feature."""
 
     def __init__(
         self,
@@ -61,7 +56,7 @@ class FPFH:
             if not size > 0:
                 raise ValueError(f"FPFH: {name} must be positive, got {size}")
         self._wanted = bool(standardised)
-        self._standard = Standard("FPFH", _CHANNELS)
+        super().__init__(_CHANNELS)
 
     def points(self, xyz: Tensor) -> Points:
         """Compute the standardised feature of every point.
@@ -79,10 +74,6 @@ class FPFH:
         if self._wanted and not self._standard.known:  # before the work
             raise RuntimeError("FPFH: the mean and deviation are not known: call fit first")
         return self._as_points(self.histograms(xyz))
-
-    def batch(self, clouds: Sequence[Tensor]) -> list[Points]:
-        """Compute what ``points`` does for clouds of several sizes."""
-        return [self.points(xyz) for xyz in clouds]
 
     def histograms(self, xyz: Tensor) -> Tensor:
         """Compute the features before standardisation, on the CPU whatever the device.
@@ -130,32 +121,8 @@ class FPFH:
         self._standard.estimate(raw)
         return [self._as_points(r) for r in raw]
 
-    @property
-    def statistics(self) -> dict[str, Tensor]:
-        """What ``fit`` computed: mean and std, each (33,) float64; empty before."""
-        return self._standard.statistics
-
-    def load_statistics(self, statistics: Mapping[str, Tensor]) -> None:
-        """Take over what ``fit`` computed elsewhere."""
-        self._standard.load(statistics)
-
     def _as_points(self, raw: Tensor) -> Points:
-        if self._wanted:
-            raw = self._standard.apply(raw)
-        own = torch.arange(len(raw), device=raw.device)[:, None]
-        return Points(raw.float(), own, torch.ones_like(own, dtype=torch.float32))
-
-    def to(self, device: torch.device | str) -> "FPFH":
-        """Return the extractor; it has no weights to move."""
-        return self
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return no weights."""
-        return {}
-
-    def fingerprint(self) -> str:
-        """Return the SHA-256 over the sizes of the neighbourhoods."""
-        return hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode()).hexdigest()
+        return own_features(self._standard.apply(raw) if self._wanted else raw)
 
     def config(self) -> dict[str, object]:
         """Return what ``from_config`` needs to build the extractor again."""

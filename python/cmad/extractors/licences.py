@@ -19,7 +19,7 @@ def licence_of(config: dict[str, object]) -> str:
 
     """
     of_image = config.get("vit")
-    if config.get("kind") == "normals" and isinstance(of_image, dict):
+    if config.get("kind") in ("normals", "depth") and isinstance(of_image, dict):
         return licence_of(of_image)
     kind, weights = config.get("kind"), config.get("weights")
     if kind in ("fpfh", "geometry") or weights == "random":

@@ -1,24 +1,19 @@
 """The 3D extractor that looks at the surface as an image: its normals, through a 2D extractor."""
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Mapping
+from typing import cast
 
-import torch
-import torch.nn.functional as functional
 from torch import Tensor
 
 from cmad import surface
+from cmad.extractors._picture import OfPicture, vit_of
 from cmad.extractors.rgb import ViT
-from cmad.ops._call import expect
-from cmad.types import Points
 
 SIGMA = 1.0
 """Pixels of the grid that points are smoothed by before their normals are taken."""
 
 
-class Normals:
+class Normals(OfPicture):
     """Tokens of the picture of a surface's normals; needs no weights for points.
 
     The part's outline is closed, points in its gaps are interpolated, all are smoothed by a
@@ -37,10 +32,6 @@ class Normals:
 
     """
 
-    dim: int
-    """Channels of a feature: those of a token."""
-    organised: bool = True
-    """It takes grids."""
     takes_statistics: bool = False
     """Nothing is estimated from training clouds."""
 
@@ -48,36 +39,8 @@ class Normals:
         """Keep the transformer."""
         if not 0 <= sigma < float("inf"):
             raise ValueError(f"Normals: sigma must be 0 or more, got {sigma}")
-        self._vit, self._sigma = vit, float(sigma)
-        self.dim = vit.dim
-
-    def points(self, xyz: Tensor) -> Points:
-        """Compute the tokens of a surface.
-
-        Args:
-            xyz: (S, S, 3) float32, metres; NaN where there is no point, one at least is there.
-
-        Returns:
-            A feature for each token, (h * w, D); each of the N pixels with a point, in row-major
-            order, is interpolated from four.
-
-        """
-        return self.batch([xyz])[0]
-
-    def batch(self, clouds: Sequence[Tensor]) -> list[Points]:
-        """Compute what ``points`` does for several surfaces, in one call of the transformer."""
-        if not clouds:
-            return []
-        pictures = torch.stack([self.picture(xyz) for xyz in clouds])
-        tokens = self._vit.tokens(pictures).permute(0, 2, 3, 1)
-        height, width = self._vit.grid
-        return [
-            Points(
-                one.reshape(height * width, self.dim).clone(),
-                *_interpolated(~xyz[..., 0].isnan(), height, width),
-            )
-            for one, xyz in zip(tokens, clouds, strict=True)
-        ]
+        super().__init__(vit)
+        self._sigma = float(sigma)
 
     def picture(self, xyz: Tensor) -> Tensor:
         """Draw the normals of a surface.
@@ -89,22 +52,10 @@ class Normals:
             (3, R, R) uint8, R the image size of the transformer.
 
         """
-        n = expect("Normals", xyz=(xyz, "S S2 3", torch.float32))
-        known = ~xyz[..., 0].isnan()
-        if n["S"] != n["S2"] or not known.any():
-            raise ValueError(
-                f"Normals: xyz must be a square with at least one point, got {tuple(xyz.shape)} "
-                f"with {int(known.sum())}"
-            )
+        known = self._known(xyz, 3)
         inside = surface.outline(known)
         whole = surface.completed(xyz, known, inside)
-        normal = surface.normals(surface.smoothed(whole, inside, self._sigma), inside)
-        colour = 127.5 * (normal.permute(2, 0, 1)[None] + 1)
-        size = self._vit.image_size
-        resized = functional.interpolate(
-            colour, size=(size, size), mode="bilinear", align_corners=False
-        )
-        return resized[0].round().to(torch.uint8)
+        return self._drawn(surface.normals(surface.smoothed(whole, inside, self._sigma), inside))
 
     def fit(self, clouds: Iterable[Tensor]) -> None:
         """Estimate nothing."""
@@ -119,19 +70,9 @@ class Normals:
         if statistics:
             raise ValueError(f"Normals: statistics must be none, got {sorted(statistics)}")
 
-    def to(self, device: torch.device | str) -> "Normals":
-        """Move the transformer to a device; return the extractor."""
-        self._vit.to(device)
-        return self
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return the transformer's weights, in timm's names."""
-        return self._vit.state_dict()
-
     def fingerprint(self) -> str:
         """Return the SHA-256 over the transformer's weights and how the picture is made."""
-        said = json.dumps([self._vit.fingerprint(), self._sigma, surface.GAP, surface.ROUNDS])
-        return hashlib.sha256(said.encode()).hexdigest()
+        return self._hash(self._sigma)
 
     def config(self) -> dict[str, object]:
         """Return what ``from_config`` needs to build the extractor again, but the weights."""
@@ -147,29 +88,8 @@ class Normals:
             RuntimeError: the weights or the module were passed in by a user and are not at hand.
 
         """
-        vit = cast("dict[str, Any]", config["vit"])
-        if vit.get("kind") != "vit":
-            raise RuntimeError(
-                "Normals: the model was trained with a 2D extractor of a user's own: in Python "
-                "pass cmad.extractors.Normals of it again as xyz"
-            )
-        return cls(ViT.from_config(vit, state), sigma=cast(float, config["sigma"]))
+        return cls(vit_of("Normals", config, state), sigma=cast(float, config["sigma"]))
 
     def describe(self) -> str:
         """Say in one line what the extractor is and where its weights come from."""
         return f"normals, smoothed by {self._sigma:g} pixels, through {self._vit.describe()}"
-
-
-def _interpolated(known: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Four tokens and their weights for each known pixel, bilinear as align_corners=False."""
-    size = len(known)
-    index, weight = [], []
-    for position, tokens in zip(known.nonzero().T, (height, width), strict=True):
-        at = ((position + 0.5) * tokens / size - 0.5).clamp(0, tokens - 1)
-        first = at.long().clamp(max=max(tokens - 2, 0))
-        share = at - first
-        index.append(torch.stack([first, (first + 1).clamp(max=tokens - 1)], 1))
-        weight.append(torch.stack([1 - share, share], 1))
-    neighbour = index[0][:, :, None] * width + index[1][:, None]
-    weights = weight[0][:, :, None] * weight[1][:, None]
-    return neighbour.flatten(1), weights.flatten(1)

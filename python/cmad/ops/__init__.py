@@ -9,6 +9,7 @@ from cmad.ops.fps import fps
 from cmad.ops.group import group
 from cmad.ops.interpolate import interpolate
 from cmad.ops.knn import knn
+from cmad.ops.local_geometry import local_geometry
 from cmad.ops.mapping_discrepancy import mapping_discrepancy
 from cmad.ops.pixel_weights import pixel_weights
 from cmad.ops.plane import plane
@@ -26,6 +27,7 @@ __all__ = [
     "group",
     "interpolate",
     "knn",
+    "local_geometry",
     "mapping_discrepancy",
     "pixel_weights",
     "plane",

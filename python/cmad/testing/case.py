@@ -23,7 +23,7 @@ from cmad.testing.inputs import (
 
 Floats = npt.NDArray[np.float32]
 Array = npt.NDArray[np.generic]
-Value = Array | int | float | str | None
+Value = Array | int | float | str | tuple[int, ...] | None
 Inputs = dict[str, Value]
 
 
@@ -44,7 +44,9 @@ class Case:
         return f"{self.op}-{self.name}"
 
 
-def to_torch(inputs: Inputs, device: str) -> dict[str, Tensor | int | float | str | None]:
+def to_torch(
+    inputs: Inputs, device: str
+) -> dict[str, Tensor | int | float | str | tuple[int, ...] | None]:
     """Turn the arrays among an op's arguments into tensors of the same strides.
 
     `device` is one of `devices.DEVICES`; the emulated one's tensors are the CPU's.

@@ -27,6 +27,7 @@ from cmad.testing.case import (
     to_torch,
     uneven_case,
 )
+from cmad.testing.geometry_cases import GEOMETRY_CASES
 from cmad.testing.inputs import (
     CLOUDS,
     SCORES,
@@ -244,6 +245,7 @@ CASES = [
     counts_case("runs_of_many_levels", runs, lambda rng: np.arange(3000), skipped=0.001),
     counts_case("5000000_normal", normal(5_000_000), normal(50_000)),
     counts_case("5000000_heavy_tailed", heavy_tailed(5_000_000), heavy_tailed(50_000)),
+    *GEOMETRY_CASES,
     *MAPPING_CASES,
 ]
 """Every case of every op."""

@@ -6,7 +6,7 @@ Squared distances are float32 sums of squared differences, x first, as the ops a
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +68,31 @@ def _interpolated(feature: Floats, start: Ints, index: Ints32, weight: Floats) -
         for i in range(start[row], start[row + 1]):
             total += weight[i] * feature[index[i]].astype(np.float64)
     return out
+
+
+def local_geometry(xyz: Floats, radii: Sequence[int]) -> Floats:
+    """Fit a plane to the points of each square around each pixel."""
+    out = np.zeros((*xyz.shape[:3], len(radii), 5), np.float32)
+    for b, v, u in np.argwhere(~np.isnan(xyz).any(-1)):
+        rows, columns = (slice(max(at - 1, 0), at + 2) for at in (v, u))
+        near = xyz[b, rows, columns].reshape(-1, 3)
+        middle = near[~np.isnan(near).any(-1)].astype(np.float64).mean(0)
+        for i, r in enumerate(radii):
+            p = xyz[b, max(v - r, 0) : v + r + 1, max(u - r, 0) : u + r + 1].reshape(-1, 3)
+            out[b, v, u, i] = _plane_channels(p[~np.isnan(p).any(-1)].astype(np.float64), middle)
+    return out.reshape(*xyz.shape[:3], 5 * len(radii))
+
+
+def _plane_channels(points: Doubles, middle: Doubles) -> Doubles:
+    """Return normal, bend and roughness of the plane through points, by solving for its slopes."""
+    away = points - points.mean(0)
+    moment = away.T @ away / len(away)
+    size, area = moment[0, 0] + moment[1, 1], np.linalg.det(moment[:2, :2])
+    flat = area > 1e-6 * size**2 and size > 1e-12
+    slope = np.linalg.solve(moment[:2, :2], moment[:2, 2]) if flat else np.zeros(2)
+    normal = np.append(slope, -1) / np.sqrt(1 + slope @ slope)
+    off = [(middle - points.mean(0)) @ normal, np.sqrt(((away @ normal) ** 2).mean())]
+    return np.array([*normal, *np.array(off) / np.sqrt(max(size, 1e-12))])
 
 
 def pixel_weights(
