@@ -10,6 +10,7 @@ from cmad.extractors.fpfh import FPFH
 from cmad.extractors.geometry import Geometry
 from cmad.extractors.normals import Normals
 from cmad.extractors.point_mae import PointMAE
+from cmad.extractors.pyramid import Pyramid
 from cmad.extractors.rgb import ViT
 from cmad.types import Points
 
@@ -94,8 +95,10 @@ def modality_of(extractor: Extractor) -> str:
     return "2d" if hasattr(extractor, "tokens") else "3d"
 
 
-_KINDS: dict[str, type[ViT] | type[PointMAE] | type[FPFH] | type[Normals] | type[Geometry]] = {
+Made = ViT | Pyramid | PointMAE | FPFH | Normals | Geometry
+_KINDS: dict[str, type[Made]] = {
     "vit": ViT,
+    "pyramid": Pyramid,
     "point_mae": PointMAE,
     "fpfh": FPFH,
     "normals": Normals,
@@ -103,9 +106,7 @@ _KINDS: dict[str, type[ViT] | type[PointMAE] | type[FPFH] | type[Normals] | type
 }
 
 
-def from_config(
-    config: Mapping[str, object], state: Mapping[str, Tensor] | None = None
-) -> ViT | PointMAE | FPFH | Normals | Geometry:
+def from_config(config: Mapping[str, object], state: Mapping[str, Tensor] | None = None) -> Made:
     """Build an extractor again.
 
     Args:
@@ -132,6 +133,7 @@ __all__ = [
     "Geometry",
     "Normals",
     "PointMAE",
+    "Pyramid",
     "RgbExtractor",
     "ViT",
     "XyzExtractor",

@@ -10,6 +10,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from cmad import surface
+from cmad.extractors.pyramid import Pyramid
 from cmad.extractors.rgb import ViT
 from cmad.ops._call import expect
 from cmad.types import Points
@@ -44,7 +45,7 @@ class Normals:
     takes_statistics: bool = False
     """Nothing is estimated from training clouds."""
 
-    def __init__(self, vit: ViT, *, sigma: float = SIGMA) -> None:
+    def __init__(self, vit: ViT | Pyramid, *, sigma: float = SIGMA) -> None:
         """Keep the transformer."""
         if not 0 <= sigma < float("inf"):
             raise ValueError(f"Normals: sigma must be 0 or more, got {sigma}")
@@ -148,12 +149,14 @@ class Normals:
 
         """
         vit = cast("dict[str, Any]", config["vit"])
-        if vit.get("kind") != "vit":
+        kinds: dict[str, type[ViT | Pyramid]] = {"vit": ViT, "pyramid": Pyramid}
+        kind = kinds.get(str(vit.get("kind")))
+        if kind is None:
             raise RuntimeError(
                 "Normals: the model was trained with a 2D extractor of a user's own: in Python "
                 "pass cmad.extractors.Normals of it again as xyz"
             )
-        return cls(ViT.from_config(vit, state), sigma=cast(float, config["sigma"]))
+        return cls(kind.from_config(vit, state), sigma=cast(float, config["sigma"]))
 
     def describe(self) -> str:
         """Say in one line what the extractor is and where its weights come from."""
