@@ -49,7 +49,7 @@ def result(category, train, test=5):
 @pytest.fixture
 def as_published(monkeypatch):
     """Lets the tiny extractors be those of the papers."""
-    monkeypatch.setattr(module, "VIT", "test_vit")
+    monkeypatch.setattr(cmad.CFM, "usual", {**cmad.CFM.usual, "rgb": "test_vit"})
     monkeypatch.setattr(module, "PIXELS", 64)
     monkeypatch.setattr(module, "POINT_MAE", {"groups": (64,), "group_size": (32, 128)})
 
