@@ -3,8 +3,8 @@
 import pytest
 
 import cmad
-from cmad.evaluate import AREAS, METRICS, Evaluation
 from cmad.detectors.method import Method
+from cmad.evaluate import AREAS, METRICS, Evaluation
 from cmad.extractors import FPFH, PointMAE, ViT
 from cmad.report import subject as module
 from cmad.report.subject import Subject, subject_of
