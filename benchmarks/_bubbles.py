@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 WIDTH, HEIGHT = 760, 460
 LEFT, RIGHT, TOP, BOTTOM = 70, 24, 44, 60
 LOW, HIGH = 0.940, 0.985
-"""AUPRO@30% from the lower to the upper edge."""
+"""AUPRO@30% from the lower to the upper edge, unless a bubble lies outside."""
 INK, GRID, PAPER, HERE = "#333333", "#dddddd", "#b9b9b9", "#0b6e99"
 LABEL = 110
 """Pixels that the text beside a circle is wide, about."""
@@ -42,12 +42,14 @@ def shapes(bubbles, title):
     """Lines, circles and texts, in the order that they are drawn in."""
     slow = math.floor(math.log10(min(b.fps for b in bubbles) / 1.5))
     fast = math.log10(max(b.fps for b in bubbles) * 1.5)
+    low = min([LOW, *(b.aupro - 0.005 for b in bubbles)])
+    high = max([HIGH, *(b.aupro + 0.005 for b in bubbles)])
 
     def x(fps):
         return LEFT + (math.log10(fps) - slow) / (fast - slow) * (WIDTH - LEFT - RIGHT)
 
     def y(aupro):
-        return TOP + (HIGH - aupro) / (HIGH - LOW) * (HEIGHT - TOP - BOTTOM)
+        return TOP + (high - aupro) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
     base = HEIGHT - BOTTOM
     found = [("text", LEFT, 22, title, "start", INK)]
@@ -56,8 +58,9 @@ def shapes(bubbles, title):
             if (fps := step * 10.0**power) <= 10**fast:
                 found.append(("line", x(fps), TOP, x(fps), base, GRID))
                 found.append(("text", x(fps), base + 18, f"{fps:g}", "middle", INK))
-    for i in range(1, 9):
-        aupro = LOW + 0.005 * i
+    step = 0.005 * math.ceil((high - low) / 0.05)
+    for i in range(math.ceil(low / step + 1e-6), math.ceil(high / step - 1e-6)):
+        aupro = step * i
         found.append(("line", LEFT, y(aupro), WIDTH - RIGHT, y(aupro), GRID))
         found.append(("text", LEFT - 8, y(aupro) + 4, f"{aupro:.3f}", "end", INK))
     found += [("line", LEFT, base, WIDTH - RIGHT, base, INK), ("line", LEFT, TOP, LEFT, base, INK)]

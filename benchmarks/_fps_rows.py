@@ -7,6 +7,7 @@ See `fps.py` for the settings; it starts these processes.
 
 import ctypes
 import gc
+import importlib.util
 import itertools
 import json
 import sys
@@ -14,33 +15,35 @@ import time
 import warnings
 
 import torch
-from _plain_banks import g2sf, patchcore
+from _fps_learnt import DRAWN, learnt, trained
+from _plain_banks import btf, g2sf, patchcore
 from _plain_frames import cfm, extracted, fastest_float32, of_images, settings
 
-from cmad.bank import Bank
 from cmad.calibrate import Calibration
 from cmad.datasets import Synthetic
 from cmad.detectors import METHODS
-from cmad.detectors import _g2sf_spaces as spaces
 from cmad.detectors._extraction import extract
-from cmad.detectors._memory import Memory
+from cmad.detectors.method import Method
 from cmad.environment import forget_peak, peak_memory
 from cmad.extractors.weights import find
 from cmad.gpu import WARM
-from cmad.rasters import everything, only, rows
 from cmad.store import FeatureStore
 
 ROWS = {
+    "BTF": ("btf", "full"),
+    "AST": ("ast", "full"),
+    "M3DM": ("m3dm", "full"),
     "Ours": ("cfm", "full"),
     "Ours-M": ("cfm", "medium"),
     "Ours-S": ("cfm", "small"),
     "Ours-T": ("cfm", "tiny"),
-    "PatchCore": ("patchcore", "full"),
     "G2SF": ("g2sf", "full"),
+    "PatchCore": ("patchcore", "full"),
 }
 """Method and variant of each row of the table."""
-IMAGES = 265
-"""Training parts that banks are as large as those of: 10 % of their rows."""
+VIT = Method.usual["rgb"]
+WITHOUT = ("fpfh", "normals", "geometry")
+"""3D extractors without weights of their own."""
 LARGE = (1944, 2592)
 LEAST = 5.0
 """Seconds that whole calls are timed for, 100 of them at most."""
@@ -59,19 +62,20 @@ map's maximum, for CFM and for methods with banks, whose maps have 256 levels.""
 def drawn(asked):
     """Return the detector of a row, not trained, and what its extractors' weights are."""
     method, variant = ROWS[asked["row"]]
-    names = {"rgb": asked["rgb"], "xyz": "point_mae"}
-    found = {name: find(model) for name, model in names.items()}
+    usual = METHODS[method].usual
+    names = {**usual, "rgb": asked["rgb"] if usual["rgb"] == VIT else usual["rgb"]}
+    found = {name: find(model) for name, model in names.items() if model not in WITHOUT}
     own = {f"{name}_weights": None if file else "random" for name, file in found.items()}
     detector = METHODS[method](
         variant,
         preset=asked["preset"],
-        rgb=asked["rgb"],
+        **names,
         image_size=asked["size"],
         precision=asked["precision"],
         device=asked["device"],
         **own,
     )
-    if found["xyz"] is None:
+    if usual["xyz"] == "point_mae" and found["xyz"] is None:
         # As trained ones have: without, a row's channels add up to 0 but for the rounding, and the
         # published rule that leaves such pixels out would draw lots.
         detector.pipeline.extractors["xyz"].network.norm.bias.fill_(0.1)
@@ -83,39 +87,14 @@ def prepared(asked):
     """Return a detector as after training, parts to judge, and where its weights are from."""
     detector, weights = drawn(asked)
     good = list(Synthetic(good=1, size=asked["input"]))
+    if detector.who not in DRAWN:
+        trained(detector, good)
+        return detector, list(Synthetic("test", good=2, size=asked["input"])), weights
     with FeatureStore(torch.float32) as store:
         detector.pipeline, ranges = extract(detector.pipeline, good, store, 1, False, [])
         tensors = learnt(detector, list(store))
     detector._accept(tensors, (), ranges)
     return detector, list(Synthetic("test", good=2, size=asked["input"])), weights
-
-
-def learnt(detector, features):
-    """Draw what a method learns: networks at their initial weights, banks like the features."""
-    if detector.who == "CFM":
-        return detector._untrained().state_dict()
-    banks = {m: bank(detector, features, m) for m in ("2d", "3d")}
-    if detector.who == "PatchCore":
-        memory = {m: Memory(b, float(b.rows.std()), 1.0) for m, b in banks.items()}
-        return {k: t for m, one in memory.items() for k, t in one.tensors(m).items()}
-    prototypes = {m: spaces.Prototypes(b, 0.0, 1.0, 1.0) for m, b in banks.items()}
-    return spaces.Metric(prototypes, *detector._untrained()).tensors()
-
-
-def bank(detector, features, modality):
-    """A bank of the size that `IMAGES` parts give, of rows each between two of real ones."""
-    of_patchcore = detector.who == "PatchCore"
-    raster = detector._raster(modality) if of_patchcore else detector.raster
-    cells = raster.size // 2 if modality == "2d" and not of_patchcore else raster.size
-    alone = [only(f, (modality,)) for f in features]
-    own = torch.cat([rows(f, raster, everything(f, raster))[modality] for f in alone])
-    own = own[(own != 0).any(1)]
-    generator = torch.Generator().manual_seed(0)
-    count = max(IMAGES * cells**2 // 10, 64)
-    a, b = torch.randint(len(own), (2, count), generator=generator)
-    made = torch.lerp(own[a], own[b], torch.rand(count, 1, generator=generator))
-    made[0] *= modality == "2d"  # as the cells beside the part, of which a coreset keeps one
-    return Bank(made)
 
 
 def ours(detector, frame):
@@ -127,6 +106,8 @@ def plain(detector, frame, of_image=None):
     """The same by the plain form; what comes of it ends with the map and the score."""
     if detector.who == "CFM":
         return cfm(detector, frame, of_image)
+    if detector.who == "BTF":
+        return btf(detector, frame, of_image)
     after = patchcore if detector.who == "PatchCore" else g2sf
     # Distances to rows nearby need float32.
     features = extracted(detector, frame, half=False, of_image=of_image)
@@ -137,6 +118,12 @@ def plain(detector, frame, of_image=None):
 def all_of_ours(detector, frames):
     """Several frames together."""
     return detector.all_maps(detector.pipeline.features(frames))
+
+
+def has_plain(detector):
+    """Whether somebody wrote a plain form of a method, of which all is installed."""
+    needs = {"CFM": "torch", "PatchCore": "torch", "G2SF": "torch", "BTF": "open3d"}
+    return detector.who in needs and importlib.util.find_spec(needs[detector.who]) is not None
 
 
 def all_plain(detector, frames):
@@ -184,12 +171,15 @@ def times(asked):
     with settings(asked["threads"], asked["precision"], asked["device"]) as plainly:
         for _ in range(1 if asked["device"] == "cpu" else WARM + 2):
             grid = all_of_ours(detector, frames)[0]
-        with plainly:
-            other = all_plain(detector, frames)[0]
-        errors = check(detector, grid, other, asked["precision"])
-        seconds = {"ours": [], "plain": []}
+        seconds, errors, beside = {"ours": [], "plain": []}, None, has_plain(detector)
+        if beside:
+            with plainly:
+                other = all_plain(detector, frames)[0]
+            errors = check(detector, grid, other, asked["precision"])
         for _ in range(asked["repeats"]):
             seconds["ours"].append(timed(all_of_ours, detector, frames) / len(frames))
+            if not beside:
+                continue
             with plainly:
                 seconds["plain"].append(timed(all_plain, detector, frames) / len(frames))
     calibrated(detector, grid)
@@ -199,7 +189,7 @@ def times(asked):
         "errors": errors,
         "weights": weights,
         "extractors": detector.pipeline.describe(),
-        "points": int(frames[0].valid.sum()),
+        "points": int(frames[0].valid.sum()) if frames[0].valid is not None else 0,
         "weights MB": weights_mb(detector),
     }
 
@@ -243,8 +233,9 @@ def memory(asked):
     with settings(asked["threads"], asked["precision"], asked["device"]) as plainly:
         # Ours first, so that what it keeps from its first frame on counts.
         found = {"ours peak MB": peak(all_of_ours, detector, frames)}
-        with plainly:
-            found["plain peak MB"] = peak(all_plain, detector, frames)
+        if has_plain(detector):
+            with plainly:
+                found["plain peak MB"] = peak(all_plain, detector, frames)
     return found
 
 

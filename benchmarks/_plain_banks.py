@@ -1,4 +1,4 @@
-"""What follows the extractors where there are memory banks, in plain torch: PatchCore and G2SF.
+"""What follows the extractors where there are memory banks, in plain torch: PatchCore, G2SF, BTF.
 
 Each bank is searched once, by `torch.cdist`, for the features of all cells; `cmad` composes these
 from what the extractors made (`cmad.rasters.rows`) for both.
@@ -6,6 +6,7 @@ from what the extractors made (`cmad.rasters.rows`) for both.
 
 import torch
 import torch.nn.functional as functional
+from _plain_frames import of_images
 
 from cmad.detectors.g2sf import MODALITIES
 from cmad.maps import enlarged, smoothed
@@ -29,6 +30,37 @@ def patchcore(detector, features):
         unit = 1000.0 if detector.choices.published_banks else 1.0
         score += memory.image_score(patch, distance, found.indices, unit=unit) / memory.usual
     return smoothed(total, detector.choices.scaling), score
+
+
+@torch.inference_mode()
+def btf(detector, frame, of_image=None):
+    """Score a frame as the published code does, with open3d's histograms: the map and the score."""
+    memory, device, cells = detector.memory, detector.device, detector.raster.size
+    image = of_images(detector, [frame])[0] if of_image is None else of_image
+    size, xyz = len(frame.valid), frame.xyz[frame.valid]
+    grid = torch.zeros(1, 33, size, size, dtype=torch.float64)
+    grid[0][:, frame.valid] = torch.from_numpy(fpfh(detector.pipeline.extractors["xyz"], xyz))
+    grid = functional.avg_pool2d(grid, 3, stride=1, padding=detector.choices.smoothing.padding)
+    shape = functional.adaptive_avg_pool2d(grid, cells)[0].flatten(1).T.float().to(device)
+    colour = functional.adaptive_avg_pool2d(image.permute(2, 0, 1)[None], cells)[0].flatten(1).T
+    patch = torch.cat([colour, shape], 1)
+    with torch.autocast(device.type, enabled=False):
+        found = torch.cdist(patch, memory.bank.rows).min(1)
+    map_ = enlarged(found.values.view(cells, cells), size)
+    score = memory.image_score(patch, found.values, found.indices)
+    return smoothed(map_, detector.choices.scaling), score
+
+
+def fpfh(extractor, xyz):
+    """Histograms by open3d, (33, N) float64."""
+    import open3d  # an extra
+
+    sizes, hybrid = extractor._sizes, open3d.geometry.KDTreeSearchParamHybrid
+    points = open3d.utility.Vector3dVector(xyz.double().numpy())
+    cloud = open3d.geometry.PointCloud(points)
+    cloud.estimate_normals(hybrid(sizes["normal_radius"], int(sizes["normal_neighbours"])))
+    around = hybrid(sizes["radius"], int(sizes["neighbours"]))
+    return open3d.pipelines.registration.compute_fpfh_feature(cloud, around).data
 
 
 @torch.inference_mode()

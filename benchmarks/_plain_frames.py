@@ -17,6 +17,7 @@ import torch.nn.functional as functional
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
+from cmad.extractors import Pyramid
 from cmad.types import Features, Points
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -77,6 +78,19 @@ def tokens(vit, rgb):
     return made.reshape(len(rgb), *vit.grid, -1)
 
 
+def layers(net, rgb):
+    """Tokens (B, h, w, D) of images by a convolutional network's layers, as BTF pools them."""
+    made = net._net.forward_intermediates(
+        (rgb.float() / 255 - net._shift) / net._scale,
+        indices=list(net._index),
+        stop_early=True,
+        intermediates_only=True,
+    )
+    means = [functional.avg_pool2d(layer.float(), 3, stride=1) for layer in made]
+    pooled = [functional.adaptive_avg_pool2d(m, net.grid) for m in means]
+    return torch.cat(pooled, 1).permute(0, 2, 3, 1)
+
+
 def nearest(points, queries, count):
     """Distances and indices of the nearest points, (Q, count) each."""
     if points.device.type == "cpu":
@@ -122,7 +136,8 @@ def points(extractor, xyz):
 def of_images(detector, frames):
     """Tokens of several frames in one pass."""
     rgb = torch.stack([frame.rgb for frame in frames]).to(detector.device, non_blocking=True)
-    return tokens(detector.pipeline.extractors["rgb"], rgb)
+    net = detector.pipeline.extractors["rgb"]
+    return layers(net, rgb) if isinstance(net, Pyramid) else tokens(net, rgb)
 
 
 def extracted(detector, frame, half=True, of_image=None):

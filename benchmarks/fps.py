@@ -12,8 +12,10 @@ first frame beside them, measured in a process of its own. MB are 2^20 bytes. Wi
 are those of a part of it, and the peak is the batch's. On a GPU the clock is read when the GPU is
 done, and the peak is of its own memory.
 
-Ours, -M, -S, -T keep 12, 8, 4, 1 blocks of both extractors. Parts are synthetic. Weights are those
-in CMAD_WEIGHTS, else drawn; what a detector learns is drawn, with banks as large as 265 parts give.
+Ours, -M, -S, -T keep 12, 8, 4, 1 blocks of both extractors; PatchCore and G2SF are not in the
+paper's table. Parts are synthetic. Weights are those in CMAD_WEIGHTS, else drawn; what a detector
+learns is drawn, with banks as large as 265 parts give. AST and M3DM have no plain form here, BTF
+has one where open3d is installed. A row whose method `cmad` does not have is left out, with a word.
 """
 
 import argparse
@@ -28,6 +30,7 @@ import torch
 from _environment import environment, one_line
 from _fps_rows import ALLOWED, ROWS
 
+from cmad.detectors import METHODS
 from cmad.detectors._inputs import device_of
 from cmad.environment import machine
 from cmad.presets import PRESETS
@@ -36,8 +39,8 @@ from cmad.report.published import published
 HERE = Path(__file__).parent
 NAMES = {"Ours": "CFM", "Ours-M": "CFM-M", "Ours-S": "CFM-S", "Ours-T": "CFM-T"}
 """Of the rows, in `cmad.report.published`."""
-OTHERS = ("BTF", "AST", "M3DM")
-"""Rows of the paper's table that there is no detector for."""
+HERE_TOO = [name for name, (method, _) in ROWS.items() if method in METHODS]
+"""Rows that there is a detector for."""
 
 
 def measure(arguments, row, part, precision):
@@ -72,12 +75,13 @@ def row_of(arguments, name):
     """Measure a row of the table."""
     found = measure(arguments, name, "times", arguments.precision)
     found |= measure(arguments, name, "memory", arguments.precision)
-    median = {k: float(np.median(s)) for k, s in found["seconds"].items()}
+    median = {k: float(np.median(s)) if s else None for k, s in found["seconds"].items()}
+    beside = median["plain"]  # None where there is no plain form
     return {
         **found,
         "fps": 1 / median["ours"],
-        "plain fps": 1 / median["plain"],
-        "times plain": median["plain"] / median["ours"],
+        "plain fps": beside and 1 / beside,
+        "times plain": beside and beside / median["ours"],
         "whole ms": 1e3 * median["whole"],
         "whole p99 ms": 1e3 * float(np.quantile(found["seconds"]["whole"], 0.99)),
         "memory MB": found["weights MB"] + found["ours peak MB"],
@@ -105,7 +109,7 @@ COLUMNS = (
     ("MB", lambda r: r["memory MB"], ".0f"),
     ("weights MB", lambda r: r["weights MB"], ".2f"),
     ("peak MB", lambda r: r["ours peak MB"], ".0f"),
-    ("plain peak", lambda r: r["plain peak MB"], ".0f"),
+    ("plain peak", lambda r: r.get("plain peak MB"), ".0f"),
 )
 
 
@@ -187,20 +191,22 @@ def has_bf16(device):
     )
 
 
-def picture(rows, stem, where):
-    """Draw the measured rows and the paper's; return which have no printed AUPRO."""
+def picture(rows, stem, where, measured):
+    """Draw the measured rows and the paper's; return which have no AUPRO, printed or measured."""
     from _bubbles import Bubble, save
 
     bubbles, missing = [], []
-    for name in (*ROWS, *OTHERS):
+    for name in ROWS:
         paper = {k: printed(name, k) for k in ("fps", "memory MB", "AUPRO@30%")}
         if None not in paper.values():
             bubbles.append(Bubble(name, *(paper[k] for k in FIGURE), here=False))
-        if name in rows and paper["AUPRO@30%"] is None:
+        aupro = measured.get(name, paper["AUPRO@30%"])
+        if name in rows and aupro is None:
             missing.append(name)
         elif name in rows:
-            row = {**rows[name], "AUPRO@30%": paper["AUPRO@30%"]}
-            bubbles.append(Bubble(name, *(row[k] for k in FIGURE), here=True))
+            row = {**rows[name], "AUPRO@30%": aupro}
+            said = f"{name} (own AUPRO)" if name in measured else name
+            bubbles.append(Bubble(said, *(row[k] for k in FIGURE), here=True))
     save(bubbles, f"AUPRO@30% as printed; here {where}", stem)
     return missing
 
@@ -210,9 +216,20 @@ FIGURE = ("fps", "AUPRO@30%", "memory MB")
 
 def some_rows(value):
     names = value.split(",")
-    if wrong := [name for name in names if name not in ROWS]:
-        raise argparse.ArgumentTypeError(f"must be some of {', '.join(ROWS)}, got {wrong[0]!r}")
+    if wrong := [name for name in names if name not in HERE_TOO]:
+        raise argparse.ArgumentTypeError(f"must be some of {', '.join(HERE_TOO)}, got {wrong[0]!r}")
     return names
+
+
+def own_aupro(value):
+    """Read ROW=VALUE."""
+    name, _, number = value.partition("=")
+    try:
+        if name in ROWS and 0 < float(number) <= 1:
+            return name, float(number)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"must be ROW=VALUE, a value in (0, 1], got {value!r}")
 
 
 def at_least_one(value):
@@ -223,7 +240,7 @@ def at_least_one(value):
 
 def asked_for(given=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=some_rows, default=list(ROWS), help="separated by commas")
+    parser.add_argument("--rows", type=some_rows, default=HERE_TOO, help="separated by commas")
     parser.add_argument("--repeats", type=at_least_one, default=3, help="of each timing")
     parser.add_argument("--threads", type=at_least_one, default=1)
     parser.add_argument("--precision", choices=list(ALLOWED), default="fp32")
@@ -238,6 +255,14 @@ def asked_for(given=None):
     parser.add_argument("--input", type=at_least_one, default=400, help="pixels of the parts")
     parser.add_argument(
         "--table-only", action="store_true", help="without bfloat16 and large images for the list"
+    )
+    parser.add_argument(
+        "--aupro",
+        type=own_aupro,
+        action="append",
+        default=[],
+        metavar="ROW=VALUE",
+        help="AUPRO@30%% that `cmad evaluate` gave, for the picture instead of the printed one",
     )
     parser.add_argument("--json", type=Path, help="to write, pictures beside it; see results/")
     arguments = parser.parse_args(given)
@@ -258,10 +283,15 @@ def main(given=None):
         rows = {name: row_of(arguments, name) for name in arguments.rows}
         # The goals are those of a CPU.
         reached = speeds(arguments, rows) if arguments.device == "cpu" else []
-    first = next(iter(rows.values()))
     table(rows)
-    print(f"Ours to the plain form, largest differences: {json.dumps(first['errors'])}")
-    print(f"{first['points']} points; weights: {json.dumps(first['weights'])}")
+    for name, row in rows.items():
+        if row["errors"] is None:
+            print(f"{name}: no plain form here")
+        else:
+            print(f"{name} to the plain form, largest differences: {json.dumps(row['errors'])}")
+        print(f"  {row['points']} points; weights: {json.dumps(row['weights'])}")
+    for name in set(ROWS) - set(HERE_TOO):
+        print(f"{name}: left out, cmad has no detector of it")
     for line in reached:
         value = "not measured" if line["value"] is None else f"{line['value']:.2f}"
         said = "" if line["value"] is None else ("reached" if line["reached"] else "not reached")
@@ -279,8 +309,8 @@ def main(given=None):
         path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"about": about, "rows": rows, "speeds": reached}, indent=1) + "\n")
     where = str(about["gpu"]) if arguments.device == "cuda" else machine()
-    for name in picture(rows, path.with_suffix(""), where):
-        print(f"  {name}: the papers print no AUPRO@30% of it, so it is not in the picture")
+    for name in picture(rows, path.with_suffix(""), where, dict(arguments.aupro)):
+        print(f"  {name}: the papers print no AUPRO@30% of it, and --aupro gives none: not drawn")
     print(json.dumps(about))
     print(f"  {path}, .svg, .png")
 

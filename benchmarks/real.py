@@ -4,7 +4,8 @@
 
 The 2D extractor is the ViT-S/14 (DINOv2 shape) that CMAD_WEIGHTS holds, blocks 1 to 8, at 392
 pixels. The 3D extractors are those of --xyz: FPFH (extra "fpfh") and Point-MAE with seeded random
-weights by default.
+weights by default. BTF has its WideResNet-50-2; where CMAD_WEIGHTS does not hold its weights
+they are random, which is printed: then the row shows that it runs, and no more.
 """
 
 import argparse
@@ -24,6 +25,8 @@ from PIL import Image
 import cmad
 from cmad.detectors import METHODS
 from cmad.detectors import detector as shell
+from cmad.extractors.pyramid import Pyramid, convolutional
+from cmad.extractors.weights import find
 from cmad.metrics import LIMITS, aupro, image_auroc, pixel_auroc
 from cmad.pipeline import Pipeline
 from cmad.report import pictures
@@ -70,6 +73,14 @@ def extractor(kind, seed):
     return cmad.extractors.PointMAE(weights="random", seed=seed) if kind == "random" else kind
 
 
+def of_images(name, seed):
+    """The 2D extractor of a method."""
+    usual = METHODS[name].usual["rgb"]
+    if convolutional(usual):
+        return Pyramid(usual, weights=None if find(usual) else "random", seed=seed)
+    return cmad.extractors.ViT("vit_small_patch14_dinov2", block=8, image_size=392)
+
+
 def smoothed(maps):
     return [cmad.ops.smooth(torch.from_numpy(m)[None])[0].numpy() for m in maps]
 
@@ -91,9 +102,9 @@ def run(kind, name, args):
     with one_line():
         train = cmad.datasets.MVTec3D(args.data, args.category, "train")
         test = cmad.datasets.MVTec3D(args.data, args.category, "test")
-        vit = cmad.extractors.ViT("vit_small_patch14_dinov2", block=8, image_size=392)
+        rgb = of_images(name, args.seed)
         detector = method(
-            rgb=vit,
+            rgb=rgb,
             xyz=extractor(kind, args.seed),
             preset=args.preset,
             seed=args.seed,
@@ -107,7 +118,7 @@ def run(kind, name, args):
             (shell, "extract", "fit: extract once"),
             (method, "learn", "fit: learn"),
             (Pipeline, "frame", "prepare"),
-            (type(vit), "tokens", "2D extractor"),
+            (type(rgb), "tokens", "2D extractor"),
             (method, "maps", "method"),
             *(
                 (of_points, function, stage)
@@ -138,7 +149,7 @@ def run(kind, name, args):
             "AUPRO@1% grid": aupro(maps, masks, [0.01], thresholds=99)[0],
         }
     print(
-        f"\n{detector.who}, {args.category}, {detector.pipeline.describe()['3d']}, "
+        f"\n{detector.who}, {args.category}, {'; '.join(detector.pipeline.describe().values())}, "
         f"preset {args.preset}, gaps {args.gaps}"
     )
     table(rows)

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
+import cmad
 from cmad.testing import reference
 from cmad.testing.cases import CASES
 
@@ -173,7 +174,7 @@ def test_fps_prints_the_row_and_writes_numbers_and_pictures(fps, tmp_path, capsy
 )
 def test_fps_compares_with_the_plain_form_first(fps, monkeypatch, row, preset):
     rows, frames = (importlib.import_module(n) for n in ("_fps_rows", "_plain_frames"))
-    monkeypatch.setattr(rows, "IMAGES", 4)
+    monkeypatch.setattr(importlib.import_module("_fps_learnt"), "IMAGES", 4)
     asked = {"row": row, "preset": preset, "rgb": "test_vit", "size": 32, "input": [64, 64]}
     asked |= {"batch": 1, "graphs": False}
     detector, samples, _ = rows.prepared({**asked, "precision": "fp32", "device": "cpu"})
@@ -184,6 +185,52 @@ def test_fps_compares_with_the_plain_form_first(fps, monkeypatch, row, preset):
         monkeypatch.setattr(frames, "encoded", lambda net, groups: right(net, 1.1 * groups))
         with pytest.raises(ValueError, match="differs from the plain form's by"):
             rows.check(detector, grid, rows.plain(detector, frame), "fp32")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # as above
+def test_fps_compares_btf_with_the_published_steps(fps, monkeypatch, open3d):
+    rows, banks = (importlib.import_module(n) for n in ("_fps_rows", "_plain_banks"))
+    monkeypatch.setattr(importlib.import_module("_fps_learnt"), "IMAGES", 4)
+    monkeypatch.setattr(cmad.BTF, "usual", {"rgb": "test_resnet", "xyz": "fpfh"})
+    asked = {"row": "BTF", "preset": "official", "rgb": "unused", "size": 64, "input": [64, 64]}
+    detector, samples, weights = rows.prepared({**asked, "precision": "fp32", "device": "cpu"})
+    assert weights == {"rgb": "random"}
+    assert detector.pipeline.dims() == {"2d": 240, "3d": 33}
+    frame, right = detector.pipeline.frame(samples[0]), banks.fpfh
+    grid = rows.ours(detector, frame)
+    rows.check(detector, grid, rows.plain(detector, frame), "fp32")
+    monkeypatch.setattr(banks, "fpfh", lambda *given: 1.1 * right(*given))
+    with pytest.raises(ValueError, match="BTF: map differs from the plain form's by"):
+        rows.check(detector, grid, rows.plain(detector, frame), "fp32")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # as above
+def test_fps_has_a_row_without_a_plain_form(fps, monkeypatch, capsys, tmp_path):
+    """As of a method that has none here, with a bank that grows to full size."""
+    rows, learnt = (importlib.import_module(n) for n in ("_fps_rows", "_fps_learnt"))
+    monkeypatch.setattr(learnt, "IMAGES", 4)
+    monkeypatch.setattr(rows, "DRAWN", ())
+    monkeypatch.setattr(rows, "has_plain", lambda detector: False)
+    monkeypatch.setitem(rows.PARTS, "memory", lambda asked: {"ours peak MB": 1.0})
+    monkeypatch.setattr(fps, "process", lambda asked: rows.PARTS[asked["part"]](asked))
+    given = ["PatchCore" if word == "Ours-T" else word for word in SMALL]
+    aupro = ["--aupro", "PatchCore=0.93", "--table-only"]
+    fps.main([*given, *aupro, "--json", str(tmp_path / "fps.json")])
+    shown = capsys.readouterr().out
+    assert "PatchCore: no plain form here" in shown
+    row = json.loads((tmp_path / "fps.json").read_text())["rows"]["PatchCore"]
+    assert (row["errors"], row["plain fps"], row["seconds"]["plain"]) == (None, None, [])
+    assert "PatchCore (own AUPRO)" in (tmp_path / "fps.svg").read_text()
+
+
+def test_fps_names_the_rows_and_values_that_it_takes(fps, capsys):
+    for given, said in (
+        (["--rows", "SPADE"], "must be some of BTF, "),
+        (["--aupro", "BTF=95"], "must be ROW=VALUE, a value in (0, 1], got 'BTF=95'"),
+    ):
+        with pytest.raises(SystemExit):
+            fps.main(given)
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # as above

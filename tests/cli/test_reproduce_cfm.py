@@ -33,7 +33,7 @@ def small():
             other = "vit_tiny_patch16_224" if "DINO," in ablation.setting else "test_vit"
             made = {**made, "rgb": other}
             if "SAM" in ablation.setting:
-                made["rgb"] = "resnet18"
+                made["rgb"] = "mixer_s16_224"
         shots = {5: 2, 10: 3}.get(ablation.shots, ablation.shots)
         return replace(ablation, made=made, shots=shots)
 
@@ -128,7 +128,7 @@ def test_what_is_left_out_or_shorter_is_told(done):
     page, data, result = done
     for said in (
         "50 epochs: trained for 2 instead of 50 epochs, as asked",
-        "left out SAM, 50 epochs: ViT: model must be a vision transformer of timm, got resnet18",
+        "left out SAM, 50 epochs: ViT: model must be a vision transformer of timm, got ",
         "bagel has 3 training parts, too few for 50 shots",
     ):
         assert said in page

@@ -43,9 +43,14 @@ OTHERS = {
         "published": "sigma,margin",
     },
     "PatchCore": {"modalities": "3d", "fraction": 0.5, "cells_2d": 6, "cells_3d": 7},
+    "BTF": {"fraction": 0.5, "cells": 12},
 }
 """For each of a method's own options a value that is not the default."""
-SMALL = {"PatchCore": {"cells_2d": 12, "cells_3d": 16}, "G2SF": {"cells": 16, "fraction": 0.3}}
+SMALL = {
+    "PatchCore": {"cells_2d": 12, "cells_3d": 16},
+    "G2SF": {"cells": 16, "fraction": 0.3},
+    "BTF": {"cells": 16, "fraction": 0.3},
+}
 """Options that suit parts of 48 pixels, where the defaults are for larger ones."""
 FOR_ALL = {
     "preset": "official",

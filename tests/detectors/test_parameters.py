@@ -32,7 +32,7 @@ def test_parameters_are_what_it_was_made_with_and_the_defaults_of_the_others(met
     given = detector.get_params()
     options = OTHERS.get(method, {})
     assert {name: given[name] for name in {**SMALL, **options}} == {**SMALL, **options}
-    assert given["xyz"] == "point_mae"
+    assert given["xyz"] == METHODS[method].usual["xyz"]
     assert given["precision"] == "auto"
     assert set(given) == set(METHODS[method].__signature__.parameters)
     assert detector.get_params(deep=False) == given

@@ -3,6 +3,7 @@
 import pytest
 
 import cmad
+from cmad.detectors.method import Method
 from cmad.evaluate import AREAS, METRICS, Evaluation
 from cmad.extractors import FPFH, PointMAE, ViT
 from cmad.report import subject as module
@@ -49,7 +50,7 @@ def result(category, train, test=5):
 @pytest.fixture
 def as_published(monkeypatch):
     """Lets the tiny extractors be those of the papers."""
-    monkeypatch.setattr(module, "VIT", "test_vit")
+    monkeypatch.setattr(Method, "usual", {**Method.usual, "rgb": "test_vit"})
     monkeypatch.setattr(module, "PIXELS", 64)
     monkeypatch.setattr(module, "POINT_MAE", {"groups": (64,), "group_size": (32, 128)})
 

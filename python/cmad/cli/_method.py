@@ -35,6 +35,11 @@ def default_of(argument: str) -> str:
     return ", ".join(said)
 
 
+def default_of_method(argument: str) -> str:
+    """Say which extractor each method takes where none is named."""
+    return ", ".join(f"{method.usual[argument]} for {name}" for name, method in METHODS.items())
+
+
 Method = Annotated[str, typer.Option(help=f"One of: {', '.join(METHODS)}.")]
 Set = Annotated[
     list[str] | None,

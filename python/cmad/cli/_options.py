@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cmad.cli._method import default_of
+from cmad.cli._method import default_of, default_of_method
 from cmad.datasets import LazySamples
 from cmad.datasets.names import plain
 from cmad.spelling import meant
@@ -23,16 +23,22 @@ Preset = Annotated[
     str, typer.Option(help="paper, or official: the published code where it differs.")
 ]
 RgbExtractorName = Annotated[
-    str, typer.Option("--rgb", help="2D extractor: any vision transformer of timm.")
+    str | None,
+    typer.Option(
+        "--rgb",
+        help="2D extractor: any vision transformer of timm, or a convolutional network of it.",
+        show_default=default_of_method("rgb"),
+    ),
 ]
 XyzExtractorName = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--xyz",
         help="3D extractor: point_mae; normals or depth, the surface's through the 2D extractor; "
         "geometry, planes fitted around every pixel; or fpfh "
         '(needs open3d: `pip install ".[fpfh]"` in the folder of the source). Several: '
         "fpfh+normals.",
+        show_default=default_of_method("xyz"),
     ),
 ]
 ImageSize = Annotated[

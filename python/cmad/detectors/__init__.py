@@ -1,6 +1,7 @@
 """The detectors: fit on good parts, calibrate, predict."""
 
 from cmad.detectors._outputs import passes
+from cmad.detectors.btf import BTF
 from cmad.detectors.cfm import CFM
 from cmad.detectors.detector import Detector
 from cmad.detectors.g2sf import G2SF
@@ -10,6 +11,7 @@ from cmad.detectors.methods import METHODS, method_named
 from cmad.detectors.patchcore import PatchCore
 
 __all__ = [
+    "BTF",
     "CFM",
     "G2SF",
     "METHODS",

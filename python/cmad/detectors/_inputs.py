@@ -18,10 +18,12 @@ from cmad.extractors import (
     Geometry,
     Normals,
     PointMAE,
+    Pyramid,
     RgbExtractor,
     ViT,
     XyzExtractor,
 )
+from cmad.extractors.pyramid import convolutional
 from cmad.presets import Grouping
 from cmad.spelling import meant
 from cmad.types import Array, Sample
@@ -210,6 +212,12 @@ def named_extractors(
         if not isinstance(rgb, str):
             return rgb
         source = own_weights["rgb"] or weights
+        if convolutional(rgb):
+            if block is not None:
+                raise ValueError(
+                    f"{who}: variant {variant!r} prunes transformers; rgb {rgb!r} is none"
+                )
+            return Pyramid(rgb, image_size=rgb_size, weights=source, seed=seed)
         return ViT(rgb, block=block, image_size=rgb_size, weights=source, seed=seed)
 
     if "rgb" in chosen:
@@ -226,9 +234,11 @@ def named_extractors(
         elif choice == "geometry":
             made[name] = Geometry()
         elif choice == "normals":
-            made[name] = Normals(cast(ViT, made.get("rgb") or vit()))  # the image's, shared
+            made[name] = Normals(
+                cast("ViT | Pyramid", made.get("rgb") or vit())
+            )  # the image's, shared
         elif choice == "depth":
-            made[name] = Depth(cast(ViT, made.get("rgb") or vit()))
+            made[name] = Depth(cast("ViT | Pyramid", made.get("rgb") or vit()))
         else:
             made[name] = _point_mae(grouping, block, own_weights["xyz"] or weights, seed)
     return made

@@ -69,10 +69,11 @@ class Detector(Judge):
             12, 8, 4 or 1 (CFM, section 3.4). For extractors given by name.
         preset: ``"paper"`` follows the papers' text, ``"official"`` the published code;
             docs/decisions/presets.md lists the differences.
-        rgb: name of a timm ViT, or a 2D extractor such as `cmad.extractors.ViT`.
+        rgb: name of a vision transformer or a convolutional network of timm, or a 2D extractor such
+            as `cmad.extractors.ViT`. None takes the method's usual one.
         xyz: ``"point_mae"``, ``"fpfh"``, ``"normals"``, ``"depth"``, ``"geometry"``, or a 3D
             extractor such as `cmad.extractors.PointMAE`; or several, as a list or joined by a plus,
-            ``"fpfh+normals"`` (docs/surfaces.md).
+            ``"fpfh+normals"`` (docs/surfaces.md). None takes the method's usual one.
         image_size: S, pixels along each side of the grid that maps are computed on.
         rgb_size: R, pixels along each side of the images that a 2D extractor given by name takes;
             None takes S.
@@ -112,7 +113,10 @@ class Detector(Judge):
     def __init_subclass__(cls) -> None:
         """Show the method's options in the class's signature, so that help() names them."""
         super().__init_subclass__()
-        shared = list(inspect.signature(Detector.__init__).parameters.values())[1:-1]
+        shared = [
+            p.replace(default=cls.usual.get(p.name, p.default))
+            for p in list(inspect.signature(Detector.__init__).parameters.values())[1:-1]
+        ]
         own = [
             inspect.Parameter(
                 f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type
@@ -125,8 +129,8 @@ class Detector(Judge):
         self,
         variant: str = "full",
         preset: str = "paper",
-        rgb: str | RgbExtractor = "vit_base_patch8_224.dino",
-        xyz: str | XyzExtractor | Sequence[str | XyzExtractor] = "point_mae",
+        rgb: str | RgbExtractor | None = None,
+        xyz: str | XyzExtractor | Sequence[str | XyzExtractor] | None = None,
         image_size: int = 224,
         rgb_size: int | None = None,
         weights: str | None = None,
@@ -142,6 +146,8 @@ class Detector(Judge):
         **options: object,
     ) -> None:
         """Make an untrained detector; the arguments are described with the class."""
+        rgb = self.usual["rgb"] if rgb is None else rgb
+        xyz = self.usual["xyz"] if xyz is None else xyz
         given = {name: value for name, value in locals().items() if name not in ("self", "options")}
         who = self.who
         one_of(who, "variant", variant, VARIANTS)

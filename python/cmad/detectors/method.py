@@ -70,6 +70,8 @@ class Method(ABC):
     Training: ClassVar[type] = NoOptions
     """Frozen dataclass of the method's arguments of `fit`."""
 
+    usual: ClassVar[Mapping[str, str]] = {"rgb": "vit_base_patch8_224.dino", "xyz": "point_mae"}
+    """Names of the extractors that are taken where none are asked for: the paper's."""
     standardised: ClassVar[bool] = True
     """Whether FPFH, given by name, is standardised per channel, or as it counts."""
     learns_on_cpu: ClassVar[bool] = False

@@ -1,12 +1,18 @@
 """The one table of methods."""
 
+from cmad.detectors.btf import BTF
 from cmad.detectors.cfm import CFM
 from cmad.detectors.detector import Detector
 from cmad.detectors.g2sf import G2SF
 from cmad.detectors.patchcore import PatchCore
 from cmad.spelling import meant
 
-METHODS: dict[str, type[Detector]] = {"cfm": CFM, "patchcore": PatchCore, "g2sf": G2SF}
+METHODS: dict[str, type[Detector]] = {
+    "cfm": CFM,
+    "patchcore": PatchCore,
+    "g2sf": G2SF,
+    "btf": BTF,
+}
 """By the name that the command line takes; the first is its default."""
 
 

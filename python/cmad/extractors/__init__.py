@@ -11,6 +11,7 @@ from cmad.extractors.fpfh import FPFH
 from cmad.extractors.geometry import Geometry
 from cmad.extractors.normals import Normals
 from cmad.extractors.point_mae import PointMAE
+from cmad.extractors.pyramid import Pyramid
 from cmad.extractors.rgb import ViT
 from cmad.types import Points
 
@@ -96,9 +97,10 @@ def modality_of(extractor: Extractor) -> str:
     return "2d" if hasattr(extractor, "tokens") else "3d"
 
 
-Known = ViT | PointMAE | FPFH | Normals | Depth | Geometry
-_KINDS: dict[str, type[Known]] = {
+Made = ViT | Pyramid | PointMAE | FPFH | Normals | Depth | Geometry
+_KINDS: dict[str, type[Made]] = {
     "vit": ViT,
+    "pyramid": Pyramid,
     "point_mae": PointMAE,
     "fpfh": FPFH,
     "normals": Normals,
@@ -107,9 +109,7 @@ _KINDS: dict[str, type[Known]] = {
 }
 
 
-def from_config(
-    config: Mapping[str, object], state: Mapping[str, Tensor] | None = None
-) -> ViT | PointMAE | FPFH | Normals | Depth | Geometry:
+def from_config(config: Mapping[str, object], state: Mapping[str, Tensor] | None = None) -> Made:
     """Build an extractor again.
 
     Args:
@@ -137,6 +137,7 @@ __all__ = [
     "Geometry",
     "Normals",
     "PointMAE",
+    "Pyramid",
     "RgbExtractor",
     "ViT",
     "XyzExtractor",

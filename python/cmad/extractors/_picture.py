@@ -11,6 +11,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from cmad import surface
+from cmad.extractors.pyramid import Pyramid
 from cmad.extractors.rgb import ViT
 from cmad.ops._call import expect
 from cmad.types import Points
@@ -26,7 +27,7 @@ class OfPicture(ABC):
     organised: bool = True
     """It takes grids."""
 
-    def __init__(self, vit: ViT) -> None:
+    def __init__(self, vit: ViT | Pyramid) -> None:
         """Keep the transformer."""
         self._vit = vit
         self.dim = vit.dim
@@ -108,20 +109,24 @@ class OfPicture(ABC):
         return hashlib.sha256(said.encode()).hexdigest()
 
 
-def vit_of(who: str, config: Mapping[str, object], state: Mapping[str, Tensor] | None) -> ViT:
-    """Build the transformer that the configuration of an extractor of pictures describes.
+def vit_of(
+    who: str, config: Mapping[str, object], state: Mapping[str, Tensor] | None
+) -> ViT | Pyramid:
+    """Build the 2D extractor that the configuration of an extractor of pictures describes.
 
     Raises:
         RuntimeError: the weights or the module were passed in by a user and are not at hand.
 
     """
     vit = cast("dict[str, Any]", config["vit"])
-    if vit.get("kind") != "vit":
+    kinds: dict[str, type[ViT | Pyramid]] = {"vit": ViT, "pyramid": Pyramid}
+    kind = kinds.get(str(vit.get("kind")))
+    if kind is None:
         raise RuntimeError(
             f"{who}: the model was trained with a 2D extractor of a user's own: in Python "
             f"pass cmad.extractors.{who} of it again as xyz"
         )
-    return ViT.from_config(vit, state)
+    return kind.from_config(vit, state)
 
 
 def _interpolated(known: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:

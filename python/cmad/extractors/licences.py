@@ -14,8 +14,9 @@ def licence_of(config: dict[str, object]) -> str:
         config: what its ``config()`` returned.
 
     Returns:
-        The licence of the published weights, for a ViT as timm states it; ``"none needed"`` where
-        there are no weights, or drawn ones; ``"not known"`` for those that a user passed in.
+        The licence of the published weights, for a model of timm as that states it;
+        ``"none needed"`` where there are no weights, or drawn ones;
+        ``"not known"`` for those that a user passed in.
 
     """
     of_image = config.get("vit")
@@ -29,7 +30,7 @@ def licence_of(config: dict[str, object]) -> str:
     if kind == "point_mae":
         return POINT_MAE
     model = config.get("model")
-    if kind != "vit" or not isinstance(model, str):
+    if kind not in ("vit", "pyramid") or not isinstance(model, str):
         return UNKNOWN
     stated = getattr(timm().get_pretrained_cfg(model), "license", None)
     return str(stated or UNKNOWN)

@@ -81,7 +81,7 @@ class ViT:
             state, self._source = stored.read(weights), f"weights of {weights}"
         elif isinstance(model, str):
             _check_name(model)
-            state, source = stored.vit(model)
+            state, source = stored.of_timm(model)
             self._published = stored.published(model)
             self._source = f"weights of {source}"
         net = copy.deepcopy(model) if isinstance(model, nn.Module) else None

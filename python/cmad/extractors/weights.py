@@ -155,11 +155,12 @@ def load(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
     module.load_state_dict(copies, assign=True)
 
 
-def vit(name: str) -> tuple[dict[str, Tensor], str]:
+def of_timm(name: str, who: str = "ViT") -> tuple[dict[str, Tensor], str]:
     """Get the weights of a timm model: from CMAD_WEIGHTS, or through timm from Hugging Face.
 
     Args:
         name: timm model, with or without a tag.
+        who: asks, for the message.
 
     Returns:
         The weights, and where they come from.
@@ -191,7 +192,7 @@ def vit(name: str) -> tuple[dict[str, Tensor], str]:
                 name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay
             )
     except Exception as error:
-        raise RuntimeError(_help(f"ViT {name!r}", name, repository or name, error)) from error
+        raise RuntimeError(_help(f"{who} {name!r}", name, repository or name, error)) from error
     return dict(model.state_dict()), "timm"
 
 
@@ -210,7 +211,7 @@ def at_hand(
 
     Args:
         name: of the model.
-        weights: path of a file; None looks for them as `vit` does.
+        weights: path of a file; None looks for them as `of_timm` does.
         published: what `published` returned.
 
     Returns:

@@ -11,7 +11,6 @@ from cmad.report.published import PARTS
 
 PIXELS = 224
 """Along each side of the papers' grid, and of the images that their 2D extractor takes."""
-VIT = "vit_base_patch8_224.dino"
 POINT_MAE = {"groups": (1024,), "group_size": (32, 128), "dim": (384,), "depth": (12,)}
 """The papers' choices; CFM's text has groups of 32, its code and the others' of 128."""
 
@@ -110,7 +109,8 @@ def _of_extractors(detector: Detector) -> Iterator[Difference]:
             yield Difference(short, f"the weights of the {which} extractor are random")
     for extractor, config in zip(extractors, configs, strict=True):
         which, name = modality_of(extractor).upper(), _name(extractor, config)
-        papers = VIT if which == "2D" else "Point-MAE"
+        papers = detector.usual["rgb" if which == "2D" else "xyz"]
+        papers = {"point_mae": "Point-MAE", "fpfh": "FPFH"}.get(papers, papers)
         if config.get("kind") == "point_mae":
             for key, usual in POINT_MAE.items():
                 if config.get(key) not in usual:
