@@ -56,6 +56,9 @@ def test_real_says_what_is_missing_in_a_line(data, tmp_path, arguments, said):
         ("metrics.py", ["--json", "nowhere/a.json"], "--json: nowhere: no such file or folder"),
         ("ops.py", ["--json", "nowhere/a.json"], "--json: nowhere: no such file or folder"),
         ("table.py", ["--json", "nowhere/a.json"], "--json: nowhere: no such file or folder"),
+        ("options.py", ["--only", "colour"], "--only: colour: none of default, variant"),
+        ("surfaces.py", [], "needs --data or CMAD_MVTEC3D"),
+        ("epochs.py", [], "needs --data or CMAD_MVTEC3D"),
         ("frame.py", ["--json", "nowhere/a.json"], "--json: nowhere: no such file or folder"),
         ("frame.py", ["--size", "12"], "--size: must be WxH, each from 64, got '12'"),
         ("frame.py", ["--rgb", "nothing"], "error: ViT: model must be the name of a timm model"),
@@ -116,6 +119,19 @@ def test_training_prints_the_share_of_the_products():
     assert "2 parts, 30 pixels each, 4 a step" in ran.stdout
     [line] = [line for line in ran.stdout.splitlines() if "by the profiler" in line]
     assert 0 < float(line.split()[-1].rstrip("%")) <= 100
+
+
+@pytest.mark.slow
+def test_options_prints_a_time_beside_the_default():
+    arguments = ["--rgb", "vit_tiny_patch16_224", "--image-size", "112", "--parts", "1"]
+    ran = run("options.py", *arguments, "--only", "default,aggregation")
+    assert ran.returncode == 0, ran.stderr
+    rows = [line.split("|")[1:-1] for line in ran.stdout.splitlines() if line.startswith("| ")][1:]
+    assert [row[0].strip() for row in rows] == [
+        "default",
+        *(f"aggregation={a}" for a in ("sum", "max", "2d", "3d")),
+    ]
+    assert all(0 < float(row[2]) < 20 for row in rows)
 
 
 def test_drift_prints_no_alarm_on_usual_parts_and_one_on_others(monkeypatch):
