@@ -125,7 +125,7 @@ class BTF(Detector):
         ]
         score = memory.image_score(patch, distance, index)
         total = maps.smoothed(grids[0], self.choices.scaling)
-        map_, *shown = gpu.download([total, *grids[1:]])
+        map_, raw, *shown = gpu.download([total, *grids])
         return GridMaps(
             score=score,
             map=map_.numpy(),
@@ -133,6 +133,7 @@ class BTF(Detector):
             modalities=self.modalities,
             window=features.window,
             name=features.name,
+            raw=raw.numpy(),
         )
 
     def patches(self, features: Features) -> tuple[Tensor, Tensor]:
