@@ -123,6 +123,15 @@ def count_by_sort(a):
     return np.diff(below, prepend=0, append=int((~a["skip"]).sum()))
 
 
+def open3d_fpfh(xyz):
+    """Histograms of one cloud; the search for neighbours, which ours are given, is in them."""
+    around = open3d.geometry.KDTreeSearchParamHybrid
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(xyz.astype(np.float64)))
+    cloud.estimate_normals(around(radius=0.10, max_nn=30))
+    compute = open3d.pipelines.registration.compute_fpfh_feature
+    return np.asarray(compute(cloud, around(radius=0.25, max_nn=100)).data).T
+
+
 def open3d_plane(a):
     cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(a["xyz"].astype(np.float64)))
     samples = a.get("samples", 3)
@@ -191,6 +200,8 @@ def baselines(op: str, a, t) -> list[Baseline]:
     if op == "local_geometry":
         squares = (t["xyz"][0], t["radii"])
         found.append(("torch sums over the grid", lambda: planes_by_torch(*squares)))
+    if op == "fpfh" and open3d:
+        found.append(("open3d, with its search", lambda: open3d_fpfh(a["xyz"])))
     if op == "plane" and open3d:
         found.append(("open3d segment_plane", open3d_plane(a)))
     if op == "clusters" and cluster:

@@ -77,7 +77,14 @@ def upper_left(a):
     return {**a, "xyz": a["xyz"][:, :96, :96].copy()}
 
 
+def first_150_points(a):
+    xyz = a["xyz"][:150].copy()
+    d2 = ((xyz[:, None] - xyz) ** 2).sum(-1)
+    return {**a, "xyz": xyz, "ptr": np.array([0, 150]), "index": d2.argsort(1, kind="stable")}
+
+
 PART = {
+    "fpfh": first_150_points,
     "group": every_8th_centre,
     "three_nn": every_10th_point,
     "interpolate": first_2000_rows,

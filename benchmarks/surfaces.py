@@ -45,7 +45,8 @@ def vit():
 
 def single(kind, gaps, seed, train, args):
     """Train for one extractor, or load what was kept."""
-    path = args.keep / f"{kind}-{gaps}-{seed}-{args.epochs}.cmad"
+    length = f"{args.epochs}-{args.pixels_per_image}-{args.batch_size}"
+    path = args.keep / f"{args.category}-{kind}-{gaps}-{seed}-{length}.cmad"
     given = {"rgb": vit(), "gaps": gaps, "seed": seed}
     if not path.exists():
         detector = cmad.CFM(xyz=kind, cache=args.keep / "features", **given)

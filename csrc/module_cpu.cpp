@@ -3,6 +3,7 @@
 #include "bind/coreset.h"
 #include "bind/count_between.h"
 #include "bind/discrepancy.h"
+#include "bind/fpfh.h"
 #include "bind/fps.h"
 #include "bind/group.h"
 #include "bind/interpolate.h"
@@ -20,6 +21,7 @@ NB_MODULE(_cpu, m) {
   cmad::bind_fps<cmad::Cpu>(m);
   cmad::bind_group<cmad::Cpu>(m);
   cmad::bind_three_nn<cmad::Cpu>(m);
+  cmad::bind_fpfh<cmad::Cpu>(m);
   cmad::bind_interpolate<cmad::Cpu>(m);
   cmad::bind_pixel_weights<cmad::Cpu>(m);
   cmad::bind_local_geometry<cmad::Cpu>(m);

@@ -6,6 +6,7 @@
 #include "bind/count_between.h"
 #include "bind/cuda.h"
 #include "bind/discrepancy.h"
+#include "bind/fpfh.h"
 #include "bind/fps.h"
 #include "bind/group.h"
 #include "bind/interpolate.h"
@@ -24,6 +25,7 @@ inline void bind_cuda_ops(nb::module_& m) {
   bind_fps<Cuda>(m);
   bind_group<Cuda>(m);
   bind_three_nn<Cuda>(m);
+  bind_fpfh<Cuda>(m);
   bind_interpolate<Cuda>(m);
   bind_pixel_weights<Cuda>(m);
   bind_local_geometry<Cuda>(m);

@@ -172,7 +172,7 @@ def named(tensors: Mapping[str, Tensor]) -> list[object]:
 @functools.cache
 def versions() -> dict[str, str]:
     """Name what results are computed with; another version of these may compute others."""
-    packages = installed("numpy", "torch", "timm", "Pillow", "open3d")
+    packages = installed("numpy", "torch", "timm", "Pillow")
     return {"cache": str(FORMAT), "cmad": __version__, **packages}
 
 

@@ -121,5 +121,5 @@ def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def versions() -> dict[str, str]:
     """Name what a model was made with."""
-    packages = ("cmad-vision", "timm", "numpy", "open3d")
+    packages = ("cmad-vision", "timm", "numpy")
     return {"torch": str(torch.__version__), **installed(*packages)}

@@ -294,7 +294,7 @@ def test_the_cache_gives_the_same_figures(done, run, candies, tmp_path):
 
 
 @pytest.mark.slow
-def test_real_parts_with_a_real_extractor(run, tmp_path, open3d):
+def test_real_parts_with_a_real_extractor(run, tmp_path):
     """A few parts of cable_gland, ViT-S/14 with its weights, and FPFH."""
     for variable in ("CMAD_MVTEC3D", "CMAD_WEIGHTS"):
         if not os.environ.get(variable):

@@ -131,4 +131,3 @@ def test_names_in_angle_brackets_are_somewhere_in_the_help(run, monkeypatch):
     assert "good/ and <defect>/" in helped("evaluate", monkeypatch, run)
     assert "<category>/test/<defect>/<number>.tiff" in helped("evaluate", monkeypatch, run)
     assert "test/<kind>/" in helped("synthesise", monkeypatch, run)
-    assert 'pip install ".[fpfh]"' in helped("fit", monkeypatch, run)

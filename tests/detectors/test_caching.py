@@ -129,8 +129,7 @@ def test_statistics_are_kept_and_features_of_others_are_not_taken_for_them(
     }
 
 
-@pytest.mark.filterwarnings("ignore")  # what open3d's own dependencies warn of
-def test_fpfh_is_the_same_without_cold_and_warm(open3d, make, parts, tmp_path, monkeypatch):
+def test_fpfh_is_the_same_without_cold_and_warm(make, parts, tmp_path, monkeypatch):
     def trained(cache):
         detector = cmad.CFM(rgb=make["vit"](), xyz="fpfh", image_size=48, cache=cache)
         return detector.fit(parts[:3], epochs=2, pixels_per_image=50)

@@ -218,7 +218,7 @@ def test_training_extracts_each_frame_once(untrained, parts, make, monkeypatch):
     assert sorted(seen) == ["2d"] * 3 + ["3d"] * 3
 
 
-def test_fpfh_histograms_are_computed_once_for_each_frame(open3d, make, parts, monkeypatch):
+def test_fpfh_histograms_are_computed_once_for_each_frame(make, parts, monkeypatch):
     seen = []
     inner = cmad.extractors.FPFH.histograms
     monkeypatch.setattr(

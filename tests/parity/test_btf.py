@@ -12,7 +12,7 @@ from cmad.rasters import Raster, everything, rows
 from cmad.types import Features, Window
 
 
-def test_histograms_on_the_grid_of_patches_are_the_published_ones(each_fixture, open3d):
+def test_histograms_on_the_grid_of_patches_are_the_published_ones(each_fixture):
     for _, arrays in each_fixture("btf.npz"):
         xyz = torch.from_numpy(arrays["xyz0"])
         valid = (xyz != 0).all(-1)

@@ -215,7 +215,7 @@ def test_statistics_of_the_cloud_give_the_features_of_training_mode(path):
 @pytest.mark.parametrize(
     "path", [pytest.param(p, id=p.stem) for p in files_with("fpfh_sel", "*.npz")]
 )
-def test_histograms_are_those_of_the_reference(path, open3d):
+def test_histograms_are_those_of_the_reference(path):
     arrays = arrays_of(path)
     xyz = arrays["xyz0"].reshape(-1, 3)
     valid = (xyz != 0).all(-1)

@@ -1,14 +1,12 @@
 """The 3D extractor that needs no weights: fast point feature histograms."""
 
 from collections.abc import Iterable, Mapping
-from importlib import import_module
-from types import ModuleType
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from cmad import ops
 from cmad.extractors._standard import Weightless, own_features
 from cmad.ops._call import expect
 from cmad.types import Points
@@ -19,20 +17,22 @@ _CHANNELS = 33
 class FPFH(Weightless):
     """A histogram of the angles between normals around every point.
 
-    Computed by open3d, an extra: ``pip install ".[fpfh]"`` in its folder. There is one feature per
-    point. It is standardised per channel unless asked otherwise, with the mean and deviation of
-    training clouds (``fit``).
+    Natively (`cmad.ops.fpfh`), as open3d computes it; docs/surfaces.md says how near. There is one
+    feature per point. It is standardised per channel unless asked otherwise, with the mean and
+    deviation of training clouds (``fit``).
 
     Args:
         normal_radius: metres, around a point for its normal.
         normal_neighbours: at most so many points for a normal, the nearest.
         radius: metres, around a point for its histogram.
-        neighbours: at most so many points for a histogram, the nearest.
+        neighbours: at most so many points for a histogram, the nearest; ``normal_neighbours`` or
+            more.
         standardised: per channel, as suits a network; without, a distance between features weighs
             the bins by what they count, as suits a memory bank (BTF).
 
     Raises:
-        ValueError: a radius or count that is not positive.
+        ValueError: a radius or count that is not positive, or more points for a normal than for a
+            histogram.
 
     """
 
@@ -55,6 +55,11 @@ class FPFH(Weightless):
         for name, size in self._sizes.items():
             if not size > 0:
                 raise ValueError(f"FPFH: {name} must be positive, got {size}")
+        if normal_neighbours > neighbours:
+            raise ValueError(
+                f"FPFH: neighbours must be normal_neighbours or more, got {neighbours} and "
+                f"{normal_neighbours}"
+            )
         self._wanted = bool(standardised)
         super().__init__(_CHANNELS)
 
@@ -68,7 +73,7 @@ class FPFH(Weightless):
             Features (N, 33); each point is interpolated from itself alone.
 
         Raises:
-            RuntimeError: ``fit`` has not been called where it is needed, or open3d is not there.
+            RuntimeError: ``fit`` has not been called where it is needed.
 
         """
         if self._wanted and not self._standard.known:  # before the work
@@ -76,7 +81,7 @@ class FPFH(Weightless):
         return self._as_points(self.histograms(xyz))
 
     def histograms(self, xyz: Tensor) -> Tensor:
-        """Compute the features before standardisation, on the CPU whatever the device.
+        """Compute the features before standardisation.
 
         Args:
             xyz: (N, 3) float32, metres, finite, N at least 1.
@@ -90,17 +95,19 @@ class FPFH(Weightless):
             raise ValueError("FPFH: xyz must have at least one point, got (0, 3)")
         if not xyz.isfinite().all():
             raise ValueError("FPFH: xyz must be finite, got NaN or infinity")
-        o3d = cast("Any", _open3d())
-        size = self._sizes
-        hybrid = o3d.geometry.KDTreeSearchParamHybrid
-        cloud = o3d.geometry.PointCloud(
-            o3d.utility.Vector3dVector(xyz.detach().cpu().double().numpy())
+        size, points = self._sizes, xyz.detach()
+        ptr = torch.tensor([0, n], device=xyz.device)
+        k = min(int(size["neighbours"]), n)
+        near = ops.group(points, ptr, points, ptr, k, check=False)
+        return ops.fpfh(
+            points,
+            ptr,
+            near,
+            int(size["normal_neighbours"]),
+            size["normal_radius"],
+            size["radius"],
+            check=False,
         )
-        cloud.estimate_normals(hybrid(size["normal_radius"], int(size["normal_neighbours"])))
-        feature = o3d.pipelines.registration.compute_fpfh_feature(
-            cloud, hybrid(size["radius"], int(size["neighbours"]))
-        )
-        return torch.from_numpy(np.array(feature.data, np.float64).T.copy()).to(xyz.device)
 
     @property
     def takes_statistics(self) -> bool:
@@ -142,13 +149,3 @@ class FPFH(Weightless):
             f"FPFH, radius {size['radius']} m and {size['neighbours']} neighbours, "
             f"{self.dim} wide, {'' if self._wanted else 'not '}standardised, no weights"
         )
-
-
-def _open3d() -> ModuleType:
-    try:
-        return import_module("open3d")
-    except (ImportError, OSError) as error:
-        raise RuntimeError(
-            f'FPFH: open3d cannot be imported ({error}): pip install ".[fpfh]" in the '
-            "folder of the source; on a bare Debian also apt-get install libusb-1.0-0 libgl1"
-        ) from error

@@ -5,6 +5,7 @@ from cmad.ops.components import components
 from cmad.ops.coreset import coreset
 from cmad.ops.count_between import count_between
 from cmad.ops.discrepancy import discrepancy
+from cmad.ops.fpfh import fpfh
 from cmad.ops.fps import fps
 from cmad.ops.group import group
 from cmad.ops.interpolate import interpolate
@@ -23,6 +24,7 @@ __all__ = [
     "coreset",
     "count_between",
     "discrepancy",
+    "fpfh",
     "fps",
     "group",
     "interpolate",

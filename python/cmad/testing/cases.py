@@ -28,6 +28,7 @@ from cmad.testing.case import (
     uneven_case,
 )
 from cmad.testing.geometry_cases import GEOMETRY_CASES
+from cmad.testing.histogram_cases import HISTOGRAM_CASES
 from cmad.testing.inputs import (
     CLOUDS,
     SCORES,
@@ -246,6 +247,7 @@ CASES = [
     counts_case("5000000_normal", normal(5_000_000), normal(50_000)),
     counts_case("5000000_heavy_tailed", heavy_tailed(5_000_000), heavy_tailed(50_000)),
     *GEOMETRY_CASES,
+    *HISTOGRAM_CASES,
     *MAPPING_CASES,
 ]
 """Every case of every op."""

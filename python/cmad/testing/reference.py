@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from cmad.testing import histograms
+
 Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.floating]
 Doubles = npt.NDArray[np.float64]
@@ -55,6 +57,32 @@ def three_nn(xyz: Floats, ptr: Ints, centre: Floats, centre_ptr: Ints) -> tuple[
         w = 1 / (d2[near].astype(np.float64) + 1e-8)
         index[n, : len(near)], weight[n, : len(near)] = near, w / w.sum()
     return index, weight
+
+
+def fpfh(
+    xyz: Floats,
+    ptr: Ints,
+    index: Ints,
+    normal_neighbours: int = 30,
+    normal_radius: float = 0.10,
+    radius: float = 0.25,
+) -> Doubles:
+    """Bin three angles of each point and its neighbours, and add the neighbours' bins."""
+    points = xyz.astype(np.float64)
+    first = ptr[np.searchsorted(ptr, np.arange(len(xyz)), "right") - 1]
+    near = [begin + some for begin, some in zip(first, index, strict=True)]
+
+    def within(n: int, count: int | None, limit: float) -> Ints:
+        some = near[n][:count]
+        return np.asarray(some[((points[some] - points[n]) ** 2).sum(1) < limit**2])
+
+    every = range(len(xyz))
+    normals = [
+        histograms.normal(points[within(n, normal_neighbours, normal_radius)]) for n in every
+    ]
+    simple = [histograms.simple(n, within(n, None, radius), points, normals) for n in every]
+    full = [histograms.full(n, within(n, None, radius), points, simple) for n in every]
+    return np.array(full, np.float64).reshape(-1, 33)
 
 
 def interpolate(feature: Floats, start: Ints, index: Ints32, weight: Floats) -> Floats:
