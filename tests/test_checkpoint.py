@@ -211,7 +211,7 @@ def test_a_file_cut_short_is_noticed(tmp_path, left):
 
 def test_a_file_of_another_version_is_refused(tmp_path, monkeypatch):
     stopped(tmp_path / "c")
-    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    monkeypatch.setattr(checkpoint, "FORMAT", checkpoint.FORMAT + 1)
     with pytest.raises(ValueError, match="a checkpoint of another version of cmad; delete it"):
         opened(tmp_path / "c")
 

@@ -183,8 +183,8 @@ def test_a_gpu_that_is_not_there_is_refused(untrained, monkeypatch):
 def test_a_module_that_is_no_extractor_is_refused(make):
     with pytest.raises(TypeError, match=r"rgb must be a name or an extractor, got Linear; wrap a"):
         cmad.CFM(rgb=torch.nn.Linear(2, 2), xyz=make["point_mae"]())
-    with pytest.raises(TypeError, match="xyz must be a name or an extractor, got NoneType"):
-        cmad.CFM(rgb=make["vit"](), xyz=None)
+    with pytest.raises(TypeError, match="xyz must be a name or an extractor, got int"):
+        cmad.CFM(rgb=make["vit"](), xyz=3)
 
 
 def test_pictures_and_nested_lists_are_refused(trained, parts):

@@ -89,7 +89,7 @@ def test_the_methods_own_options_are_parameters_too():
 
 
 def test_an_unknown_parameter_is_refused_with_those_that_there_are(trained):
-    known = "it has variant, preset, rgb, xyz, .*, seed, background, gaps, cache"
+    known = "it has variant, preset, rgb, xyz, .*, seed, background, gaps, fuse, cache"
     with pytest.raises(ValueError, match=f"CFM: no parameter 'epochs'; {known}"):
         trained.set_params(epochs=3)
     with pytest.raises(ValueError, match=r"no parameter 'frac'; it has .*, modalities, fraction"):

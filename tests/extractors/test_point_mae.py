@@ -274,9 +274,8 @@ def test_mistakes_are_named(small_point_mae, cloud):
         extractor.fit([])
     with pytest.raises(ValueError, match=r"PointMAE: weights must fit the model: .* and \d+ more"):
         small_point_mae(weights={"norm.weight": torch.zeros(24)})
-    with pytest.raises(
-        ValueError, match="kind must be one of vit, point_mae, fpfh, normals, geometry, got 'dgcnn'"
-    ):
+    kinds = "vit, pyramid, point_mae, fpfh, normals, depth, geometry"
+    with pytest.raises(ValueError, match=f"kind must be one of {kinds}, got 'dgcnn'"):
         from_config({"kind": "dgcnn"})
 
 

@@ -71,17 +71,12 @@ def fpfh(
     points = xyz.astype(np.float64)
     first = ptr[np.searchsorted(ptr, np.arange(len(xyz)), "right") - 1]
     near = [begin + some for begin, some in zip(first, index, strict=True)]
-
-    def within(n: int, count: int | None, limit: float) -> Ints:
-        some = near[n][:count]
-        return np.asarray(some[((points[some] - points[n]) ** 2).sum(1) < limit**2])
-
-    every = range(len(xyz))
-    normals = [
-        histograms.normal(points[within(n, normal_neighbours, normal_radius)]) for n in every
-    ]
-    simple = [histograms.simple(n, within(n, None, radius), points, normals) for n in every]
-    full = [histograms.full(n, within(n, None, radius), points, simple) for n in every]
+    d2 = [((points[n] - own) ** 2).sum(1) for n, own in zip(near, points, strict=True)]
+    few = [n[d < normal_radius**2][:normal_neighbours] for n, d in zip(near, d2, strict=True)]
+    near = [n[d < radius**2] for n, d in zip(near, d2, strict=True)]
+    normals = [histograms.normal(points[n]) for n in few]
+    simple = [histograms.simple(i, n, points, normals) for i, n in enumerate(near)]
+    full = [histograms.full(i, n, points, simple) for i, n in enumerate(near)]
     return np.array(full, np.float64).reshape(-1, 33)
 
 
