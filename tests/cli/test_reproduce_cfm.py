@@ -13,6 +13,7 @@ from cmad.evaluate.ablations import _with
 from cmad.report.published import published
 from cmad.report.reproduction import settings_of
 from cmad.report.subject import Subject
+from cmad.testing import eyecandies
 
 QUICK = ["--weights", "random", "--rgb", "vit_tiny_patch16_224", "--image-size", "64"]
 QUICK += ["--epochs", "2", "--pixels-per-image", "30"]
@@ -187,6 +188,22 @@ def test_other_options_reach_each_extractors_detector(small):
     assert [m.options.aggregation for m in (changed, *members)] == ["2d"] * 3
     before = list(detector.fusion.members.values())
     assert [m.options.aggregation for m in (detector, *before)] == ["product"] * 3
+
+
+@pytest.mark.slow
+def test_eyecandies_tables_run_to_their_end(run, small, cache, tmp_path):
+    eyecandies.write(tmp_path / "Eyecandies", "CandyCane", train=2, validation=2, good=1, size=160)
+    command = ["reproduce", "cfm", tmp_path / "Eyecandies", "--out", tmp_path / "out"]
+    result = run(*command, "--table", "3", "--table", "13", *cache, *QUICK)
+    assert result.code == 0, result.err
+    page = (tmp_path / "out" / "reproduction.md").read_text()
+    assert re.findall(r"^## CFM Table (\d+)$", page, re.M) == ["3", "13"]
+    data = json.loads((tmp_path / "out" / "reproduction.json").read_text())["settings"]
+    ours = [one["mean"]["metrics"]["I-AUROC"] for one in data.values()]
+    assert set(data) == {"as it is", "CFM-M"}
+    shown = [line for line in page.splitlines() if line.startswith("|") and "ours" in line]
+    assert all(any(f" {value:.3f} " in line for line in shown) for value in ours)
+    assert len([line for line in page.splitlines() if ", difference |" in line]) > 1
 
 
 def test_a_table_of_another_data_set_is_named(run, bagels, small, tmp_path):
