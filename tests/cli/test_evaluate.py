@@ -204,7 +204,10 @@ def test_an_unreadable_part_is_named_and_with_skip_bad_left_out(run, candies, tm
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--method", "magic"], "--method must be one of cfm, patchcore, g2sf, btf, got 'magic'"),
+        (
+            ["--method", "magic"],
+            "--method must be one of cfm, patchcore, g2sf, btf, m3dm, got 'magic'",
+        ),
         (["--category", "tire"], "--category must be one of CandyCane, Lollipop, got 'tire'"),
         (["--shots", "9"], r"--shots must be in \[1, 2\] for CandyCane, got 9"),
         (["-r", "0.01"], "CandyCane: .* needs at least 99 good parts, got 2"),

@@ -6,6 +6,7 @@ from cmad.detectors.cfm import CFM
 from cmad.detectors.detector import Detector
 from cmad.detectors.g2sf import G2SF
 from cmad.detectors.load import load
+from cmad.detectors.m3dm import M3DM
 from cmad.detectors.method import Ablation
 from cmad.detectors.methods import METHODS, method_named
 from cmad.detectors.patchcore import PatchCore
@@ -14,6 +15,7 @@ __all__ = [
     "BTF",
     "CFM",
     "G2SF",
+    "M3DM",
     "METHODS",
     "Ablation",
     "Detector",

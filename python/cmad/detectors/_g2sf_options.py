@@ -1,10 +1,9 @@
 """G2SF's own options, and the arguments of its training."""
 
-import numbers
 from dataclasses import dataclass
 
 from cmad.detectors._g2sf_spaces import AGGREGATES
-from cmad.detectors._inputs import one_of, whole
+from cmad.detectors._inputs import one_of, share, whole
 from cmad.detectors.method import Ablation
 from cmad.nn.g2sf_choices import DIFFERENCES, Published
 from cmad.nn.g2sf_training import TERMS
@@ -35,10 +34,7 @@ class Options:
         """Check the values."""
         for name in ("cells", "neighbours"):
             object.__setattr__(self, name, whole("G2SF", name, getattr(self, name), 1))
-        number = isinstance(self.fraction, numbers.Real)
-        if not (number and 0 < self.fraction <= 1):
-            raise ValueError(f"G2SF: fraction must be in (0, 1], got {self.fraction!r}")
-        object.__setattr__(self, "fraction", float(self.fraction))
+        object.__setattr__(self, "fraction", share("G2SF", "fraction", self.fraction))
         if self.neighbours > 15:  # 2 k + 1 are searched, of which there may be 32
             raise ValueError(f"G2SF: neighbours must be at most 15, got {self.neighbours}")
         one_of("G2SF", "aggregate", self.aggregate, AGGREGATES)

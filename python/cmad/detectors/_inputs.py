@@ -1,6 +1,7 @@
 """What every detector does with its inputs: batches, good parts, options, extractors by name."""
 
 import copy
+import numbers
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import fields, replace
@@ -126,6 +127,14 @@ def whole(who: str, name: str, value: object, least: int) -> int:
         number = least - 1
     if number < least:
         raise ValueError(f"{who}: {name} must be a whole number from {least}, got {value}")
+    return number
+
+
+def share(who: str, name: str, value: object) -> float:
+    """Return a share above 0, at most 1, of any real type, NumPy's too; raise where it is none."""
+    number = float(value) if isinstance(value, numbers.Real) else 0.0
+    if not 0 < number <= 1:
+        raise ValueError(f"{who}: {name} must be in (0, 1], got {value!r}")
     return number
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from cmad import gpu
 from cmad.bank import Bank
 from cmad.model_file import prefixed
+from cmad.progress import bar
 
 NEIGHBOURS = 3
 """Of the nearest bank row, itself included, that an image's score is re-weighted by."""
@@ -77,6 +78,40 @@ class Memory:
         rows = self.bank.rows[around].double()  # without the nearest row itself
         beside = (rows - patch[worst].double()).norm(dim=-1) / self.deviation
         return reweighted(float(distance[worst]) / unit, beside / unit, patch.shape[1], guard)
+
+
+def chosen(
+    blocks: Iterable[Tensor],
+    seed: int,
+    *,
+    what: str = "",
+    fraction: float = 0.1,
+    count: int | None = None,
+    progress: bool = False,
+) -> Bank:
+    """Keep a coreset of the patches of good parts.
+
+    Args:
+        blocks: (Q, D) each, anew each time they are gone through.
+        seed: of the detector.
+        what: the patches are of, such as ``"2d"``.
+        fraction: of them to keep.
+        count: the number to keep, instead.
+        progress: show how far it is.
+
+    Raises:
+        ValueError: too few are kept to re-weight a score by.
+
+    """
+    patches = f"{what} patches".strip()
+    with bar(f"choosing {patches}", None, show=progress) as step:
+        bank = Bank.build(blocks, fraction=fraction, count=count, seed=seed % 2**32, progress=step)
+    if len(bank) < NEIGHBOURS:
+        raise ValueError(
+            f"fit: {len(bank)} {patches} are kept, at least {NEIGHBOURS} are needed: take more "
+            "parts or a larger fraction"
+        )
+    return bank
 
 
 def usual_distance(bank: Bank, blocks: Iterable[Tensor], count: int, seed: int) -> float:

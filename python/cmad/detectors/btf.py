@@ -4,7 +4,6 @@ Horwitz and Hoshen, "Back to the Feature", CVPR workshops 2023; as CFM and G2SF 
 docs/methods/btf.md goes through it equation by equation.
 """
 
-import numbers
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,13 +12,11 @@ import torch
 from torch import Tensor
 
 from cmad import gpu, maps
-from cmad.bank import Bank
 from cmad.checkpoint import Checkpoint
-from cmad.detectors._inputs import whole
-from cmad.detectors._memory import NEIGHBOURS, Memory
+from cmad.detectors._inputs import share, whole
+from cmad.detectors._memory import Memory, chosen
 from cmad.detectors.detector import Detector
 from cmad.detectors.method import Learnt
-from cmad.progress import bar
 from cmad.rasters import Raster, everything, rows
 from cmad.store import FeatureStore
 from cmad.types import Features, GridMaps
@@ -39,10 +36,7 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        number = isinstance(self.fraction, numbers.Real)  # NumPy's too
-        if not (number and 0 < self.fraction <= 1):
-            raise ValueError(f"BTF: fraction must be in (0, 1], got {self.fraction!r}")
-        object.__setattr__(self, "fraction", float(self.fraction))
+        object.__setattr__(self, "fraction", share("BTF", "fraction", self.fraction))
         object.__setattr__(self, "cells", whole("BTF", "cells", self.cells, 1))
 
 
@@ -87,18 +81,8 @@ class BTF(Detector):
         self, store: FeatureStore, training: object, progress: bool, checkpoint: Checkpoint
     ) -> Learnt:
         """Keep a coreset of the patches."""
-        with bar("choosing patches", None, show=progress) as step:
-            bank = Bank.build(
-                _Patches(self, store),
-                fraction=self.options.fraction,
-                seed=self.seed % 2**32,
-                progress=step,
-            )
-        if len(bank) < NEIGHBOURS:
-            raise ValueError(
-                f"fit: {len(bank)} patches are kept, at least {NEIGHBOURS} are needed: take more "
-                "parts or a larger fraction"
-            )
+        blocks, fraction = _Patches(self, store), self.options.fraction
+        bank = chosen(blocks, self.seed, fraction=fraction, progress=progress)
         return Learnt(Memory(bank, 1.0, 1.0).tensors(BOTH))
 
     def tensors(self) -> dict[str, Tensor]:

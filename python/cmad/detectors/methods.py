@@ -4,6 +4,7 @@ from cmad.detectors.btf import BTF
 from cmad.detectors.cfm import CFM
 from cmad.detectors.detector import Detector
 from cmad.detectors.g2sf import G2SF
+from cmad.detectors.m3dm import M3DM
 from cmad.detectors.patchcore import PatchCore
 from cmad.spelling import meant
 
@@ -12,6 +13,7 @@ METHODS: dict[str, type[Detector]] = {
     "patchcore": PatchCore,
     "g2sf": G2SF,
     "btf": BTF,
+    "m3dm": M3DM,
 }
 """By the name that the command line takes; the first is its default."""
 

@@ -3,7 +3,6 @@
 As the papers compare with it: on frozen transformer tokens and Point-MAE features.
 """
 
-import numbers
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -11,13 +10,11 @@ import torch
 from torch import Tensor
 
 from cmad import gpu, maps
-from cmad.bank import Bank
 from cmad.checkpoint import Checkpoint
-from cmad.detectors._inputs import one_of, whole
-from cmad.detectors._memory import NEIGHBOURS, Memory, deviation_of, usual_distance
+from cmad.detectors._inputs import one_of, share, whole
+from cmad.detectors._memory import Memory, chosen, deviation_of, usual_distance
 from cmad.detectors.detector import Detector
 from cmad.detectors.method import Learnt
-from cmad.progress import bar
 from cmad.rasters import Raster, everything, foreground, only, rows
 from cmad.store import FeatureStore
 from cmad.types import Features, GridMaps
@@ -39,10 +36,7 @@ class Options:
     def __post_init__(self) -> None:
         """Check the values."""
         one_of("PatchCore", "modalities", self.modalities, ("2d+3d", "2d", "3d"))
-        number = isinstance(self.fraction, numbers.Real)  # NumPy's too
-        if not (number and 0 < self.fraction <= 1):
-            raise ValueError(f"PatchCore: fraction must be in (0, 1], got {self.fraction!r}")
-        object.__setattr__(self, "fraction", float(self.fraction))
+        object.__setattr__(self, "fraction", share("PatchCore", "fraction", self.fraction))
         for name in ("cells_2d", "cells_3d"):
             object.__setattr__(self, name, whole("PatchCore", name, getattr(self, name), 1))
 
@@ -102,15 +96,13 @@ class PatchCore(Detector):
         published, learnt = self.choices.published_banks, dict[str, Memory]()
         for modality in self.modalities:
             blocks = _Patches(self, store, modality)
-            with bar(f"choosing {modality} patches", None, show=progress) as step:
-                bank = Bank.build(
-                    blocks, fraction=self.options.fraction, seed=self.seed % 2**32, progress=step
-                )
-            if len(bank) < NEIGHBOURS:
-                raise ValueError(
-                    f"fit: {len(bank)} {modality} patches are kept, at least {NEIGHBOURS} are "
-                    "needed: take more parts or a larger fraction"
-                )
+            bank = chosen(
+                blocks,
+                self.seed,
+                what=modality,
+                fraction=self.options.fraction,
+                progress=progress,
+            )
             if published and modality == "3d":  # as is, or in the image's deviations
                 deviation = learnt["2d"].deviation if learnt else 1.0
             else:
