@@ -16,7 +16,7 @@ import warnings
 
 import torch
 from _fps_learnt import DRAWN, learnt, trained
-from _plain_banks import btf, g2sf, patchcore
+from _plain_banks import btf, g2sf, m3dm, patchcore
 from _plain_frames import cfm, extracted, fastest_float32, of_images, settings
 
 from cmad.calibrate import Calibration
@@ -108,7 +108,7 @@ def plain(detector, frame, of_image=None):
         return cfm(detector, frame, of_image)
     if detector.who == "BTF":
         return btf(detector, frame, of_image)
-    after = patchcore if detector.who == "PatchCore" else g2sf
+    after = {"PatchCore": patchcore, "G2SF": g2sf, "M3DM": m3dm}[detector.who]
     # Distances to rows nearby need float32.
     features = extracted(detector, frame, half=False, of_image=of_image)
     with torch.autocast(detector.device.type, enabled=False):
@@ -122,7 +122,7 @@ def all_of_ours(detector, frames):
 
 def has_plain(detector):
     """Whether somebody wrote a plain form of a method, of which all is installed."""
-    needs = {"CFM": "torch", "PatchCore": "torch", "G2SF": "torch", "BTF": "open3d"}
+    needs = {**dict.fromkeys(("CFM", "PatchCore", "G2SF", "M3DM"), "torch"), "BTF": "open3d"}
     return detector.who in needs and importlib.util.find_spec(needs[detector.who]) is not None
 
 

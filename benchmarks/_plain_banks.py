@@ -1,4 +1,5 @@
-"""What follows the extractors where there are memory banks, in plain torch: PatchCore, G2SF, BTF.
+"""What follows the extractors where there are memory banks, in plain torch: PatchCore, G2SF, BTF,
+M3DM.
 
 Each bank is searched once, by `torch.cdist`, for the features of all cells; `cmad` composes these
 from what the extractors made (`cmad.rasters.rows`) for both.
@@ -9,6 +10,7 @@ import torch.nn.functional as functional
 from _plain_frames import of_images
 
 from cmad.detectors.g2sf import MODALITIES
+from cmad.detectors.m3dm import BANKS, FUSED
 from cmad.maps import enlarged, smoothed
 from cmad.nn.lspn import directions
 from cmad.rasters import foreground, rows
@@ -30,6 +32,25 @@ def patchcore(detector, features):
         unit = 1000.0 if detector.choices.published_banks else 1.0
         score += memory.image_score(patch, distance, found.indices, unit=unit) / memory.usual
     return smoothed(total, detector.choices.scaling), score
+
+
+@torch.inference_mode()
+def m3dm(detector, features):
+    """Score a frame as the published triple of banks: the map and the score."""
+    state, side = detector.state, features.image_size
+    scores, grids = [], []
+    for name in BANKS:
+        memory, cells = state.memory[name], detector._raster(name).size
+        patch, cell = detector.patches(features, name, None if name != FUSED else state.fusion)
+        found = torch.cdist(patch, memory.bank.rows).min(1)
+        distance = found.values / memory.deviation
+        grid = torch.zeros(cells**2, device=features.device)
+        grid[cell] = distance / memory.usual
+        grids.append(smoothed(enlarged(grid.view(cells, cells), side), detector.choices.scaling))
+        scores.append(memory.image_score(patch, distance, found.indices) / memory.usual)
+    of_score, of_map = detector.layers * detector._weighed
+    score = float(of_score @ torch.tensor(scores, dtype=torch.float64))
+    return torch.einsum("b,bhw->hw", of_map.to(grids[0]), torch.stack(grids)), score
 
 
 @torch.inference_mode()

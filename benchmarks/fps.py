@@ -14,8 +14,8 @@ done, and the peak is of its own memory.
 
 Ours, -M, -S, -T keep 12, 8, 4, 1 blocks of both extractors; PatchCore and G2SF are not in the
 paper's table. Parts are synthetic. Weights are those in CMAD_WEIGHTS, else drawn; what a detector
-learns is drawn, with banks as large as 265 parts give. AST and M3DM have no plain form here, BTF
-has one where open3d is installed. A row whose method `cmad` does not have is left out, with a word.
+learns is drawn, with banks as large as 265 parts give. AST has no plain form here, BTF has one
+where open3d is installed. A row whose method `cmad` does not have is left out, with a word.
 """
 
 import argparse

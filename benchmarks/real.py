@@ -93,6 +93,8 @@ def trained(name, args):
             "batch_size": args.g2sf_batch,
             "synthetic_parts": args.synthetic_parts,
         }
+    if name != "cfm":
+        return {}
     known = [f.name for f in fields(METHODS[name].Training)]
     return {k: getattr(args, k) for k in known if k in args}
 
@@ -136,7 +138,7 @@ def run(kind, name, args):
     masks, labels = [s.mask for s in samples], [s.label for s in samples]
     rows = {}
     for map_, maps in {
-        "fused": [p.map for p in predictions],
+        "map": [p.map for p in predictions],
         **{m: smoothed([p.maps[m] for p in predictions]) for m in predictions[0].maps},
         "2d + 3d": smoothed([p.maps["2d"] + p.maps["3d"] for p in predictions]),
     }.items():
@@ -227,7 +229,7 @@ def main():
     kinds = args.xyz or ["fpfh", "random"]
     results = {(m, k): run(k, m, args) for m in methods for k in kinds}
     print("\nall methods")
-    table({f"{m}, {k}": result["rows"]["fused"] for (m, k), result in results.items()})
+    table({f"{m}, {k}": result["rows"]["map"] for (m, k), result in results.items()})
     about = {**environment(), "arguments": {k: str(v) for k, v in vars(args).items()}}
     print(json.dumps(about))
     path = args.out / f"{args.category}_{'_'.join(methods)}.json"

@@ -220,6 +220,23 @@ def test_fps_compares_btf_with_the_published_steps(fps, monkeypatch, open3d):
         rows.check(detector, grid, rows.plain(detector, frame), "fp32")
 
 
+@pytest.mark.parametrize("preset", ["paper", "official"])
+@pytest.mark.filterwarnings("ignore::UserWarning")  # as above
+def test_fps_compares_m3dm_with_the_published_steps(fps, monkeypatch, preset):
+    """It learns from one part, and its banks grow."""
+    rows, banks = (importlib.import_module(n) for n in ("_fps_rows", "_plain_banks"))
+    monkeypatch.setattr(importlib.import_module("_fps_learnt"), "IMAGES", 4)
+    asked = {"row": "M3DM", "preset": preset, "rgb": "test_vit", "size": 64, "input": [64, 64]}
+    detector, samples, _ = rows.prepared({**asked, "precision": "fp32", "device": "cpu"})
+    frame = detector.pipeline.frame(samples[0])
+    assert rows.has_plain(detector)
+    grid = rows.ours(detector, frame)
+    rows.check(detector, grid, rows.plain(detector, frame), "fp32")
+    monkeypatch.setattr(banks, "enlarged", lambda grid, side: grid.max().expand(side, side))
+    with pytest.raises(ValueError, match="M3DM: map differs from the plain form's by"):
+        rows.check(detector, grid, rows.plain(detector, frame), "fp32")
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")  # as above
 def test_fps_has_a_row_without_a_plain_form(fps, monkeypatch, capsys, tmp_path):
     """As of a method that has none here, with a bank that grows to full size."""

@@ -11,7 +11,7 @@ import torch
 import cmad
 from cmad import checkpoint, progress
 from cmad.checkpoint import Checkpoint
-from cmad.detectors import _g2sf_learning, _training
+from cmad.detectors import _g2sf_learning, _m3dm_learning, _training
 
 HOW = {"epochs": 6, "pixels_per_image": 30, "batch_size": 2, "progress": False}
 
@@ -229,4 +229,33 @@ def test_g2sf_continues_bit_for_bit_with_its_dropout_and_its_best_epoch(
             untrained().fit(parts[:3], **how, checkpoint=path)
     assert path.exists()
     same(untrained().fit(parts[:3], **how, checkpoint=path), untrained().fit(parts[:3], **how))
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_m3dms_fusion_continues_bit_for_bit(make, parts, tmp_path, monkeypatch, epoch):
+    how = {"epochs": 4, "batch_size": 2, "patches_per_part": 30, "progress": False}
+
+    def untrained():
+        options = {"cells_2d": 12, "cells_3d": 16, "fraction": 0.3, "image_size": 48}
+        return cmad.M3DM(rgb=make["vit"](), xyz=make["point_mae"](), **options)
+
+    def stopped(*args, learning_rate=_m3dm_learning.learning_rate):
+        if args[1] > epoch:
+            raise KeyboardInterrupt
+        return learning_rate(*args)
+
+    path = tmp_path / "part.checkpoint"
+    with monkeypatch.context() as patch:
+        patch.setattr(_m3dm_learning, "learning_rate", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            untrained().fit(parts[:4], **how, checkpoint=path)
+    assert path.exists()
+    continued, whole = untrained(), untrained()
+    assert (
+        continued.fit(parts[:4], **how, checkpoint=path).losses
+        == whole.fit(parts[:4], **how).losses
+    )
+    assert len(whole.losses) == 8
+    same(continued, whole)
     assert not path.exists()

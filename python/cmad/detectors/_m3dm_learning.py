@@ -95,11 +95,11 @@ def _drawn(
 
 
 def decision(values: Tensor) -> Tensor:
-    """Learn by a linear one-class SVM how much each bank counts (M3DM, section 3.3).
+    """Learn by a linear one-class SVM how much each bank counts.
 
-    What `score_samples` of it says of (x, y, z) is their sum, so weighted. It descends the hinge
-    loss from 0 towards the values, which are not negative, so no weight is either: what is farther
-    from the banks is more anomalous.
+    M3DM, "Decision Layer Fusion". What `score_samples` of it says of (x, y, z) is their sum, so
+    weighted. It descends the hinge loss from 0 towards the values, which are not negative, so no
+    weight is either: what is farther from the banks is more anomalous.
 
     Args:
         values: (N, B) float32, 0 or more, of good parts or their pixels, by bank.

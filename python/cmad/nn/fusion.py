@@ -14,11 +14,12 @@ WIDENED, COMPARED = 4, 256
 
 
 class FeatureFusion(nn.Module):
-    """Maps the rows of both modalities; side by side they are the fused row (M3DM, section 3.2).
+    """Maps the rows of both modalities; side by side they are the fused row.
 
-    For each modality LayerNorm, a linear layer to four times the width, GELU, and a linear layer
-    back. In training, a further linear layer brings either to 256 numbers, which are to be alike
-    for the same patch and unlike for different ones. Names are those of the published checkpoints.
+    M3DM, "Unsupervised Feature Fusion". For each modality LayerNorm, a linear layer to four times
+    the width, GELU, and a linear layer back. In training, a further linear layer brings either to
+    256 numbers, which are to be alike for the same patch and unlike for different ones. Names are
+    those of the published checkpoints.
     """
 
     def __init__(self, dim_2d: int, dim_3d: int, seed: int) -> None:
@@ -53,7 +54,7 @@ class FeatureFusion(nn.Module):
     def loss(self, xyz: Tensor, rgb: Tensor) -> Tensor:
         """Compute the patch-wise contrastive loss: each colour finds its own shape among all.
 
-        Twice the cross entropy of the cosines, at temperature 1 (M3DM, equation 2, as published).
+        Twice the cross entropy of the cosines, at temperature 1, as published.
         Patches of which any 3D channel is exactly 0 have no shape, and are left out.
 
         Args:
