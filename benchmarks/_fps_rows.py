@@ -15,9 +15,10 @@ import time
 import warnings
 
 import torch
+from _environment import fastest_float32
 from _fps_learnt import DRAWN, learnt, trained
 from _plain_banks import btf, g2sf, m3dm, patchcore
-from _plain_frames import cfm, extracted, fastest_float32, of_images, settings
+from _plain_frames import cfm, extracted, of_images, settings
 
 from cmad.calibrate import Calibration
 from cmad.datasets import Synthetic

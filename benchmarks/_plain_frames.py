@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as functional
+from _environment import fastest_float32
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
@@ -31,20 +32,6 @@ def settings(threads, precision="fp32", device="cpu"):
         fastest_float32()
     with torch.inference_mode():
         yield autocast(precision, device)
-
-
-def fastest_float32():
-    """Let torch multiply float32 as fast as it can with float32's accuracy, in this process.
-
-    "medium" takes AVX-512 on processors where the default does not, and is as accurate there; where
-    it stands for bfloat16 it is another computation.
-    """
-    a, b = torch.randn(2, 768, 768, generator=torch.Generator().manual_seed(0))
-    exact = a.double() @ b.double()
-    for setting in ("medium", "high", "highest"):
-        torch.set_float32_matmul_precision(setting)
-        if ((a @ b).double() - exact).abs().max() < 1e-3:  # of numbers around 28; bfloat16: 0.3
-            break
 
 
 def autocast(precision, device="cpu"):

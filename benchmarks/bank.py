@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _environment import environment, one_line
+from _environment import environment, fastest_float32, one_line
 from safetensors.torch import load_file
 
 from cmad import ops
@@ -154,7 +154,7 @@ def main():
     if tensors and not {"query", "bank"} <= set(tensors):
         parser.error(f"--features must hold query and bank, got {', '.join(tensors)}")
     torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("medium")  # the fast path of torch's matmul on this kind
+    fastest_float32()
     rng = np.random.default_rng(0)
     results = []
     if "knn" in arguments.only:

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as functional
+from _environment import environment, fastest_float32
 from training import part  # the file beside this one
 
-from cmad.environment import environment
 from cmad.nn import Mappings
 from cmad.nn.folded import FoldedMappings, PlainMappings
 from cmad.rasters import Raster, Spread, foreground, interpolated, spread
@@ -54,7 +54,7 @@ def main():
     parser.add_argument("--json", type=Path, help="write the results to this file too")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    torch.set_float32_matmul_precision("medium")
+    fastest_float32()
     made, raster = part(0, share=arguments.share), Raster(SIZE)
     cell = foreground(made, raster)
     e = spread(made, raster, cell)

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from _baselines import baselines
-from _environment import environment
+from _environment import environment, fastest_float32
 
 from cmad import gpu, ops
 from cmad.testing import reference
@@ -217,7 +217,7 @@ def main() -> None:
     lacking = [op for op in wanted if not has(arguments.device, op)]
     torch.set_num_threads(1)
     if arguments.device == "cpu":
-        torch.set_float32_matmul_precision("medium")  # the fast path of torch's matmul on this kind
+        fastest_float32()
     if lacking:
         print(f"no kernel in this build: {', '.join(lacking)}")
     head = f"{'case':40}{'ours, ms (range)':30}{'baseline':26}{'ms':>10}{'ratio':>8}{'GB/s':>7}"

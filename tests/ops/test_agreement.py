@@ -71,9 +71,13 @@ def test_number_of_threads_does_not_change_the_result(case, threads):
     for count in (1, 2, 5):
         threads(count)
         results.append(as_tuple(getattr(ops, case.op)(**args)))
+    # The first layer at the tokens is torch's product, whose sums some processors split by threads.
+    last_digit = 2.4e-7 if case.op == "mapping_discrepancy" else 0
     for other in results[1:]:
         for w, g in zip(results[0], other, strict=True):
-            assert torch.equal(torch.as_tensor(w), torch.as_tensor(g))
+            torch.testing.assert_close(
+                torch.as_tensor(g), torch.as_tensor(w), rtol=0, atol=last_digit, equal_nan=True
+            )
 
 
 @pytest.mark.parametrize(("op", "device"), OPS_ON_DEVICES)
