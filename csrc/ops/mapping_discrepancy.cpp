@@ -7,6 +7,9 @@
 
 #include "core/parallel.h"
 #include "ops/mapping_paths.h"
+#if defined(CMAD_AMX)
+#include <cpuid.h>
+#endif
 
 namespace cmad {
 namespace {
@@ -20,11 +23,26 @@ const MappingBlocks& blocks_of(int path) {
       return mapping_blocks_avx512();
     case MappingPath::avx512_bf16:
       return mapping_blocks_avx512_bf16();
+#if defined(CMAD_AMX)
+    case MappingPath::amx_bf16:
+      return mapping_blocks_amx_bf16();
+#endif
 #endif
     default:
       return mapping_blocks_plain();
   }
 }
+
+#if defined(CMAD_AMX)
+/// Whether there are tile registers that multiply bfloat16; asked for by number, since compilers
+/// from 2021 do not know the name.
+bool amx() {
+  unsigned a, b, c, d;
+  constexpr unsigned kBfloat16 = 1u << 22, kTiles = 1u << 24;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kBfloat16) && (d & kTiles) &&
+         amx_allowed();
+}
+#endif
 
 /// As rows are divided by it.
 double length(double squares) { return std::max(std::sqrt(squares), 1e-12); }
@@ -57,8 +75,12 @@ MappingLayout mapping_layout<Cpu>(MappingPath path, MappingPrecision precision) 
 #if defined(__x86_64__)
   const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                     __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  if (half && (any || path == MappingPath::avx512_bf16) && wide &&
-      __builtin_cpu_supports("avx512bf16"))
+  const bool pairs = half && wide && __builtin_cpu_supports("avx512bf16");
+#if defined(CMAD_AMX)
+  if (pairs && (any || path == MappingPath::amx_bf16) && amx())
+    return {int(MappingPath::amx_bf16), 32, MappingNumber::bfloat16_pairs};
+#endif
+  if (pairs && (any || path == MappingPath::avx512_bf16))
     return {int(MappingPath::avx512_bf16), 32, MappingNumber::bfloat16_pairs};
   if ((any || path == MappingPath::avx512) && wide) return {int(MappingPath::avx512), 32, number};
   if ((any || path == MappingPath::avx2) && __builtin_cpu_supports("avx2") &&

@@ -71,7 +71,8 @@ enum class MappingPath : int {
   avx512 = 3,
   avx512_bf16 = 4,
   mma = 5,
-  mma_split = 6
+  mma_split = 6,
+  amx_bf16 = 7
 };
 
 /// How weights lie, all multiplied by a power of two, 1 / `unit`. Floats, some rounded to bfloat16,

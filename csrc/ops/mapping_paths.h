@@ -10,6 +10,11 @@ const MappingBlocks& mapping_blocks_plain();
 const MappingBlocks& mapping_blocks_avx2();
 const MappingBlocks& mapping_blocks_avx512();
 const MappingBlocks& mapping_blocks_avx512_bf16();
+#if defined(CMAD_AMX)
+const MappingBlocks& mapping_blocks_amx_bf16();
+/// Whether the system lets this process use AMX, which the processor must have.
+bool amx_allowed();
+#endif
 #endif
 
 }  // namespace cmad

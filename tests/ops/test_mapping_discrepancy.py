@@ -29,6 +29,10 @@ from cmad.testing.mapping_cases import NETWORK, mapping_case
 SMALL = [c for c in CASES if c.op == "mapping_discrepancy" and not c.timed]
 
 
+OF_PAIRS = ("avx512_bf16", "amx_bf16")
+"""Paths that have only bfloat16."""
+
+
 def here(path, precision="fp32"):
     """Whether this machine has a path."""
     return native(torch.device("cpu"))[0].mapping_layout(PATHS[path], PRECISIONS[precision])[0] > 0
@@ -48,7 +52,7 @@ def folded(args, path="best"):
 @pytest.mark.parametrize("case", SMALL, ids=lambda c: c.name)
 def test_every_path_of_this_machine_agrees_with_the_reference(case, path):
     inputs = case.make(np.random.default_rng(1))
-    if path == "avx512_bf16":
+    if path in OF_PAIRS:
         # The path has only such numbers, of eight binary digits.
         inputs["precision"], case = "bf16", replace(case, atol=6e-3)
     psi = apply(*folded(to_torch(inputs, "cpu"), path))
@@ -59,10 +63,10 @@ def test_the_best_path_is_one_for_the_numbers_asked_for():
     lib, _ = native(torch.device("cpu"))
     for precision in PRECISIONS.values():
         path, width, number = lib.mapping_layout(0, precision)
-        assert 1 <= path <= 4
+        assert path in {PATHS[p] for p in ("plain", "avx2", "avx512", *OF_PAIRS)}
         assert width in (16, 32)
-        assert (number == Number.BFLOAT16_PAIRS) == (path == PATHS["avx512_bf16"])
-    assert not here("avx512_bf16")
+        assert (number == Number.BFLOAT16_PAIRS) == (path in {PATHS[p] for p in OF_PAIRS})
+    assert not any(here(path) for path in OF_PAIRS)
     assert all(here("plain", precision) for precision in PRECISIONS)
 
 

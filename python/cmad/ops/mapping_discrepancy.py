@@ -19,6 +19,7 @@ PATHS = {
     "avx512_bf16": 4,
     "mma": 5,
     "mma_split": 6,
+    "amx_bf16": 7,
 }
 """Instructions to multiply with; the results differ by rounding. For tests and benchmarks."""
 CHUNK = 12_288
