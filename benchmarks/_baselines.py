@@ -10,6 +10,8 @@ import torch
 from _plain_frames import farthest
 from bank import streaming, torch_topk
 
+from cmad.extractors import FPFH
+
 Baseline = tuple[str, Callable[[], object]]
 
 
@@ -200,6 +202,8 @@ def baselines(op: str, a, t) -> list[Baseline]:
     if op == "local_geometry":
         squares = (t["xyz"][0], t["radii"])
         found.append(("torch sums over the grid", lambda: planes_by_torch(*squares)))
+    if op == "fpfh":  # what open3d's time is to be set beside
+        found.append(("ours, with the search", lambda: FPFH().histograms(t["xyz"])))
     if op == "fpfh" and open3d:
         found.append(("open3d, with its search", lambda: open3d_fpfh(a["xyz"])))
     if op == "plane" and open3d:

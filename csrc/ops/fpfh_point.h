@@ -157,15 +157,13 @@ CMAD_BOTH inline Vector normal_of(const Xyz& xyz, std::int64_t n, std::int64_t f
 
 /// A bin of 11 for a share of the range.
 CMAD_BOTH inline int fpfh_bin(double share) {
-  const int bin = int(std::floor(kFpfhBins * share));
+  const int bin = int(kFpfhBins * share);  // towards 0: what is below 0 is in the first bin, too
   return bin < 0 ? 0 : bin >= kFpfhBins ? kFpfhBins - 1 : bin;
 }
 
-/// The bin of the angle of (x, y), from -pi to pi. In front, where nearly all are, without atan2():
-/// the tangents of the borders are compared with.
-CMAD_BOTH inline int turn_bin(double y, double x) {
-  constexpr double kPi = 3.14159265358979323846;
-  if (!(x > 0)) return fpfh_bin((std::atan2(y, x) + kPi) / (2 * kPi));
+/// The bin of the angle of (x, y), from -pi to pi, in front: without atan2(), the tangents of the
+/// borders are compared with.
+CMAD_BOTH inline int front_bin(double y, double x) {
   // of pi / 11, 3 pi / 11 and 5 pi / 11
   constexpr double kTan[3] = {0.29362649293836673, 1.1540615205330094, 6.9551527717734745};
   const double t = y / x;
@@ -174,30 +172,45 @@ CMAD_BOTH inline int turn_bin(double y, double x) {
   return bin;
 }
 
-/// The bins of the three angles of a pair of points.
-CMAD_BOTH inline void pair_bins(const Vector& p1, Vector n1, const Vector& p2, Vector n2,
-                                int (&bin)[3]) {
-  bin[0] = bin[1] = bin[2] = kFpfhBins / 2;  // of angles that are 0
-  Vector d = p2 - p1;
+/// The same, from behind, where hardly any is.
+CMAD_BOTH inline int rear_bin(double y, double x) {
+  constexpr double kPi = 3.14159265358979323846;
+  return fpfh_bin((std::atan2(y, x) + kPi) / (2 * kPi));
+}
+
+/// The three angles of a pair of points: that of (x, y), and two cosines as shares of their range.
+struct PairAngles {
+  double y, x, tilt, along;
+};
+
+/// Without a branch, so that a loop over it may become vector instructions. Where there is no line
+/// between the points, or no plane of it and the normal, all angles are 0.
+CMAD_BOTH inline PairAngles pair_angles(const Vector& p1, const Vector& n1, const Vector& p2,
+                                        const Vector& n2) {
+  const Vector d = p2 - p1;
   const double length = std::sqrt(dot(d, d));
-  if (length == 0) return;
   const double a1 = dot(n1, d) / length, a2 = dot(n2, d) / length;
-  double along = a1;
-  if (std::fabs(a1) < std::fabs(a2)) {  // the angle at the first point is the larger
-    const Vector n = n1;
-    n1 = n2;
-    n2 = n;
-    d = {-d.x, -d.y, -d.z};
-    along = -a2;
-  }
-  Vector v = cross(d, n1);
+  const bool turned = std::fabs(a1) < std::fabs(a2);  // the angle at the first point is the larger
+  const Vector m1{turned ? n2.x : n1.x, turned ? n2.y : n1.y, turned ? n2.z : n1.z};
+  const Vector m2{turned ? n1.x : n2.x, turned ? n1.y : n2.y, turned ? n1.z : n2.z};
+  const Vector e{turned ? -d.x : d.x, turned ? -d.y : d.y, turned ? -d.z : d.z};
+  const double along = turned ? -a2 : a1;
+  Vector v = cross(e, m1);
   const double across = std::sqrt(dot(v, v));
-  if (across == 0) return;
   v = {v.x / across, v.y / across, v.z / across};
-  const Vector w = cross(n1, v);
-  bin[0] = turn_bin(dot(w, n2), dot(n1, n2));
-  bin[1] = fpfh_bin((dot(v, n2) + 1) * 0.5);
-  bin[2] = fpfh_bin((along + 1) * 0.5);
+  const double y = dot(cross(m1, v), m2), x = dot(m1, m2), tilt = dot(v, m2);
+  const bool known = length != 0 && across != 0;
+  return {known ? y : 0, known ? x : 1, known ? (tilt + 1) * 0.5 : 0.5,
+          known ? (along + 1) * 0.5 : 0.5};
+}
+
+/// The bins of the three angles of a pair of points.
+CMAD_BOTH inline void pair_bins(const Vector& p1, const Vector& n1, const Vector& p2,
+                                const Vector& n2, int (&bin)[3]) {
+  const PairAngles a = pair_angles(p1, n1, p2, n2);
+  bin[0] = a.x > 0 ? front_bin(a.y, a.x) : rear_bin(a.y, a.x);
+  bin[1] = fpfh_bin(a.tilt);
+  bin[2] = fpfh_bin(a.along);
 }
 
 /// The simple histogram of a point, written to 33 channels.
