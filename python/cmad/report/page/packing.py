@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, features
 
-
 LONGEST = 800
 """Pixels along the longer side of a picture in a page, at most."""
 POINTS = 40_000

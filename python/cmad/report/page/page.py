@@ -3,8 +3,10 @@
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,8 @@ class Group:
         """What the table says of each part, see `cmad.report.page.rows.row`."""
         self.packed: list[str] = []
         """What is shown of each when it is opened, as JSON."""
+        self.lacking: list[str] = []
+        """Of each part of which something cannot be shown: its name, what, and why."""
         self._small: list[Small] = []
         self._peaks: list[float] = []
 
@@ -54,8 +58,19 @@ class Group:
         # Without a threshold the scale is known with the last part: codes are in the part's own.
         unit = mark or (peak if peak > 0 else 1.0)
         self.rows.append(tables.row(part))
+        if part.missing:
+            self.lacking.append(f"{part.name}: {part.missing[0]}")
         self.packed.append(as_json(payload(part, unit)))
         self._small.append(small(part))
+
+    def measured(self, metrics: Mapping[str, float]) -> None:
+        """Say how well the model did, where the truth is known; see `About.metrics`."""
+        self.about = replace(self.about, metrics=metrics)
+
+    @property
+    def verdicts(self) -> list[str]:
+        """Of each part, see `cmad.report.page.rows.verdict`."""
+        return [tables.verdict(row, self.about.threshold) for row in self.rows]
 
     @property
     def scale(self) -> Scale:
@@ -106,12 +121,13 @@ def write_page(path: Path, groups: Sequence[Group], title: str) -> None:
         raise ValueError("report: there is no part to show")
     template = template_of("page.html")
     whole = record(groups, title)
+    composed: list[Values] = whole["groups"]  # type: ignore[assignment]
     css, script = text_of("page.css"), "".join(map(text_of, SCRIPTS))
     begin = template.render(
         page=whole,
         css=css,
         script=script,
-        data=as_json(whole),
+        data=as_json({**whole, "groups": [without_thumbs(group) for group in composed]}),
         policy=policy(css, script),
         anchors=[f"rgb({r} {g} {b})" for r, g, b in ANCHORS.astype(int).tolist()],
     )
@@ -122,6 +138,12 @@ def write_page(path: Path, groups: Sequence[Group], title: str) -> None:
         file.write("</body>\n</html>\n")
 
 
+def without_thumbs(group: Values) -> Values:
+    """Leave out the small pictures of a group's record, which stand in the page's table."""
+    rows: list[Values] = group["rows"]  # type: ignore[assignment]
+    return {**group, "rows": [{k: v for k, v in row.items() if k != "thumb"} for row in rows]}
+
+
 def template_of(name: str) -> Any:
     """Load a template of this folder; names in it are escaped.
 
@@ -129,10 +151,9 @@ def template_of(name: str) -> Any:
         RuntimeError: Jinja2 is not installed.
 
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise RuntimeError(f"the report {NEEDED}") from error
+    expect_available()
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -147,11 +168,13 @@ def template_of(name: str) -> Any:
 
 def available() -> bool:
     """Tell whether what a page needs is installed."""
-    try:
-        template_of("page.html")
-    except RuntimeError:
-        return False
-    return True
+    return find_spec("jinja2") is not None
+
+
+def expect_available() -> None:
+    """Raise RuntimeError where what a page needs is not installed, before there is work to lose."""
+    if not available():
+        raise RuntimeError(f"the report {NEEDED}")
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -39,13 +39,20 @@ class Part:
     """What of it cannot be shown, and why."""
 
     @classmethod
-    def of(cls, name: str, sample: Sample, prediction: Prediction) -> "Part":
+    def of(
+        cls,
+        name: str,
+        sample: Sample,
+        prediction: Prediction,
+        warnings: tuple[str, ...] | None = None,
+    ) -> "Part":
         """Take a part as it was judged.
 
         Args:
             name: that it is listed under.
             sample: its image and points, in metres; None of either is left out.
             prediction: of the sample.
+            warnings: in other words than the prediction's; None takes those.
 
         """
         return cls(
@@ -55,7 +62,7 @@ class Part:
             regions=None if prediction.pixel_threshold is None else prediction.regions,
             inspected=prediction.inspected,
             defect=sample.defect,
-            warnings=prediction.warnings,
+            warnings=prediction.warnings if warnings is None else warnings,
             rgb=None if sample.rgb is None else np.asarray(sample.rgb, np.uint8),
             xyz=None if sample.xyz is None else np.asarray(sample.xyz),
             map=prediction.map,

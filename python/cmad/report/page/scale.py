@@ -39,7 +39,8 @@ def scale_of(calibration: Calibration | None, peaks: Iterable[float]) -> Scale:
             threshold * 1.5,
             threshold,
             f"One scale for all parts, from the calibration: at most "
-            f"{100 * calibration.false_reject_rate:g} % of good parts reach the threshold anywhere.",
+            f"{100 * calibration.false_reject_rate:g} % of good parts are above the threshold "
+            "anywhere.",
         )
     most = max((peak for peak in peaks if peak > 0), default=1.0)
     return Scale(
