@@ -75,6 +75,9 @@ def of_evaluation(folder: Path, wanted: Sequence[str]) -> list[Group]:
         lines, damaged = _lines(table)
         known = Beside.read(table)
         about = _about(name, known, lines, damaged)
+        if without := _unlisted(folder, tables):
+            said_so = f"Tested by an earlier version, which did not list the parts: {without}."
+            about = replace(about, notes=(*about.notes, said_so))
         metrics = _metrics(folder / "categories" / f"{name}.json")
         if not any(line.get("map") for line in lines):
             without = "No maps were kept: cmad evaluate writes them with --maps DIR."
@@ -83,6 +86,12 @@ def of_evaluation(folder: Path, wanted: Sequence[str]) -> list[Group]:
         _fill(group, folder, lines, _tested(known))
         groups.append(group)
     return groups
+
+
+def _unlisted(folder: Path, tables: Mapping[str, Path]) -> str:
+    """Name the categories that have results, but no table of parts."""
+    known = {path.stem for path in (folder / "categories").glob("*.json")}
+    return ", ".join(sorted(known - set(tables)))
 
 
 def _lines(table: Path) -> tuple[list[Line], int]:

@@ -135,8 +135,8 @@ def evaluate(
     AUPRO with every threshold and with the published grid of thresholds, the papers' numbers
     beside them and why they are not comparable where they are not, parts per second, memory, and
     what was run; and parts/CATEGORY.jsonl, a line for each test part as scores.jsonl has it, for
-    `cmad report DIR`. The tables grow category by category; after an interruption the same command goes
-    on with the category, and the epoch of its training, that it was in.
+    `cmad report DIR`. The tables grow category by category; after an interruption the same command
+    goes on with the category, and the epoch of its training, that it was in.
 
     - `cmad evaluate mvtec_3d_anomaly_detection --category bagel --pixels-per-image 500`
     - `cmad evaluate Eyecandies --shots 10 --seeds 3 --out ten_shots`

@@ -4,7 +4,7 @@ const state = {
   group: 0,
   open: null, // id of the part that is shown
   thresholds: record.groups.map((group) => group.threshold),
-  sort: { key: null, down: false },
+  sort: { key: "verdict", down: false } // what a person has to look after comes first,
 };
 const currentGroup = () => record.groups[state.group];
 const ORDER = new Map(record.verdicts.map((name, i) => [name, i]));
@@ -145,7 +145,7 @@ function sortRows() {
       const [x, y] = [of(a), of(b)];
       if (x === null || y === null) return (x === null) - (y === null) || a.id - b.id; // unknown ones last
       const said = typeof x === "string" ? x.localeCompare(y, undefined, { numeric: true }) : x - y;
-      return (down ? -said : said) || a.id - b.id;
+      return (down ? -said : said) || (key === "verdict" ? b.score - a.score : 0) || a.id - b.id;
     });
   }
   byId("parts").tBodies[0].append(...order.map((row) => tableRows.get(row.id)));
