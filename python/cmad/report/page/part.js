@@ -87,7 +87,7 @@ function listRegions(group, part) {
     group.scale.mark === null
       ? ""
       : part.regions.length
-        ? `where the map is above ${shown(group.scale.mark)}; choose one to look closer`
+        ? `where the map is above ${shown(group.scale.mark)}`
         : `none: the map is nowhere above ${shown(group.scale.mark)}`;
   const rows = part.regions.map((region, i) => {
     const [top, left, bottom, right] = region.box;
