@@ -75,7 +75,7 @@ def page(path, parts, size):
 
 
 def opening(path, times=3):
-    """Return seconds until the table can be used, and until an opened part is drawn; None without."""
+    """Return seconds until the table can be used, and until an opened part is drawn."""
     chromium = shutil.which("chromium")
     if chromium is None:
         return None
