@@ -26,6 +26,7 @@ function drawLegends() {
 function chooseGroup(index) {
   state.group = index;
   byId("group").value = index;
+  byId("value").blur(); // a field that is typed in keeps its number
   for (const part of document.querySelectorAll("#foot section")) part.hidden = Number(part.dataset.group) !== index;
   byId("filters").reset();
   fillFilters();
