@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from cmad.calibrate import Calibration
-from cmad.report.page import Part, counts
+from cmad.report.page import Part
+from cmad.report.page.rows import counts
 
 _spec = importlib.util.spec_from_file_location(
     "pages_for_tests", Path(__file__).parent / "pages.py"

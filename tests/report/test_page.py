@@ -13,9 +13,9 @@ import pytest
 
 from cmad.calibrate import Calibration
 from cmad.report import page as pages
-from cmad.report.page import About, Group, Part, counts, packing, verdict, write_page
+from cmad.report.page import About, Group, Part, packing, write_page
 from cmad.report.page.page import as_json, record
-from cmad.report.page.rows import axis, rates
+from cmad.report.page.rows import axis, counts, rates, verdict
 from cmad.report.page.scale import scale_of
 
 # Tests are imported by their files, without packages.

@@ -11,7 +11,7 @@ from cmad.cli._interrupt import Watched, if_interrupted
 from cmad.cli._method import DEFAULT, Method
 from cmad.cli._parts import expect_writable
 from cmad.detectors import method_named
-from cmad.report.page import NEEDED
+from cmad.report.page.page import NEEDED
 
 
 @command

@@ -29,7 +29,8 @@ from cmad.detectors import load
 from cmad.evaluate import Tally
 from cmad.paths import expect_there, what_is
 from cmad.progress import bar
-from cmad.report.page import About, Group, Part, expect_available, write_page
+from cmad.report.page import About, Group, Part, write_page
+from cmad.report.page.page import expect_available
 from cmad.types import Sample
 from cmad.units import Units
 
