@@ -75,6 +75,38 @@ def reject_rates(choose, n, rate, repeats=200):
     return [1 - choose(rng.random(n).tolist(), rate) for _ in range(repeats)]
 
 
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.4])
+def test_the_reject_rate_at_the_threshold_is_what_the_calibration_promises(rate):
+    n = 99
+    known = calibration([float(s) for s in range(n)], rate)
+    found = known.reject_rate(known.threshold)
+    m = round(rate * (n + 1))
+    assert (found.above, found.parts, found.at_most) == (m - 1, n, m / (n + 1))
+    want = stats.beta(m, n + 1 - m).ppf([0.05, 0.95])
+    assert (found.low, found.high) == pytest.approx(want)
+
+
+@pytest.mark.parametrize("at", [-1.0, 0.5, 3.5, 17.5, 18.5, 30.0])
+def test_between_scores_the_interval_is_that_of_clopper_and_pearson(at):
+    known = calibration([float(s) for s in range(19)], 0.5)
+    found = known.reject_rate(at)
+    want = stats.binomtest(found.above, 19).proportion_ci(0.9, "exact")
+    assert found.above == sum(score > at for score in range(19))
+    assert (found.low, found.high) == pytest.approx((want.low, want.high))
+    with pytest.raises(ValueError, match="threshold must be a number, got nan"):
+        known.reject_rate(math.nan)
+
+
+def test_the_interval_holds_the_rate_of_9_of_10_calibrations():
+    """The threshold is the 18th of 20 uniform scores, so that the rate is 1 minus it."""
+    held = []
+    for scores in np.random.default_rng(0).random((1000, 20)):
+        known = calibration(scores.tolist(), 0.15)
+        found = known.reject_rate(known.threshold)
+        held.append(found.low <= 1 - known.threshold <= found.high)
+    assert np.mean(held) == pytest.approx(0.9, abs=0.03)
+
+
 def plain_quantile(scores, rate):
     """The quantile without the correction: exceeded by a share of at most the rate of *these*."""
     return sorted(scores)[math.ceil(round(len(scores) * (1 - rate), 9)) - 1]

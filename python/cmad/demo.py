@@ -1,6 +1,6 @@
 """The whole job on synthetic parts: fit, calibrate, score, judge. No download, no data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,7 +18,7 @@ from cmad.detectors import METHODS, Detector
 from cmad.evaluate import Tally, writable
 from cmad.extractors import PointMAE, ViT
 from cmad.progress import bar
-from cmad.report import depth, outline, sheet, verdict
+from cmad.report import depth, outline, page, sheet, verdict
 from cmad.types import Prediction, Sample
 
 TRAIN, CALIBRATE, GOOD, DEFECTIVE = 24, 20, 20, 20
@@ -54,14 +54,15 @@ class DemoResult:
     seconds: dict[str, float]
     """By stage."""
     files: dict[str, Path]
-    """Written, by what they are: picture, model, parts."""
+    """Written, by what they are: picture, model, parts, and report where Jinja2 is installed."""
 
 
 def run(out: Path, seed: int = 0, method: str | None = None) -> DemoResult:
     """Fit a method on good synthetic parts, calibrate it, and score good and defective ones.
 
     Args:
-        out: folder for the picture, the model and a few parts as files; made where it is missing.
+        out: folder for the picture, the model, a few parts as files and, where Jinja2 is installed,
+            the report; made where it is missing.
         method: of `cmad.detectors.METHODS`; None takes the first.
         seed: of the parts and the training. The extractors' random weights have a seed of their
             own.
@@ -113,7 +114,10 @@ def run(out: Path, seed: int = 0, method: str | None = None) -> DemoResult:
     for sample in shown:
         _, kind, number = sample.name.split("/")
         write_part(sample, files["parts"] / kind, number)
-    clock.lap("picture and files")
+    if page.available():
+        files["report"] = out / "report.html"
+        _report(files["report"], detector, test, predictions, metrics)
+    clock.lap("picture, files and report")
     return DemoResult(
         seed=seed,
         extractors=described,
@@ -179,6 +183,27 @@ def _part(prediction: Prediction) -> tuple[int, int, int, int]:
         min(int(column.max()) + MARGIN, width),
         min(int(row.max()) + MARGIN, height),
     )
+
+
+def _report(
+    path: Path,
+    detector: Detector,
+    samples: Sequence[Sample],
+    predictions: Sequence[Prediction],
+    metrics: Mapping[str, float],
+) -> None:
+    facts = {"Model": "demo.cmad", "Method": detector.who}
+    facts |= {f"{m.upper()} extractor": said for m, said in detector.pipeline.describe().items()}
+    note = (
+        "Synthetic parts, and extractors with random weights: not how well real parts are judged."
+    )
+    about = page.About(
+        "covers", detector.threshold, detector.calibration, facts, metrics, notes=(note,)
+    )
+    group = page.Group(about)
+    for sample, prediction in zip(samples, predictions, strict=True):
+        group.add(page.Part.of(sample.name, sample, prediction))
+    page.write_page(path, [group], "Synthetic covers")
 
 
 def _made(what: str, samples: Synthetic) -> list[Sample]:

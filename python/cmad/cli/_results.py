@@ -41,6 +41,8 @@ class Result:
     verdict: str | None = None
     """``"accepted"``, ``"rejected"`` or ``"not inspected"``, see `cmad.Prediction`."""
     p_value: float | None = None
+    inspected: bool | None = None
+    """Whether enough of it was seen for a verdict."""
     regions: Sequence[Region] | None = None
     """scores.jsonl has the fields of each, scores.csv their number and the largest."""
     defect: str | None = None

@@ -11,6 +11,7 @@ from cmad.cli._interrupt import Watched, if_interrupted
 from cmad.cli._method import DEFAULT, Method
 from cmad.cli._parts import expect_writable
 from cmad.detectors import method_named
+from cmad.report.page.page import NEEDED
 
 
 @command
@@ -24,7 +25,8 @@ def demo(
     """Fit, calibrate and score on synthetic parts; takes a minute or two and no download.
 
     Writes DIR/picture.png (a good part and one of each kind of defect: RGB, depth, anomaly map and
-    truth), DIR/demo.cmad (the model) and DIR/parts (those parts as files, for `cmad score`).
+    truth), DIR/demo.cmad (the model) and DIR/parts (those parts as files, for `cmad score`); where
+    Jinja2 is installed (the extra `report`) also DIR/report.html, all scored parts for a browser.
     """
     counts = (demonstration.TRAIN, demonstration.CALIBRATE)
     typer.echo(
@@ -58,6 +60,10 @@ def demo(
     total = f"{sum(result.seconds.values()):.1f}"
     table("Time", ("stage", "seconds"), [*stages, ("together", total)])
     typer.echo(f"look at {result.files['picture']}")
+    if "report" in result.files:
+        typer.echo(f"open {result.files['report']} in a browser")
+    else:
+        typer.echo(f"no report.html: it {NEEDED}")
     typer.echo(
         f"then try  cmad score {result.files['model']} {result.files['parts']} "
         f"--out {out / 'scores'}"

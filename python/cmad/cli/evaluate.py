@@ -45,6 +45,7 @@ from cmad.cli._options import (
 )
 from cmad.cli._parts import expect_writable
 from cmad.cli._plan import categories_of, check_splits, configuration
+from cmad.cli._tested import Tested
 from cmad.datasets import open as open_data
 from cmad.datasets.names import plain
 from cmad.detectors import Detector, method_named
@@ -133,8 +134,9 @@ def evaluate(
     Writes evaluation.csv, .json, .md and .tex (LaTeX) to DIR: metrics per category and their mean,
     AUPRO with every threshold and with the published grid of thresholds, the papers' numbers
     beside them and why they are not comparable where they are not, parts per second, memory, and
-    what was run. The tables grow category by category; after an interruption the same command goes
-    on with the category, and the epoch of its training, that it was in.
+    what was run; and parts/CATEGORY.jsonl, a line for each test part as scores.jsonl has it, for
+    `cmad report DIR`. The tables grow category by category; after an interruption the same command
+    goes on with the category, and the epoch of its training, that it was in.
 
     - `cmad evaluate mvtec_3d_anomaly_detection --category bagel --pixels-per-image 500`
     - `cmad evaluate Eyecandies --shots 10 --seeds 3 --out ten_shots`
@@ -209,6 +211,7 @@ def evaluate(
     about = {"data": plain(str(data.resolve())), "cache": cache is not None}
     subject = subject_of(first, found.kind, shots, how)
     pages = Pages(out, subject, categories, about, command_line(context))
+    tested = Tested(out, found, units, tuple(good or ()))
     for run in runs:
         plan = Plan(
             shots,
@@ -217,10 +220,13 @@ def evaluate(
             false_reject_rate,
             skip_bad,
             maps if run.first else None,
+            tested.add if run.first else None,
             run.checkpoints,
         )
         todo = [name for name in categories if name not in run.kept]
         for result in run_evaluation(found, todo, partial(make, run.seed), plan):
+            if run.first:
+                tested.keep(result.category)
             run.keep(result)
             spent = ", ".join(f"{k} {v:.1f} s" for k, v in result.seconds.items())
             named = f", seed {run.seed}" if seeds > 1 else ""

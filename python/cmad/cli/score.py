@@ -1,7 +1,6 @@
 """`cmad score`: apply a model to parts; files are written as results come."""
 
 import os
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -10,6 +9,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from cmad.cli._beside import Beside
 from cmad.cli._common import EXPECTED, command, complain, note_random, said
 from cmad.cli._drift import Watch
 from cmad.cli._interrupt import if_interrupted
@@ -25,17 +25,15 @@ from cmad.cli._options import (
 )
 from cmad.cli._parts import expect_order, expect_writable
 from cmad.cli._results import Result, Results
+from cmad.cli._sources import read_parts, sources_of
 from cmad.cli._truth import show
 from cmad.cli._verdicts import Verdicts
 from cmad.cli._words import in_options
-from cmad.datasets import Folder, Pairs
-from cmad.datasets.files import LazySamples
-from cmad.datasets.names import plain, shown
+from cmad.datasets.names import shown
 from cmad.detectors import load
 from cmad.evaluate import Tally
 from cmad.progress import bar
 from cmad.types import Sample
-from cmad.units import Units
 
 
 @command
@@ -97,11 +95,12 @@ def score(
     - scores.csv and scores.jsonl: a line per part with name, rgb and xyz (its files), score,
       threshold, rejected, verdict (accepted, rejected, or not inspected where too little of the
       part is seen, which counts as rejected), p_value (the share of parts at least as anomalous,
-      from calibration), regions (in scores.csv their number and, as largest_area, _centroid_x to
-      _z, _box_top to _right and _modality, the largest one; in scores.jsonl all: box in pixels,
-      area in mm², centroid in metres, peak and modality), defect and label where the data set
-      knows them, the seconds it took, warnings, error if it could not be scored, and map and
-      overlay, its files below DIR
+      from calibration), inspected (whether enough of it is seen), regions (in scores.csv their
+      number and, as largest_area, _centroid_x to _z, _box_top to _right and _modality, the largest
+      one; in scores.jsonl all: box in pixels, area in mm², centroid in metres, peak and modality),
+      defect and label where the data set knows them, the seconds it took, warnings, error if it
+      could not be scored, and map and overlay, its files below DIR
+    - scores.model.json: model, calibration and units, for `cmad report DIR`
     - maps/NAME.tiff: the anomaly map, float32, on the image's own pixels
     - overlays/NAME.png: the map over the image, with a caption below. With a threshold, colours run
       from half of it to one and a half of it, and a white line surrounds each region above it
@@ -120,7 +119,7 @@ def score(
     expect_order("score", model, paths)
     detector = load(model, device=device)
     units = units_of(unit, intrinsics, depth_unit, depth_scale, detector.units)
-    sources = _sources(paths, units, good or ())
+    sources = sources_of(paths, units, good or ())
     folders = [path for path in paths if path.is_dir()]
     expect_named(good, folders, [samples for _, samples in sources])
     total = sum(len(samples) for _, samples in sources)
@@ -130,8 +129,11 @@ def score(
     failed = hidden = 0
     if_interrupted(lambda: f"nothing new in {out}; maps of an earlier run may be removed")
     with Results(out, maps=maps, overlays=overlays) as results, bar("scoring", total) as step:
+        Beside.of(detector, model=shown(os.path.abspath(model)), units=units).write(
+            out / "scores.jsonl"
+        )
         if_interrupted(lambda: f"{results.count} of {total} parts in {out / 'scores.csv'}")
-        for name, (rgb, xyz), sample in _read(sources):
+        for name, (rgb, xyz), sample in read_parts(sources):
             result = Result(results.unique(name), rgb, xyz, threshold=detector.threshold)
             try:
                 if not isinstance(sample, Sample):
@@ -154,7 +156,7 @@ def score(
                     [in_options(w) for w in full.warnings],
                 )
                 hidden += full.verdict == "not inspected"
-                result.p_value = full.p_value
+                result.p_value, result.inspected = full.p_value, full.inspected
                 if full.pixel_threshold is not None:
                     result.regions = full.regions
                 results.add(result, np.asarray(sample.rgb), full)
@@ -172,34 +174,3 @@ def score(
     show(tally)
     if failed:
         raise RuntimeError(f"{failed} of {total} parts could not be scored, see {out}/scores.csv")
-
-
-def _sources(paths: list[Path], units: Units, good: Sequence[str]) -> list[tuple[str, LazySamples]]:
-    """List what to score: a prefix for the names, needed where there are several, and the parts."""
-    folders = [path for path in paths if path.is_dir()]
-    files = [path for path in paths if not path.is_dir()]
-    sources: list[tuple[str, LazySamples]] = []
-    if files:
-        sources = [("", Pairs(files, **vars(units)))]
-    several = len(folders) + len(sources) > 1
-    for folder in folders:
-        sources.append(
-            (
-                f"{plain(folder.absolute().name)}/" if several else "",
-                Folder(folder, good, **vars(units)),
-            )
-        )
-    return sources
-
-
-def _read(
-    sources: list[tuple[str, LazySamples]],
-) -> Iterator[tuple[str, tuple[str, str], Sample | Exception]]:
-    """Read one part after the other, with its files; one that cannot be read comes as the error."""
-    for prefix, samples in sources:
-        for i, (name, files) in enumerate(zip(samples.names, samples.files, strict=True)):
-            rgb, xyz = (shown(os.path.abspath(path)) for path in files or ("", ""))
-            try:
-                yield f"{prefix}{name}", (rgb, xyz), samples[i]
-            except EXPECTED as error:
-                yield f"{prefix}{name}", (rgb, xyz), error

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -42,6 +43,9 @@ class Plan:
     maps: Path | None = None
     """Folder for the anomaly maps, as TIFF: ``CATEGORY/test/DEFECT/NUMBER.tiff``, where the number
     is what a part's name has beside that."""
+    told: Callable[[str, Detector, Sample, GridMaps, float, Path | None], None] | None = None
+    """Called with each test part once it is judged: category, detector, part, grid maps, seconds,
+    and the file of its map where ``maps`` asks for one."""
     checkpoints: Path | None = None
     """Folder that an interrupted training goes on from, ``CATEGORY.checkpoint``; None keeps none.
     The file is deleted once the category's result has been taken, by asking for the next."""
@@ -197,7 +201,7 @@ class Trained:
         """Test it on the category, judging the parts in several ways.
 
         Args:
-            judges: by name; ``""`` writes the maps.
+            judges: by name; ``""`` writes the maps, and tells of the parts.
             plan: as it was trained by.
 
         Returns:
@@ -206,7 +210,12 @@ class Trained:
         """
         begin = perf_counter()
         tests = {
-            name: _Test(self.detector, judge, plan.maps and plan.maps / self.category)
+            name: _Test(
+                self.detector,
+                judge,
+                plan.maps and plan.maps / self.category,
+                plan.told and partial(plan.told, self.category, self.detector),
+            )
             if not name
             else _Test(self.detector, judge)
             for name, judge in judges.items()
@@ -286,7 +295,14 @@ def _run(
 class _Test:
     """The test parts of a category, scored."""
 
-    def __init__(self, detector: Detector, judge: Judge, maps: Path | None = None) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        judge: Judge,
+        maps: Path | None = None,
+        told: Callable[[Sample, GridMaps, float, Path | None], None] | None = None,
+    ) -> None:
+        self._told = told
         self.seconds: list[float] = []
         self.tally = Tally(detector)
         self._detector, self._judge, self._folder = detector, judge, maps
@@ -300,11 +316,14 @@ class _Test:
         """Count a part, and write its map."""
         self.seconds.append(seconds)
         self.tally.add(sample, grid)
+        path = None
         if self._folder is not None:
             path = self._folder / "test" / str(sample.defect) / f"{_number(sample)}.tiff"
             path.parent.mkdir(parents=True, exist_ok=True)
             full = to_input(torch.from_numpy(grid.map)[None], grid.window)[0].numpy()
             tifffile.imwrite(path, full)
+        if self._told is not None:
+            self._told(sample, grid, seconds, path)
 
     def verdicts(self) -> dict[str, float]:
         """Count wrong verdicts, where there is a threshold."""

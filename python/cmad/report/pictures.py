@@ -11,7 +11,7 @@ Floats = npt.NDArray[np.floating]
 
 # Evenly spaced along the scale. Luminance rises all the way and blue gives way to yellow, so that
 # the order survives in grey and for readers who do not tell red from green.
-_ANCHORS = np.array(
+ANCHORS = np.array(
     [
         [6, 8, 46],
         [58, 22, 112],
@@ -210,8 +210,8 @@ def _share(map_: Floats, low: float, high: float) -> npt.NDArray[np.float64]:
 
 
 def _colours(share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    stops = np.linspace(0, 1, len(_ANCHORS))
-    return np.stack([np.interp(share, stops, channel) for channel in _ANCHORS.T], -1)
+    stops = np.linspace(0, 1, len(ANCHORS))
+    return np.stack([np.interp(share, stops, channel) for channel in ANCHORS.T], -1)
 
 
 def _image(values: npt.NDArray[np.floating]) -> Image.Image:
