@@ -15,7 +15,7 @@ import pytest
 import cmad
 from cmad import demo as demonstration
 from cmad.cli._interrupt import Watched
-from cmad.cli._results import Results
+from cmad.serve.results import Results
 from cmad.detectors import CFM, Detector
 from cmad.testing import eyecandies
 

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from cmad.cli._results import Result, Results
+from cmad.serve.results import Result, Results
 from cmad.datasets import Folder, Synthetic
 from cmad.metrics import aupro, image_auroc, pixel_auroc
 from cmad.preprocess import mask_to_grid

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 import cmad
-from cmad.cli._results import Result
+from cmad.serve.results import Result
 from cmad.cli._verdicts import FEW, NAMED, Verdicts, line
 from cmad.datasets import Folder
 

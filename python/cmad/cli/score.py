@@ -24,7 +24,7 @@ from cmad.cli._options import (
     units_of,
 )
 from cmad.cli._parts import expect_order, expect_writable
-from cmad.cli._results import Result, Results
+from cmad.serve.results import Result, Results
 from cmad.cli._truth import show
 from cmad.cli._verdicts import Verdicts
 from cmad.cli._words import in_options
@@ -148,15 +148,8 @@ def score(
                 complain(f"{result.name}: {result.error}")
                 results.add(result)
             else:
-                result.score, result.rejected = full.score, full.rejected
-                result.verdict, result.warnings = (
-                    full.verdict,
-                    [in_options(w) for w in full.warnings],
-                )
+                result.take(full, [in_options(w) for w in full.warnings])
                 hidden += full.verdict == "not inspected"
-                result.p_value = full.p_value
-                if full.pixel_threshold is not None:
-                    result.regions = full.regions
                 results.add(result, np.asarray(sample.rgb), full)
                 tally.add(sample, grid)
                 watch.see(result.name, full)
