@@ -29,6 +29,7 @@ COMMANDS = {
     "calibrate": "Give a model a threshold, or a new one, from good parts that it was not trained "
     "on.",
     "score": "Score parts with a model, and say which are accepted and which rejected.",
+    "watch": "Score parts as their files arrive in a folder, and send each verdict on.",
     "repeat": "Say how repeatable a station is, from repeated scans of the same parts.",
     "evaluate": "Fit and test a method on one or all categories, and write tables like the "
     "papers'.",

@@ -24,7 +24,6 @@ from cmad.cli._options import (
     units_of,
 )
 from cmad.cli._parts import expect_order, expect_writable
-from cmad.serve.results import Result, Results
 from cmad.cli._truth import show
 from cmad.cli._verdicts import Verdicts
 from cmad.cli._words import in_options
@@ -34,6 +33,7 @@ from cmad.datasets.names import plain, shown
 from cmad.detectors import load
 from cmad.evaluate import Tally
 from cmad.progress import bar
+from cmad.serve.results import Result, Results
 from cmad.types import Sample
 from cmad.units import Units
 

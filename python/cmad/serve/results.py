@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from cmad.serve.earlier import PICTURES, clear
 from cmad.datasets.names import plain
 from cmad.report import captioned, verdict
+from cmad.serve.earlier import PICTURES, clear
 from cmad.types import Prediction, Region
 
 Rgb = npt.NDArray[np.uint8]
