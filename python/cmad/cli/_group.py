@@ -30,6 +30,7 @@ COMMANDS = {
     "on.",
     "score": "Score parts with a model, and say which are accepted and which rejected.",
     "watch": "Score parts as their files arrive in a folder, and send each verdict on.",
+    "serve": "Judge parts that are sent over HTTP, and show them on a live page.",
     "repeat": "Say how repeatable a station is, from repeated scans of the same parts.",
     "evaluate": "Fit and test a method on one or all categories, and write tables like the "
     "papers'.",
