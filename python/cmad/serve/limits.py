@@ -32,6 +32,8 @@ PAGES = 64
 BOUNDED = ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS", "LZMA", "ZSTD")
 """Compressions of TIFF that give no more than the header tells; the others hold images of their
 own size."""
+FORMATS = ("PNG", "JPEG", "MPO", "BMP")
+"""Of images that are no TIFF, as Pillow calls them."""
 PLAIN = {"uniform", "shaped", "multipage", "subifd", "imagej", "geotiff"}
 """Of what tifffile knows of a TIFF. Other kinds, OME one of them, have a description that tells of
 more pages than there are, or of other files."""
@@ -91,8 +93,11 @@ class Limits:
             with naming(path):
                 look(path)
         except ValueError as error:
-            if isinstance(error.__cause__, TooLargeError | WrongTypeError):
-                raise type(error.__cause__)(f"{path}: {error.__cause__}") from error
+            why = error.__cause__
+            if isinstance(why, TooLargeError | WrongTypeError):
+                raise type(why)(f"{path}: {why}") from error
+            if isinstance(why, Image.DecompressionBombError | Image.DecompressionBombWarning):
+                raise TooLargeError(f"{path}: {why}") from error
             raise
 
     def _expect(self, count: int, each: int, what: str) -> None:
@@ -106,6 +111,8 @@ class Limits:
 
     def _image(self, path: Path) -> None:
         with Image.open(path) as image:  # only the header, until it is loaded
+            if image.format not in FORMATS:  # whatever its name; of some, programs are started
+                raise WrongTypeError(f"is {image.format}, not one of {', '.join(FORMATS)}")
             self._expect(math.prod(image.size), 4 * len(image.getbands()), "pixels")
 
     def _tiff(self, path: Path) -> None:
