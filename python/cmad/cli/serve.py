@@ -91,13 +91,9 @@ def serve(
     key = _key(key_file)
     if host not in HERE and key is None:
         raise ValueError(f"--host {host} is open to other machines, which needs --key-file")
-    for name, value, least in (
-        ("queue", queue, 1),
-        ("max-mb", max_mb, 0),
-        ("max-pixels", max_pixels, 1),
-    ):
-        if not least <= value < 2**40:
-            raise ValueError(f"--{name} must be from {least}, got {value:g}")
+    for name, value in (("queue", queue), ("max-mb", max_mb), ("max-pixels", max_pixels)):
+        if not 1 <= value < 2**40:
+            raise ValueError(f"--{name} must be from 1, got {value:g}")
     begins = _begins(shifts)
     names = [plain(path.stem) for path in models]
     if twice := {name for name in names if names.count(name) > 1}:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, File, Form, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from cmad.serve import metrics, uploads
@@ -31,7 +31,7 @@ WATCHERS = 32
 """Live pages that are open together."""
 PAGE = {"live.html": "text/html", "live.js": "text/javascript", "live.css": "text/css"}
 SAFE = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; img-src data:; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
@@ -200,7 +200,7 @@ def make(
         status = "ok" if well else "stopping" if stopping() else "a worker has ended"
         return JSONResponse({"status": status, "models": of}, 200 if well else 503)
 
-    @app.get("/metrics", summary="For Prometheus.")
+    @app.get("/metrics", summary="For Prometheus.", response_class=PlainTextResponse)
     async def numbers() -> Response:
         return Response(metrics.text(workers, hub), media_type=metrics.TYPE)
 
