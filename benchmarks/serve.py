@@ -92,6 +92,7 @@ def main():
                 measure(process, port, [form(*pair) for pair in files], asked, loop)
             finally:
                 process.terminate()
+                process.communicate()
 
 
 def in_a_loop(detector, files, seconds):

@@ -571,3 +571,31 @@ def test_memory_of_parts_is_bounded():
     hub.add("n", line_of("rejected"))
     assert len(hub.since(0)) == LAST + 1
     assert [part["number"] for part in hub.since(3 * LAST)] == [3 * LAST + 1]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_no_request_that_the_schema_allows_is_answered_with_an_error_of_the_server(path):
+    schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+    workers, hub = built(path)
+    with running(workers, hub) as run:
+        answered = codes_of(schemathesis, f"http://127.0.0.1:{run.port}")
+    assert len(answered) > 50
+    assert max(answered) < 500
+
+
+def codes_of(schemathesis, url):
+    from hypothesis import HealthCheck, given, settings
+
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    answered = []
+    for operation in schema.get_all_operations():
+
+        @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(case=operation.ok().as_strategy())
+        def ask(case):
+            answer = case.call(base_url=url, timeout=30)
+            answered.append(answer.status_code)
+
+        ask()
+    return answered
