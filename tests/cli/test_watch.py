@@ -167,6 +167,9 @@ def test_ctrl_c_ends_after_the_part_in_work_and_a_second_watcher_is_refused(
     other = run("watch", frames, model, "-o", tmp_path / "other", "--once", *QUICK)
     assert other.code == 1
     assert other.err.startswith(f"error: {frames} {words}")
+    score = run("score", model, frames, "-o", out)  # which would remove what is there
+    assert score.code == 1
+    assert score.err.startswith(f"error: --out {out} {words}")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == 130

@@ -33,6 +33,7 @@ from cmad.datasets.names import plain, shown
 from cmad.detectors import load
 from cmad.evaluate import Tally
 from cmad.progress import bar
+from cmad.serve.locks import LOCK, Lock
 from cmad.serve.results import Result, Results
 from cmad.types import Sample
 from cmad.units import Units
@@ -126,6 +127,8 @@ def score(
     total = sum(len(samples) for _, samples in sources)
     watch = Watch(detector, drift, false_alarm)
     expect_writable("--out", out)
+    if (watched := out / LOCK).exists():
+        Lock(watched, f"--out {out}", "stop it first, or name another folder").release()
     tally, verdicts = Tally(detector), Verdicts()
     failed = hidden = 0
     if_interrupted(lambda: f"nothing new in {out}; maps of an earlier run may be removed")

@@ -20,7 +20,7 @@ from cmad.cli._words import in_options
 from cmad.detectors import load
 from cmad.paths import expect_folder, what_is
 from cmad.serve.journal import Journal
-from cmad.serve.locks import Lock, of_folder
+from cmad.serve.locks import LOCK, Lock, of_folder
 from cmad.serve.mqtt import Mqtt
 from cmad.serve.opcua import OpcUa
 from cmad.serve.outbox import Receiver, Sender
@@ -179,7 +179,7 @@ def watch(
 
     voice = Voice(result, monitor.alarm, lambda text: complain(text, "note"), in_options, said)
     with ExitStack() as held:
-        for path, what in ((out / ".watch.lock", f"--out {out}"), (of_folder(folder), str(folder))):
+        for path, what in ((out / LOCK, f"--out {out}"), (of_folder(folder), str(folder))):
             lock = Lock(path, what, "stop it first, or name another folder")
             held.callback(lock.release)
         journal = Journal(out, maps=maps, overlays=overlays)

@@ -6,6 +6,9 @@ import os
 import tempfile
 from pathlib import Path
 
+LOCK = ".watch.lock"
+"""In a folder of results of `cmad watch`."""
+
 
 class Lock:
     """A file that this process has locked, until it ends or `release` is called.

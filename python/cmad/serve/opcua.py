@@ -8,6 +8,7 @@ import asyncio
 import math
 import threading
 from collections.abc import Coroutine, Mapping
+from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
 from cmad.serve.extras import need
@@ -79,7 +80,7 @@ class OpcUa:
         self._parts += 1
         try:
             self._wait(self._write(values_of(verdict) | {"Parts": self._parts}), TIMEOUT)
-        except TimeoutError as error:
+        except (TimeoutError, FutureTimeout) as error:  # one from Python 3.11 on
             raise OSError("its server does not answer") from error
 
     def close(self) -> None:
