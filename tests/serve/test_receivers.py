@@ -331,12 +331,15 @@ def test_a_topic_is_one(topic):
         Mqtt("broker", topic)
 
 
-def read(port, then=None):
+def read(port, then=None, user=None):
     """Read all nodes with asyncua's client."""
     from asyncua import Client
 
     async def all_nodes():
-        async with Client(f"opc.tcp://127.0.0.1:{port}/cmad") as client:
+        client = Client(f"opc.tcp://127.0.0.1:{port}/cmad")
+        if user is not None:
+            client.set_user(user)
+        async with client:
             space = await client.get_namespace_index(NAMESPACE)
             folder = await client.nodes.objects.get_child(f"{space}:cmad")
             nodes = {name: await folder.get_child(f"{space}:{name}") for name in NODES}
@@ -382,7 +385,8 @@ def test_a_client_of_opc_ua_reads_the_latest_verdict(journal):
             with pytest.raises(asyncua.ua.UaStatusCodeError, match=r"(?i)denied|writ"):
                 await nodes["Rejected"].write_value(False)
 
-        assert read(port, write)["Rejected"] is True
+        for user in (None, "admin"):  # asyncua lets an admin write, who needs no password
+            assert read(port, write, user)["Rejected"] is True
         with pytest.raises(OSError, match=f"--opcua {port}: "):
             OpcUa(str(port), "m")
     finally:

@@ -77,6 +77,23 @@ def test_files_that_keep_changing_are_not_looked_into(station, monkeypatch):
         assert reads == []
 
 
+def test_a_part_that_changes_while_it_is_read_is_read_again(station, monkeypatch):
+    read, calls = watching.read_sample, []
+
+    def changed(*args, **kwargs):
+        sample = read(*args, **kwargs)
+        calls.append(sample)
+        if len(calls) == 1:
+            station.put("a", 60)
+        return sample
+
+    monkeypatch.setattr(watching, "read_sample", changed)
+    station.put("a", 50)
+    with station.running():
+        station.until(lambda: station.lines() != [])
+    assert [line["score"] for line in station.lines()] == [60]
+
+
 def test_a_file_that_stays_unreadable_is_reported_and_scored_when_it_is_mended(station):
     station.put("a")
     path = station.frames / "xyz" / "a.tiff"
