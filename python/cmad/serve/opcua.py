@@ -5,6 +5,7 @@ not be scored, ``Rejected`` is true: what is not known to be good does not pass.
 """
 
 import asyncio
+import logging
 import math
 import threading
 from collections.abc import Coroutine, Mapping
@@ -58,6 +59,8 @@ class OpcUa:
         """
         host, port = address(where, "--opcua", host="127.0.0.1")
         self._library = need("asyncua", "asyncua", "line", "--opcua")
+        # It warns that there is no encryption, which docs/line.md says.
+        logging.getLogger("asyncua").setLevel(logging.ERROR)
         self._nodes: dict[str, Any] = {}
         self._parts = 0
         self._loop = asyncio.new_event_loop()
