@@ -15,8 +15,8 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"cmad"},  # cmad/__init__.py
-    {"demo"},
-    {"api", "report", "serve", "scale"},
+    {"demo", "serve"},
+    {"api", "report", "scale"},
     {"evaluate"},
     {"detectors"},
     {

@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from cmad.cli import _results
-from cmad.cli._results import Result, Results
+from cmad.serve import results as _results
+from cmad.serve.results import Result, Results
 from cmad.types import Prediction, Region
 
 RGB = np.zeros((4, 6, 3), np.uint8)

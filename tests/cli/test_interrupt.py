@@ -15,8 +15,8 @@ import pytest
 import cmad
 from cmad import demo as demonstration
 from cmad.cli._interrupt import Watched
-from cmad.cli._results import Results
 from cmad.detectors import CFM, Detector
+from cmad.serve.results import Results
 from cmad.testing import eyecandies
 
 QUICK = ["--weights", "random", "--rgb", "vit_tiny_patch16_224", "--variant", "tiny"]

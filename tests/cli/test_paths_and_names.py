@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from cmad.cli._common import _expanded
-from cmad.cli._results import Result, Results
+from cmad.serve.results import Result, Results
 
 QUICK = ["--weights", "random", "--rgb", "vit_tiny_patch16_224", "--variant", "tiny"]
 QUICK += ["--image-size", "112", "--epochs", "1", "--pixels-per-image", "20"]

@@ -8,10 +8,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from cmad.cli._results import Result, Results
 from cmad.datasets import Folder, Synthetic
 from cmad.metrics import aupro, image_auroc, pixel_auroc
 from cmad.preprocess import mask_to_grid
+from cmad.serve.results import Result, Results
 
 
 def rows(out):

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 import cmad
-from cmad.cli._results import Result
 from cmad.cli._verdicts import FEW, NAMED, Verdicts, line
 from cmad.datasets import Folder
+from cmad.serve.results import Result
 
 
 def result(name, verdict="accepted", score=0.185, threshold=0.204, **more):

@@ -1,4 +1,4 @@
-"""The command `cmad`: one module for each of its commands, listed in `cmad.cli._group`."""
+"""The command `cmad`; `cmad.cli._group.COMMANDS` has the list."""
 
 from typing import Annotated
 
@@ -37,7 +37,8 @@ def cmad(
     Try `cmad demo`, which needs no data. With your own: `cmad show` draws what of each part will be
     looked at, `cmad fit` learns from good parts and writes a model file, `cmad score` applies it to
     new parts and says which are accepted, `cmad report` shows them in a browser, `cmad calibrate`
-    gives it a new threshold, `cmad info` says what is in one. `cmad evaluate` fits and tests on a
+    gives it a new threshold, `cmad info` says what is in one. `cmad watch` scores parts as they
+    come into a folder, `cmad serve` those that are sent to it. `cmad evaluate` fits and tests on a
     data set with known truth, `cmad reproduce` sets a method beside its paper. `cmad synthesise`
     pastes anomalies on good parts.
 

@@ -6,7 +6,7 @@ import typer
 
 from cmad.cli._common import complain
 from cmad.detectors import Detector
-from cmad.drift import Monitor
+from cmad.serve.drifting import Drift
 from cmad.types import Prediction
 
 
@@ -14,62 +14,40 @@ class Watch:
     """A monitor in a file, which goes on from run to run; without a file it does nothing."""
 
     def __init__(self, detector: Detector, path: Path | None, false_alarm: float) -> None:
-        """Read the file, or begin with the detector's calibration.
-
-        Raises:
-            ValueError: the file is of another calibration or rate, or damaged; or a rate that
-                cannot be.
-            RuntimeError: the detector is not calibrated.
-            OSError: the file cannot be read or written.
-
-        """
-        self._path, self._left_out = path, 0
-        if path is None:
-            return
-        self._monitor = detector.monitor(false_alarm)  # its errors count in any case
-        if not path.exists():
-            self._monitor.save(path)  # it can be written: now, not after the work
-            return
-        begun, self._monitor = self._monitor, Monitor.load(path)
-        for name in ("threshold", "false_alarm"):
-            had, now = getattr(self._monitor, name), getattr(begun, name)
-            if had != now:
-                raise ValueError(
-                    f"--drift {path}: begun with a {name.replace('_', '-')} of {had:g}, now it is "
-                    f"{now:g}; name another file, or delete this one to begin anew"
-                )
+        """Read the file, or begin with the detector's calibration; see `Drift` for the errors."""
+        self.drift = None if path is None else Drift(detector, path, false_alarm)
 
     def see(self, name: str, prediction: Prediction) -> None:
         """Take a part, and say so where it is the one that alarms."""
-        if self._path is None:
+        if self.drift is None:
             return
-        before = self._monitor.alarmed
-        try:
-            self._monitor.watch(prediction)
-        except ValueError:  # a modality is missing: it has another threshold, or fewer levels
-            self._left_out += 1
-            return
-        if self._monitor.alarmed and not before:
-            complain(f"at {name}, part {self._monitor.parts}: {self._why()}", "drift")
-        self._monitor.save(self._path)
+        if self.drift.see(prediction):
+            self.alarm(name)
+        self.drift.save()
+
+    def alarm(self, name: str) -> None:
+        """Say at which part it alarms."""
+        if self.drift is not None:
+            complain(f"at {name}, part {self.drift.monitor.parts}: {self._why()}", "drift")
 
     def tell(self) -> None:
         """Say how it stands."""
-        if self._path is None:
+        if self.drift is None:
             return
-        if self._left_out:
-            typer.echo(f"drift: {self._left_out} parts without all modalities are left out")
-        if self._monitor.alarmed:
+        monitor = self.drift.monitor
+        if self.drift.left_out:
+            typer.echo(f"drift: {self.drift.left_out} parts without all modalities are left out")
+        if monitor.alarmed:
             typer.echo(
                 f"drift: {self._why()}; look at the station, calibrate again, and begin anew "
-                f"without {self._path}"
+                f"without {self.drift.path}"
             )
         else:
-            name, stake = max(self._monitor.stakes.items(), key=lambda one: one[1])
+            name, stake = max(monitor.stakes.items(), key=lambda one: one[1])
             typer.echo(
-                f"drift: none in {self._monitor.parts} parts (highest stake {stake:.3g} of "
-                f"{self._monitor.limit:.0f}, {name})"
+                f"drift: none in {monitor.parts} parts (highest stake {stake:.3g} of "
+                f"{monitor.limit:.0f}, {name})"
             )
 
     def _why(self) -> str:
-        return "; ".join(map(str, self._monitor.moved))
+        return "" if self.drift is None else "; ".join(self.drift.moved)

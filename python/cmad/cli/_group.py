@@ -31,6 +31,8 @@ COMMANDS = {
     "score": "Score parts with a model, and say which are accepted and which rejected.",
     "report": "Write one HTML file that shows each part: verdict, image, depth, map, regions, "
     "point cloud.",
+    "watch": "Score parts as their files arrive in a folder, and send each verdict on.",
+    "serve": "Judge parts that are sent over HTTP, and show them on a live page.",
     "repeat": "Say how repeatable a station is, from repeated scans of the same parts.",
     "evaluate": "Fit and test a method on one or all categories, and write tables like the "
     "papers'.",

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from cmad.cli._beside import Beside
 from cmad.cli._reported import PARTS
-from cmad.cli._results import Result
 from cmad.cli._words import in_options
 from cmad.datasets import DataSet
 from cmad.datasets.names import shown
 from cmad.detectors import Detector
 from cmad.evaluate import write_whole
+from cmad.serve.results import Result
 from cmad.types import GridMaps, Sample
 from cmad.units import Units
 

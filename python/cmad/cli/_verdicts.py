@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from cmad.cli._results import Result
+from cmad.serve.results import Result
 
 FEW = 10
 """Parts that get a line each."""

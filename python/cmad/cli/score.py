@@ -24,7 +24,6 @@ from cmad.cli._options import (
     units_of,
 )
 from cmad.cli._parts import expect_order, expect_writable
-from cmad.cli._results import Result, Results
 from cmad.cli._sources import read_parts, sources_of
 from cmad.cli._truth import show
 from cmad.cli._verdicts import Verdicts
@@ -33,6 +32,8 @@ from cmad.datasets.names import shown
 from cmad.detectors import load
 from cmad.evaluate import Tally
 from cmad.progress import bar
+from cmad.serve.locks import LOCK, Lock
+from cmad.serve.results import Result, Results
 from cmad.types import Sample
 
 
@@ -125,6 +126,8 @@ def score(
     total = sum(len(samples) for _, samples in sources)
     watch = Watch(detector, drift, false_alarm)
     expect_writable("--out", out)
+    if (watched := out / LOCK).exists():
+        Lock(watched, f"--out {out}", "stop it first, or name another folder").release()
     tally, verdicts = Tally(detector), Verdicts()
     failed = hidden = 0
     if_interrupted(lambda: f"nothing new in {out}; maps of an earlier run may be removed")
@@ -150,15 +153,8 @@ def score(
                 complain(f"{result.name}: {result.error}")
                 results.add(result)
             else:
-                result.score, result.rejected = full.score, full.rejected
-                result.verdict, result.warnings = (
-                    full.verdict,
-                    [in_options(w) for w in full.warnings],
-                )
+                result.take(full, [in_options(w) for w in full.warnings])
                 hidden += full.verdict == "not inspected"
-                result.p_value, result.inspected = full.p_value, full.inspected
-                if full.pixel_threshold is not None:
-                    result.regions = full.regions
                 results.add(result, np.asarray(sample.rgb), full)
                 tally.add(sample, grid)
                 watch.see(result.name, full)

@@ -1,12 +1,13 @@
 """Which files make a part, by name, and which parts make a split where no folder says so."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cmad.datasets.contents import expect_unswapped
 from cmad.datasets.files import IMAGE_SUFFIXES, NEEDS_CAMERA, POINTS_SUFFIXES, drawn
 from cmad.datasets.images import DEPTH_SUFFIXES
-from cmad.datasets.names import folders_in, passed_over, plain
+from cmad.datasets.names import folders_in, passed_over, plain, walk
 
 
 def find_parts(
@@ -110,14 +111,76 @@ def by_stem(
 ) -> dict[str, Path]:
     """List a folder's files by `plain` name without extension, and any of these endings."""
     found: dict[str, Path] = {}
+    for stem, paths in grouped(folder, suffixes, endings).items():
+        found[stem] = paths[0]
+        for path in paths[1:]:
+            raise ValueError(_beside(path, paths[0]))
+    return found
+
+
+def grouped(
+    folder: Path, suffixes: tuple[str, ...], endings: tuple[str, ...] = ()
+) -> dict[str, list[Path]]:
+    """List a folder's files likewise; several of one name, which `by_stem` refuses, together."""
+    found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.suffix.lower() in suffixes and not passed_over(path.name):
             whole = plain(path.stem)
             stem = next((whole.removesuffix(e) for e in endings if whole.endswith(e)), "")
-            if (stem := stem or whole) in found:
-                raise ValueError(f"{path}: the same part has {found[stem].name} beside it")
-            found[stem] = path
+            found.setdefault(stem or whole, []).append(path)
     return found
+
+
+def _beside(path: Path, first: Path) -> str:
+    return f"{path}: the same part has {first.name} beside it"
+
+
+@dataclass(frozen=True)
+class Coming:
+    """What is there of a part in a folder that parts arrive in."""
+
+    name: str
+    """As `Folder` names it."""
+    folder: Path
+    """That holds ``rgb/`` and ``xyz/``."""
+    rgb: tuple[Path, ...]
+    """Images of this name: one, where the part is whole."""
+    xyz: tuple[Path, ...]
+    """Points or depth images, likewise."""
+
+    @property
+    def fault(self) -> str | None:
+        """What `find_parts` says of it where it is no pair; None for a pair."""
+        for found in (self.rgb, self.xyz):
+            if len(found) > 1:
+                return _beside(found[1], found[0])
+        stem = Path(self.name).name
+        of_rgb, of_xyz = (dict(zip([stem], found, strict=False)) for found in (self.rgb, self.xyz))
+        try:
+            expect_pairs(of_rgb, of_xyz, self.folder / "rgb", self.folder / "xyz")
+        except ValueError as error:
+            return str(error)
+        return None
+
+
+def coming(root: Path, *, depth: bool = False) -> Iterator[Coming]:
+    """Yield what is there of each part at any depth below a folder, whole or not, by name.
+
+    Args:
+        root: folder of all parts.
+        depth: whether ``xyz`` may hold depth images, PNG files too.
+
+    Raises:
+        OSError: a folder cannot be read, or has gone while it was.
+
+    """
+    suffixes = (*POINTS_SUFFIXES, *(DEPTH_SUFFIXES if depth else ()))
+    for folder in walk(root):
+        rgb, xyz = grouped(folder / "rgb", IMAGE_SUFFIXES), grouped(folder / "xyz", suffixes)
+        below = Path(plain(str(folder.relative_to(root))))
+        for stem in sorted(rgb.keys() | xyz.keys()):
+            files = (tuple(found.get(stem, ())) for found in (rgb, xyz))
+            yield Coming((below / stem).as_posix(), folder, *files)
 
 
 def divide(names: Sequence[str], *, test: bool, what: str) -> dict[str, list[int]]:

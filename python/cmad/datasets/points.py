@@ -41,7 +41,7 @@ def read_pcd(path: Path, size: Size | None = None) -> Points:
 
     """
     with path.open("rb") as file:
-        head = _pcd_header(iter(file.readline, b""))
+        head = pcd_header(iter(file.readline, b""))
         body = file.read()
     try:
         names, types = head["FIELDS"], head["TYPE"]
@@ -156,14 +156,18 @@ def lzf(data: bytes, length: int) -> bytes:
             piece = out[start : start + count + 2]
             # A copy may reach into itself: it then repeats what there is.
             out += (piece * -(-(count + 2) // len(piece)))[: count + 2]
+            if len(out) > length:  # and not only at the end, which may be far
+                break
     except IndexError as error:
         raise ValueError("the compressed data are cut short") from error
     if len(out) != length:
-        raise ValueError(f"the compressed data must unpack to {length} bytes, got {len(out)}")
+        got = f"{len(out)}" if len(out) < length else "more"
+        raise ValueError(f"the compressed data must unpack to {length} bytes, got {got}")
     return bytes(out)
 
 
-def _pcd_header(lines: Iterator[bytes]) -> dict[str, list[str]]:
+def pcd_header(lines: Iterator[bytes]) -> dict[str, list[str]]:
+    """Read the words of each entry of a PCD file's header; raise ValueError where it has no end."""
     head: dict[str, list[str]] = {}
     for line in lines:
         words = line.decode("ascii", "replace").split("#")[0].split()

@@ -1,9 +1,9 @@
-"""The files that `cmad score` writes, each line and picture as soon as it is known."""
+"""The files that `cmad score` and `cmad watch` write, each part's as soon as they are known."""
 
 import csv
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from cmad.cli._earlier import PICTURES, clear
 from cmad.datasets.names import plain
 from cmad.report import captioned, verdict
+from cmad.serve.earlier import PICTURES, clear
 from cmad.types import Prediction, Region
 
 Rgb = npt.NDArray[np.uint8]
@@ -58,6 +58,98 @@ class Result:
     overlay: str | None = None
     """Likewise."""
 
+    def take(self, full: Prediction, warnings: Sequence[str]) -> None:
+        """Fill in what a detector says of the part.
+
+        Args:
+            full: the prediction.
+            warnings: its warnings, in the words of who asked.
+
+        """
+        self.score, self.rejected, self.verdict = full.score, full.rejected, full.verdict
+        self.warnings, self.p_value = list(warnings), full.p_value
+        self.inspected = full.inspected
+        if full.pixel_threshold is not None:
+            self.regions = full.regions
+
+
+_FIELDS = [f.name for f in fields(Result)]
+_BEHIND = _FIELDS.index("regions") + 1
+COLUMNS = (*_FIELDS[:_BEHIND], *LARGEST, *_FIELDS[_BEHIND:])
+"""Of scores.csv."""
+
+
+class Names:
+    """The names of parts, each once."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._taken: set[str] = set()
+
+    def take(self, name: str) -> None:
+        """Take a name, as it is."""
+        # Without regard to case and form of accents, as on file systems that ignore them.
+        self._taken.add(plain(name).lower())
+
+    def unique(self, name: str) -> str:
+        """Return the name, with a number behind it where an earlier part has it; and take it."""
+        name = plain(name)
+        free, i = name, 1
+        while free.lower() in self._taken:
+            i += 1
+            free = f"{name}-{i}"
+        self.take(free)
+        return free
+
+
+class Pictures:
+    """Maps and overlays below a folder of results."""
+
+    def __init__(self, folder: Path, *, maps: bool, overlays: bool, sync: bool = False) -> None:
+        """Write nothing yet; with ``sync`` they are on the disk before they are in their place."""
+        self._folder, self._maps, self._overlays, self._sync = folder, maps, overlays, sync
+
+    def draw(self, result: Result, rgb: Rgb, full: Prediction, drawn: list[Path]) -> None:
+        """Write the pictures beside their places, then put all there; list them in ``drawn``."""
+        places: list[tuple[Path, Path]] = []
+        if self._maps:
+            result.map, part, place = self._place("maps", result.name, drawn)
+            tifffile.imwrite(part, full.map)
+            places.append((part, place))
+        if self._overlays:
+            result.overlay, part, place = self._place("overlays", result.name, drawn)
+            text = f"{result.name}\n{verdict.caption(full)}"
+            captioned(verdict.draw(rgb, full), text).save(part)
+            places.append((part, place))
+        for part, place in places:
+            if self._sync:
+                synced(part)
+            os.replace(part, place)
+            drawn.append(place)
+
+    def _place(self, kind: str, name: str, drawn: list[Path]) -> tuple[str, Path, Path]:
+        """Return what the tables call a picture, the file to write it to, and its place."""
+        listed = f"{kind}/{name}{PICTURES[kind]}"
+        place = self._folder / listed
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.with_name(f".partial{PICTURES[kind]}")
+        drawn.append(part)
+        return listed, part, place
+
+
+def synced(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    at = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(at)
+    finally:
+        os.close(at)
+
+
+def whole(line: Mapping[str, object]) -> bytes:
+    """Return a line of scores.jsonl."""
+    return (json.dumps(line, allow_nan=False) + "\n").encode()
+
 
 class Results:
     """The folder of results, open while the body of a ``with`` runs.
@@ -70,7 +162,7 @@ class Results:
         """Make the folder, remove an earlier run's maps and overlays, and begin the tables.
 
         Raises:
-            OSError: see `cmad.cli._earlier.clear`; or the folder cannot be written to.
+            OSError: see `cmad.serve.earlier.clear`; or the folder cannot be written to.
 
         """
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,13 +170,11 @@ class Results:
         """Files of an earlier run."""
         self.count = 0
         """Lines so far."""
-        self._folder, self._maps, self._overlays = folder, maps, overlays
-        self._taken: set[str] = set()
+        self._pictures = Pictures(folder, maps=maps, overlays=overlays)
+        self.unique = Names().unique
         self._csv = (folder / "scores.csv").open("w", newline="", encoding="utf-8")
-        self._jsonl = (folder / "scores.jsonl").open("w", encoding="utf-8")
-        columns = [f.name for f in fields(Result)]
-        behind = columns.index("regions") + 1
-        self._table = csv.DictWriter(self._csv, [*columns[:behind], *LARGEST, *columns[behind:]])
+        self._jsonl = (folder / "scores.jsonl").open("wb")
+        self._table = csv.DictWriter(self._csv, COLUMNS)
         self._table.writeheader()
         self._csv.flush()
 
@@ -96,17 +186,6 @@ class Results:
         """Close the tables."""
         self._csv.close()
         self._jsonl.close()
-
-    def unique(self, name: str) -> str:
-        """Return the name, with a number behind it where an earlier part has it."""
-        # Without regard to case and form of accents, as on file systems that ignore them.
-        name = plain(name)
-        free, i = name, 1
-        while free.lower() in self._taken:
-            i += 1
-            free = f"{name}-{i}"
-        self._taken.add(free.lower())
-        return free
 
     def add(self, result: Result, rgb: Rgb | None = None, full: Prediction | None = None) -> None:
         """Write a part's map and overlay, then its line to both tables.
@@ -121,12 +200,11 @@ class Results:
         listed = False
         try:
             if rgb is not None and full is not None:
-                self._draw(result, rgb, full, drawn)
-            line = asdict(result)
-            row = {**line, **_row(result)}
+                self._pictures.draw(result, rgb, full, drawn)
+            line, cells = whole(asdict(result)), row(result)
             listed = True
-            self._jsonl.write(json.dumps(line, allow_nan=False) + "\n")
-            self._table.writerow({k: "" if v is None else v for k, v in row.items()})
+            self._jsonl.write(line)
+            self._table.writerow(cells)
             self.count += 1
         except BaseException:  # Ctrl-C, too: no picture without its line
             for path in () if listed else drawn:
@@ -135,30 +213,11 @@ class Results:
         self._jsonl.flush()
         self._csv.flush()
 
-    def _draw(self, result: Result, rgb: Rgb, full: Prediction, drawn: list[Path]) -> None:
-        """Write the pictures beside their places, then put all there; list them in ``drawn``."""
-        places: list[tuple[Path, Path]] = []
-        if self._maps:
-            result.map, part, place = self._place("maps", result.name, drawn)
-            tifffile.imwrite(part, full.map)
-            places.append((part, place))
-        if self._overlays:
-            result.overlay, part, place = self._place("overlays", result.name, drawn)
-            text = f"{result.name}\n{verdict.caption(full)}"
-            captioned(verdict.draw(rgb, full), text).save(part)
-            places.append((part, place))
-        for part, place in places:
-            os.replace(part, place)
-            drawn.append(place)
 
-    def _place(self, kind: str, name: str, drawn: list[Path]) -> tuple[str, Path, Path]:
-        """Return what the tables call a picture, the file to write it to, and its place."""
-        listed = f"{kind}/{name}{PICTURES[kind]}"
-        place = self._folder / listed
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(f".partial{PICTURES[kind]}")
-        drawn.append(part)
-        return listed, part, place
+def row(result: Result) -> dict[str, object]:
+    """Return a part's line of scores.csv."""
+    line = {**asdict(result), **_row(result)}
+    return {name: "" if value is None else value for name, value in line.items()}
 
 
 def _row(result: Result) -> dict[str, object]:

@@ -1,0 +1,257 @@
+"""`cmad watch`: score parts as their files arrive, and tell others of each verdict."""
+
+import hashlib
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cmad.cli._common import command, complain, note_random, said
+from cmad.cli._drift import Watch
+from cmad.cli._interrupt import if_interrupted
+from cmad.cli._options import DepthScale, DepthUnit, Device, Intrinsics, Unit, units_of
+from cmad.cli._parts import expect_writable
+from cmad.cli._verdicts import line
+from cmad.cli._words import in_options
+from cmad.detectors import load
+from cmad.paths import expect_folder, what_is
+from cmad.serve.journal import Journal
+from cmad.serve.locks import LOCK, Lock, of_folder
+from cmad.serve.mqtt import Mqtt
+from cmad.serve.opcua import OpcUa
+from cmad.serve.outbox import Receiver, Sender
+from cmad.serve.results import Result
+from cmad.serve.watching import Pace, Voice, Watcher
+from cmad.serve.webhook import Webhook
+
+GRACE = 10.0
+"""Seconds that receivers get at the end for what they have not got yet."""
+
+
+@command
+def watch(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER",
+            help="That parts come into, as the pairs rgb/NAME.png and xyz/NAME.tiff at any depth. "
+            "Points are TIFF, PLY, PCD or NPZ; with --intrinsics also depth images.",
+            show_default=False,
+        ),
+    ],
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL.cmad", help="From `cmad fit`.", show_default=False),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.")
+    ] = Path("scores"),
+    unit: Unit = None,
+    intrinsics: Intrinsics = None,
+    depth_unit: DepthUnit = None,
+    depth_scale: DepthScale = None,
+    maps: Annotated[bool, typer.Option(help="Write maps/NAME.tiff.")] = True,
+    overlays: Annotated[bool, typer.Option(help="Write overlays/NAME.png.")] = True,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="A part that is unlike the training parts is an error, not a warning.",
+        ),
+    ] = False,
+    settle: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", help="Files that stay as they are for so long are taken for whole."
+        ),
+    ] = 2.0,
+    poll: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="Look at the folder so often, also where no system tells of new files.",
+        ),
+    ] = 1.0,
+    patience: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="Report a part that has not become whole, or cannot be read, after so long "
+            "without a change.",
+        ),
+    ] = 60.0,
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="Score what is there and not done yet, and stop."),
+    ] = False,
+    webhook: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="POST each verdict as JSON to it.", show_default=False),
+    ] = None,
+    mqtt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST[:PORT]",
+            help="Publish each verdict as JSON to this broker, with quality of service 1.",
+            show_default=False,
+        ),
+    ] = None,
+    mqtt_topic: Annotated[
+        str, typer.Option(metavar="TOPIC", help="With --mqtt: where to.")
+    ] = "cmad/verdict",
+    opcua: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:]PORT",
+            help="Serve the latest verdict as nodes of OPC UA; 4840 on this machine only, "
+            "0.0.0.0:4840 for others too.",
+            show_default=False,
+        ),
+    ] = None,
+    drift: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Watch whether parts still are like those of the calibration; the file is made, "
+            "and keeps what was seen from run to run.",
+        ),
+    ] = None,
+    false_alarm: Annotated[
+        float,
+        typer.Option(help="With --drift: the chance of ever alarming while they are, at most."),
+    ] = 0.01,
+    device: Device = "auto",
+) -> None:
+    """Score parts as their files arrive in a folder, and send each verdict on.
+
+    A part is scored when its image and its points have been there, unchanged, for --settle seconds
+    and can be read; one that does not become so is reported after --patience seconds, and scored
+    when it changes after all. Each part gets a line, as of `cmad score`, and what is written to DIR
+    is the same: scores.csv, scores.jsonl, maps/ and overlays/. A line of scores.jsonl also has id
+    (of the part's name and content), part, seen, model and drift.
+
+    Stopped at any moment, killed too, the same command goes on: no part is lost, and none is scored
+    twice. A name that comes again with other content is another part, NAME-2. Ctrl-C ends after the
+    part in work.
+
+    A receiver that is away gets its verdicts when it is back; until then they are in scores.jsonl.
+    It may get one twice: its id tells. A receiver named for the first time gets what comes from
+    then on.
+
+    - `cmad watch frames part.cmad --out line --webhook http://127.0.0.1:9000/verdict`
+    - `cmad watch frames part.cmad --out line --mqtt broker --opcua 4840 --drift line.drift`
+    """
+    if_interrupted(lambda: f"nothing new in {out}")
+    if folder.is_file() and what_is(folder) == "a model":
+        raise ValueError(
+            f"{folder} is a model, not a folder; the folder comes first: cmad watch {model} "
+            f"{folder}"
+        )
+    expect_folder(folder)
+    for name, seconds, least in (("settle", settle, 0), ("poll", poll, 0.01)):
+        if not least <= seconds <= 3600:
+            raise ValueError(f"--{name} must be from {least} to 3600 seconds, got {seconds:g}")
+    detector = load(model, device=device)
+    units = units_of(unit, intrinsics, depth_unit, depth_scale, detector.units)
+    monitor = Watch(detector, drift, false_alarm)
+    expect_writable("--out", out)
+    named = f"{model.name} {hashlib.sha256(model.read_bytes()).hexdigest()[:12]}"
+    receivers: list[Callable[[], Receiver]] = []
+    if webhook is not None:
+        receivers.append(lambda: Webhook(webhook))
+    if mqtt is not None:
+        receivers.append(lambda: Mqtt(mqtt, mqtt_topic))
+    if opcua is not None:
+        receivers.append(lambda: OpcUa(opcua, named))
+    senders: list[Sender] = []
+
+    def result(found: Result) -> None:
+        for sender in senders:
+            sender.notify()
+        if found.error is None:
+            typer.echo(line(found))
+        else:
+            complain(f"{found.name}: {found.error}")
+
+    voice = Voice(result, monitor.alarm, lambda text: complain(text, "note"), in_options, said)
+    with ExitStack() as held:
+        for path, what in ((out / LOCK, f"--out {out}"), (of_folder(folder), str(folder))):
+            lock = Lock(path, what, "stop it first, or name another folder")
+            held.callback(lock.release)
+        journal = Journal(out, maps=maps, overlays=overlays)
+        held.callback(journal.close)
+        before, failed = journal.count, journal.failed
+        if_interrupted(lambda: f"{_counted(journal, before)}; the same command goes on")
+        watcher = Watcher(
+            detector,
+            folder,
+            journal,
+            voice,
+            model=named,
+            units=units,
+            pace=Pace(poll, settle, patience),
+            drift=monitor.drift,
+            strict=strict,
+        )
+        for make in receivers:
+            senders.append(Sender(make(), journal.path, voice.note))
+            held.callback(_finish, senders[-1], voice.note)
+        note_random(*detector.pipeline.describe().values())
+        typer.echo(f"watching {folder}, {before} parts done before")
+        signals = held.enter_context(_Signals(watcher.stop))
+        try:
+            left = watcher.run(once=once)
+        except OSError as error:
+            if once and not folder.is_dir():
+                raise
+            raise RuntimeError(
+                f"{said(error)}; {_counted(journal, before)}, none is lost: the same command goes "
+                "on"
+            ) from error
+    if signals.got == signal.SIGINT:
+        raise KeyboardInterrupt
+    typer.echo(_counted(journal, before))
+    monitor.tell()
+    left = left if once else []
+    for part in left:
+        complain(f"{part.coming.name}: not whole yet: {part.fault}")
+    if once and (bad := journal.failed - failed + len(left)):
+        raise RuntimeError(f"{bad} parts could not be scored, see {out}/scores.csv")
+
+
+def _finish(sender: Sender, note: Callable[[str], None]) -> None:
+    """Send what is left, and say what is not sent."""
+    if waiting := sender.finish(GRACE):
+        note(f"{sender.name}: {waiting} verdicts are not sent yet; the same command goes on")
+
+
+def _counted(journal: Journal, before: int) -> str:
+    return f"{journal.count - before} parts more in {journal.path}, {journal.count} in all"
+
+
+class _Signals:
+    """Ctrl-C and SIGTERM end the command after the part in work; a second one at once."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop, self.got = stop, 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Signals":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._take)
+        return self
+
+    def _take(self, number: int, _: object) -> None:
+        if self.got:
+            raise KeyboardInterrupt
+        self.got = number
+        self._stop()
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

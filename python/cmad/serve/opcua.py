@@ -1,0 +1,153 @@
+"""The latest verdict as nodes of an OPC UA server, for PLCs that read or subscribe.
+
+Nobody but this process can write to them. Until there is a first verdict, and where a part could
+not be scored, ``Rejected`` is true: what is not known to be good does not pass.
+"""
+
+import asyncio
+import logging
+import math
+import threading
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any
+
+from cmad.serve.extras import need
+from cmad.serve.mqtt import address
+
+TIMEOUT = 10.0
+"""Seconds that writing the nodes may take."""
+NAMESPACE = "urn:cmad"
+BEAT = 1.0
+"""Seconds between two heartbeats."""
+NODES: dict[str, tuple[str, object]] = {
+    "Name": ("String", ""),
+    "Verdict": ("String", ""),
+    "Score": ("Double", math.nan),
+    "Threshold": ("Double", math.nan),
+    "PValue": ("Double", math.nan),
+    "Rejected": ("Boolean", True),
+    "Regions": ("UInt32", 0),
+    "LargestArea": ("Double", math.nan),
+    "Drift": ("String", ""),
+    "Model": ("String", ""),
+    "Id": ("String", ""),
+    "Parts": ("UInt32", 0),
+    "Heartbeat": ("UInt32", 0),
+}
+"""Below Objects/cmad by name: type and first value. Of a part, Parts is written last: it counts
+verdicts, and when it changes the others are of the new part. LargestArea is in mm²."""
+
+
+class OpcUa:
+    """An OPC UA server in a thread of its own."""
+
+    name = "opcua"
+
+    def __init__(self, where: str, model: str) -> None:
+        """Begin to listen.
+
+        Args:
+            where: ``PORT``, on this machine only, or ``HOST:PORT``; ``0.0.0.0:4840`` for all.
+            model: first value of the node Model.
+
+        Raises:
+            ValueError: no such address.
+            RuntimeError: asyncua, of the extra ``line``, is not installed.
+            OSError: the port is in use, for one.
+
+        """
+        host, port = address(where, "--opcua", host="127.0.0.1")
+        self._library = need("asyncua", "asyncua", "line", "--opcua")
+        # It warns that there is no encryption, which docs/line.md says.
+        logging.getLogger("asyncua").setLevel(logging.ERROR)
+        self._nodes: dict[str, Any] = {}
+        self._parts = 0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="cmad-opcua-server", daemon=True
+        )
+        self._thread.start()
+        try:
+            self._wait(self._begin(f"opc.tcp://{host}:{port}/cmad", model), 60)
+        except OSError as error:
+            self._end()
+            raise OSError(f"--opcua {where}: {error.strerror or error}") from error
+        except BaseException:
+            self._end()
+            raise
+        self._beating = asyncio.run_coroutine_threadsafe(self._beat(), self._loop)
+
+    def send(self, line: bytes, verdict: Mapping[str, object]) -> None:
+        """Write the nodes; see `cmad.serve.outbox.Receiver`."""
+        self._parts += 1
+        try:
+            self._wait(self._write(values_of(verdict) | {"Parts": self._parts}), TIMEOUT)
+        except (TimeoutError, FutureTimeout) as error:  # one from Python 3.11 on
+            raise OSError("its server does not answer") from error
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._beating.cancel()
+        self._wait(self._server.stop(), TIMEOUT)
+        self._end()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(TIMEOUT)
+        self._loop.close()
+
+    def _wait(self, work: Coroutine[Any, Any, Any], seconds: float) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
+
+    async def _begin(self, endpoint: str, model: str) -> None:
+        self._server = server = self._library.Server()
+        await server.init()
+        # By default whoever calls itself admin may write, without a password.
+        server.iserver.allow_remote_admin = False
+        server.set_endpoint(endpoint)
+        server.set_server_name("cmad")
+        server.set_security_policy([self._library.ua.SecurityPolicyType.NoSecurity])
+        space = await server.register_namespace(NAMESPACE)
+        folder = await server.nodes.objects.add_object(space, "cmad")
+        for name, (kind, value) in NODES.items():
+            first = model if name == "Model" else value
+            type_ = getattr(self._library.ua.VariantType, kind)
+            self._nodes[name] = await folder.add_variable(space, name, first, type_)
+        await server.start()
+
+    async def _write(self, values: Mapping[str, object]) -> None:
+        for name, value in values.items():
+            type_ = getattr(self._library.ua.VariantType, NODES[name][0])
+            await self._nodes[name].write_value(value, type_)
+
+    async def _beat(self) -> None:
+        beats = 0
+        while True:
+            await asyncio.sleep(BEAT)
+            beats = (beats + 1) % 2**32
+            await self._write({"Heartbeat": beats})
+
+
+def values_of(verdict: Mapping[str, Any]) -> dict[str, object]:
+    """Return the values of the nodes for a line of scores.jsonl, but the counter."""
+    regions = verdict["regions"] or []
+    areas = [region["area"] for region in regions if region["area"] is not None]
+    failed = verdict["error"] is not None
+
+    def number(name: str) -> float:
+        return math.nan if verdict[name] is None else float(verdict[name])
+
+    return {
+        "Name": verdict["name"],
+        "Verdict": "not scored" if failed else verdict["verdict"] or "without verdict",
+        "Score": number("score"),
+        "Threshold": number("threshold"),
+        "PValue": number("p_value"),
+        "Rejected": verdict["rejected"] is not False,
+        "Regions": len(regions),
+        "LargestArea": max(areas, default=math.nan),
+        "Drift": "; ".join(verdict["drift"]),
+        "Model": verdict["model"],
+        "Id": verdict["id"],
+    }

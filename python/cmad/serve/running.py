@@ -1,0 +1,107 @@
+"""The server itself: uvicorn with the application, and how it ends.
+
+Needs the extra ``serve``.
+"""
+
+import asyncio
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from cmad.serve.app import make
+from cmad.serve.gate import Gate
+from cmad.serve.hub import Hub
+from cmad.serve.limits import Limits
+from cmad.serve.worker import Worker
+
+SLOWEST = 60.0
+"""Seconds in which a request must have come."""
+CONNECTIONS = 200
+"""That are open together."""
+
+
+class Server(uvicorn.Server):
+    """A server that ends when all that it accepted is answered."""
+
+    def __init__(
+        self,
+        workers: Sequence[Worker],
+        hub: Hub,
+        limits: Limits,
+        *,
+        key: str | None = None,
+        names: Iterable[str] | None = None,
+        seconds: float = SLOWEST,
+    ) -> None:
+        """Put it together.
+
+        Args:
+            workers: of the models.
+            hub: that they tell of their parts.
+            limits: of what is sent.
+            key: see `Gate`.
+            names: likewise.
+            seconds: in which a request must have come.
+
+        """
+        app: Any = make(workers, hub, limits, lambda: self.should_exit)
+        gate = Gate(
+            app,
+            key=key,
+            most=limits.bytes,
+            # Beside those that wait for each model, one is judged, and one is being read.
+            at_once=sum(worker.room + 2 for worker in workers),
+            seconds=seconds,
+            names=names,
+        )
+        settings: dict[str, Any] = {
+            **{"log_level": "warning", "access_log": False, "server_header": False},
+            **{"lifespan": "on", "ws": "none", "http": "h11", "loop": "asyncio"},
+            **{"limit_concurrency": CONNECTIONS, "timeout_keep_alive": 5},
+        }
+        super().__init__(uvicorn.Config(gate, **settings))
+        self.got = 0
+        """The signal that ended it; 0 for none."""
+        self._ready: Callable[[], None] = lambda: None
+
+    def run_on(self, listening: socket.socket, ready: Callable[[], None]) -> int:
+        """Serve until a signal, or ``should_exit``; return the signal.
+
+        Args:
+            listening: a socket that listens.
+            ready: called when requests are answered.
+
+        """
+        self._ready = ready
+        asyncio.run(self.serve(sockets=[listening]))
+        return self.got
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Let signals end it, and nothing else: uvicorn would raise them again afterwards."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {n: signal.signal(n, self._take) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _take(self, number: int, _: object) -> None:
+        if self.got:
+            self.force_exit = True
+        self.got = number
+        self.should_exit = True
