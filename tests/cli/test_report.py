@@ -281,6 +281,22 @@ def test_without_jinja_it_says_what_to_install_before_it_works(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_watch_wrote_is_shown_as_what_score_did(run, model, data, scores, tmp_path):
+    out = tmp_path / "watched"
+    test = data / "cover" / "test"
+    ran = run("watch", test, model, "--out", out, "--once", "--settle", 0)
+    assert ran.code == 0, ran.err
+    written = [tmp_path / "scored.html", tmp_path / "watched.html"]
+    for folder, path in zip((scores, out), written, strict=True):
+        run("report", folder, "--out", path)
+    scored, watched = (record(path)["groups"][0] for path in written)
+    same = {"calibration", "scale", "threshold"} & scored.keys()
+    assert len(same) >= 2
+    assert {name: watched[name] for name in same} == {name: scored[name] for name in same}
+    by_name = [{p["name"]: p["score"] for p in group["parts"]} for group in (scored, watched)]
+    assert by_name[0] == by_name[1]
+
+
 def test_names_of_any_kind_are_kept(run, model, data, tmp_path):
     folder = tmp_path / "Teile & <b>Größe"
     shutil.copytree(data / "cover" / "test" / "good", folder)

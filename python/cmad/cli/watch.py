@@ -1,6 +1,7 @@
 """`cmad watch`: score parts as their files arrive, and tell others of each verdict."""
 
 import hashlib
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cmad.cli._beside import Beside
 from cmad.cli._common import command, complain, note_random, said
 from cmad.cli._drift import Watch
 from cmad.cli._interrupt import if_interrupted
@@ -17,6 +19,7 @@ from cmad.cli._options import DepthScale, DepthUnit, Device, Intrinsics, Unit, u
 from cmad.cli._parts import expect_writable
 from cmad.cli._verdicts import line
 from cmad.cli._words import in_options
+from cmad.datasets.names import shown
 from cmad.detectors import load
 from cmad.paths import expect_folder, what_is
 from cmad.serve.journal import Journal
@@ -184,6 +187,8 @@ def watch(
             held.callback(lock.release)
         journal = Journal(out, maps=maps, overlays=overlays)
         held.callback(journal.close)
+        of_model = Beside.of(detector, model=shown(os.path.abspath(model)), units=units)
+        of_model.write(journal.path)
         before, failed = journal.count, journal.failed
         if_interrupted(lambda: f"{_counted(journal, before)}; the same command goes on")
         watcher = Watcher(
