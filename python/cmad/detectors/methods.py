@@ -1,5 +1,6 @@
 """The one table of methods."""
 
+from cmad.detectors.ast import AST
 from cmad.detectors.btf import BTF
 from cmad.detectors.cfm import CFM
 from cmad.detectors.detector import Detector
@@ -12,6 +13,7 @@ METHODS: dict[str, type[Detector]] = {
     "patchcore": PatchCore,
     "g2sf": G2SF,
     "btf": BTF,
+    "ast": AST,
 }
 """By the name that the command line takes; the first is its default."""
 
