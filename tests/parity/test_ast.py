@@ -266,6 +266,4 @@ def judged(case, head, z, out, rtol=1e-5):
     np.testing.assert_array_equal(at, case[f"{head}argmax"])
     highest = np.array([s["max"] for _, s in both])
     np.testing.assert_allclose(highest, case[f"{head}score_max"], rtol=rtol)
-    np.testing.assert_allclose(
-        [s["mean"] for _, s in both], case[f"{head}score_mean"], rtol=rtol
-    )
+    np.testing.assert_allclose([s["mean"] for _, s in both], case[f"{head}score_mean"], rtol=rtol)

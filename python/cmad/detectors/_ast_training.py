@@ -134,9 +134,7 @@ def _batches(order: Tensor, size: int) -> list[list[int]]:
     return batches if len(order) < size else [b for b in batches if len(b) == size]
 
 
-def _stacked(
-    inputs: Inputs, store: FeatureStore, batch: Sequence[int]
-) -> tuple[Tensor, Tensor]:
+def _stacked(inputs: Inputs, store: FeatureStore, batch: Sequence[int]) -> tuple[Tensor, Tensor]:
     made = [inputs(store[i]) for i in batch]
     return torch.stack([x for x, _ in made]), torch.stack([mask for _, mask in made])
 
@@ -144,7 +142,8 @@ def _stacked(
 def _loss(teacher: Teacher, student: Student, name: str, x: Tensor, mask: Tensor) -> Tensor:
     """Return the loss of the network that is trained."""
     if name == "teacher":
-        return teacher_loss(*teacher(x), mask)
+        z, logdet = teacher(x)
+        return teacher_loss(z, logdet, mask)
     with torch.no_grad():
         z, _ = teacher(x)
     return distances(z, student(x), mask).mean()

@@ -180,7 +180,8 @@ def named_extractors(
     """Make the extractors of these modalities that are given by name; pass objects on.
 
     Several 3D extractors are called ``xyz1``, ``xyz2`` and so on, one is called ``xyz``.
-    ``from_corners`` is that of `DepthBlocks`. ``own_weights``, by name of the extractor, go before ``weights`` where they are not None.
+    ``from_corners`` is that of `DepthBlocks`. ``own_weights``, by name of the extractor, go before
+    ``weights`` where they are not None.
     """
     chosen: dict[str, str | Extractor] = {}
     wanted: list[tuple[str, str | Extractor, str, str]] = [

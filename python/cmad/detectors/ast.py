@@ -193,13 +193,14 @@ class AST(Detector):
         colour = rows(only(features, ("2d",)), raster, cell)["2d"]
         [(name, xyz)] = self.pipeline.of_points.items()
         if isinstance(xyz, DepthBlocks):
-            shape, mask = features.points[name].features.float().split([xyz.dim - 1, 1], 1)
+            block = features.points[name].features.float()
+            shape, mask = block[:, :-1], block[:, -1:]
         else:
             shape = rows(only(features, ("3d",)), raster, cell)["3d"]
             assert features.valid is not None  # points are of the valid pixels
             [valid] = gpu.upload([features.valid], features.device)
             mask = soft_mask(valid, size).view(-1, 1)
-        x, mask = torch.cat([colour, shape], 1), mask.contiguous()
+        x = torch.cat([colour, shape], 1)
         return x.T.reshape(-1, size, size), mask.T.reshape(1, size, size)
 
     @property

@@ -161,8 +161,10 @@ class Detector(Judge):
             one_of(who, name, choice, (None, "random"), "; CMAD_WEIGHTS names a folder of weights")
         seed = whole(who, "seed", seed, 0)
         image_size = whole(who, "image_size", image_size, 1)
-        own_size = self.usual_rgb_size if rgb == self.usual["rgb"] else None
-        rgb_size = whole(who, "rgb_size", own_size or image_size if rgb_size is None else rgb_size, 1)
+        if rgb_size is None:
+            is_usual = isinstance(rgb, str) and rgb == self.usual["rgb"]
+            rgb_size = (is_usual and self.usual_rgb_size) or image_size
+        rgb_size = whole(who, "rgb_size", rgb_size, 1)
         self.variant, self.preset, self.precision, self.seed = variant, preset, precision, seed
         self.choices: Preset = PRESETS[preset]
         """Of the preset, stage by stage."""

@@ -103,7 +103,8 @@ class Method(ABC):
     @property
     def sees_background(self) -> bool:
         """Whether ``background="plane"`` leaves the background to the method's 3D extractor, which
-        finds the part itself."""
+        finds the part itself.
+        """
         return False
 
     @property

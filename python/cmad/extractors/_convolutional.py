@@ -101,6 +101,10 @@ class Convolutional(ABC):
         return self._of_image((rgb.float() / 255 - self._shift) / self._scale)
 
     @abstractmethod
+    def describe(self) -> str:
+        """Say in one line what the extractor is and where its weights come from."""
+
+    @abstractmethod
     def _of_image(self, image: Tensor) -> Tensor:
         """Compute the tokens (B, D, h, w) of normalised images (B, 3, R, R)."""
 
@@ -157,7 +161,7 @@ class Convolutional(ABC):
                 "again as rgb"
             )
         how: dict[str, Any] = {k: v for k, v in config.items() if k not in ("kind", "weights")}
-        extractor = cls(weights=weights if state is None else state, **how)
+        extractor = cls(weights=weights if state is None else state, **how)  # type: ignore[call-arg]
         extractor._weights = weights
         if weights == "random":
             extractor._source = f"random weights (seed {extractor._seed})"

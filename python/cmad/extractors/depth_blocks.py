@@ -93,7 +93,8 @@ def standing_out(z: Tensor, behind: Tensor) -> Tensor:
         (H, W) bool.
 
     """
-    return ((behind - z).abs() > OFF) & (z != 0)
+    out: Tensor = ((behind - z).abs() > OFF) & (z != 0)
+    return out
 
 
 def relative(z: Tensor, part: Tensor) -> Tensor:

@@ -133,8 +133,8 @@ def _padded(net: Any, size: int, trained_at: int) -> int:
         else:  # timm's, which pads by the size of what comes
             lacking = max(0, (-(-trained_at // stride) - 1) * stride + kernel - trained_at)
             before, behind = lacking // 2, lacking - lacking // 2
-            conv.__class__ = _Fixed
-            conv.beside = before, behind
+            conv.__class__ = _Fixed  # the weights stay where they are, under their names
+            cast(_Fixed, conv).beside = before, behind
         size = (size + before + behind - kernel) // stride + 1
         trained_at = -(-trained_at // stride)
     return size

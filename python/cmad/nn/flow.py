@@ -1,4 +1,4 @@
-"""AST's teacher: a normalising flow of maps, with a positional encoding (Rudolph et al., WACV 2023).
+"""AST's teacher: a normalising flow of maps that knows positions (Rudolph et al., WACV 2023).
 
 The published network: docs/methods/ast.md goes from the equations to these lines.
 """
@@ -95,7 +95,7 @@ class Coupling(nn.Module):
             with convolutions it is not a cell's own, but the sum over cells is that of the map.
 
         """
-        x1, x2 = x.split([self.first, self.second], 1)
+        x1, x2 = torch.split(x, [self.first, self.second], 1)
         log_e2, t2 = _affine(self.s2(torch.cat([x2, at], 1)))
         y1 = log_e2.exp() * x1 + t2
         log_e1, t1 = _affine(self.s1(torch.cat([y1, at], 1)))
@@ -105,7 +105,7 @@ class Coupling(nn.Module):
 
     def inverse(self, y: Tensor, at: Tensor) -> Tensor:
         """Undo `forward`, of values within 1e6."""
-        y1, y2 = y.split([self.first, self.second], 1)
+        y1, y2 = torch.split(y, [self.first, self.second], 1)
         log_e1, t1 = _affine(self.s1(torch.cat([y1, at], 1)))
         x2 = (y2 - t1) * (-log_e1).exp()
         log_e2, t2 = _affine(self.s2(torch.cat([x2, at], 1)))
@@ -134,7 +134,7 @@ class Teacher(nn.Module):
         self.module_list = nn.ModuleDict({str(3 + 2 * k): b for k, b in enumerate(blocks)})
         source = torch.arange(channels)
         for k in range(len(KERNELS)):
-            order = torch.from_numpy(np.random.RandomState(k).permutation(channels))  # noqa: NPY002
+            order = torch.from_numpy(np.random.RandomState(k).permutation(channels))
             self.register_buffer(f"order{k}", order, persistent=False)
             source = source[order]
         self.register_buffer("source", source, persistent=False)
@@ -144,10 +144,8 @@ class Teacher(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map x (B, C, h, w) to z (B, C, h, w) and the log-determinant in each cell, (B, h, w)."""
-        logdet = x.new_zeros(len(x), *x.shape[-2:])
-        for x, of_block in self.steps(x):  # noqa: B020
-            logdet = logdet + of_block
-        return x, logdet
+        made = list(self.steps(x))
+        return made[-1][0], torch.stack([of_block for _, of_block in made]).sum(0)
 
     def steps(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield what each block makes: its output and its log-determinant."""
@@ -168,7 +166,7 @@ class Teacher(nn.Module):
         return [(getattr(self, f"order{k}"), block) for k, block in enumerate(blocks)]  # type: ignore[misc]
 
     def _at(self, x: Tensor) -> Tensor:
-        return positions(*x.shape[-2:], x.device).expand(len(x), -1, -1, -1)
+        return positions(x.shape[-2], x.shape[-1], x.device).expand(len(x), -1, -1, -1)
 
 
 def teacher_loss(z: Tensor, logdet: Tensor, mask: Tensor) -> Tensor:

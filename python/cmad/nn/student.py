@@ -50,7 +50,7 @@ class Student(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict the teacher's output (B, C, h, w) from its input, of the same shape."""
-        at = positions(*x.shape[-2:], x.device).expand(len(x), -1, -1, -1)
+        at = positions(x.shape[-2], x.shape[-1], x.device).expand(len(x), -1, -1, -1)
         x = functional.leaky_relu(self.conv1(torch.cat([at, x], 1)), SLOPE)
         for block in self.res:
             x = block(x)
