@@ -76,10 +76,10 @@ def background(at_corners: Tensor, height: int, width: int) -> Tensor:
         torch.linspace(0, 1, n, dtype=torch.float64, device=at_corners.device)
         for n in (height, width)
     )
-    (top_left, top_right), (bottom_left, bottom_right) = at_corners
-    left = top_left + (bottom_left - top_left) * down
-    right = top_right + (bottom_right - top_right) * down
-    return left[:, None] + (right - left)[:, None] * across
+    top, bottom = at_corners[0], at_corners[1]
+    edges = top + (bottom - top) * down[:, None]  # left and right, (H, 2)
+    left, right = edges[:, :1], edges[:, 1:]
+    return left + (right - left) * across
 
 
 def standing_out(z: Tensor, behind: Tensor) -> Tensor:
@@ -93,8 +93,7 @@ def standing_out(z: Tensor, behind: Tensor) -> Tensor:
         (H, W) bool.
 
     """
-    out: Tensor = ((behind - z).abs() > OFF) & (z != 0)
-    return out
+    return ((behind - z).abs() > OFF) & (z != 0)
 
 
 def relative(z: Tensor, part: Tensor) -> Tensor:
