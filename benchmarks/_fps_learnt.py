@@ -10,7 +10,7 @@ from cmad.detectors._memory import Memory
 from cmad.detectors.btf import BOTH
 from cmad.rasters import everything, only, rows
 
-DRAWN = ("CFM", "PatchCore", "G2SF", "BTF")
+DRAWN = ("CFM", "PatchCore", "G2SF", "BTF", "AST")
 """Methods of which `learnt` draws what they learn; the others learn, from one part, and where they
 have banks these grow to the size that `IMAGES` parts give."""
 IMAGES = 265
@@ -32,6 +32,9 @@ def learnt(detector, features):
     """Draw what a method learns: networks at their initial weights, banks like the features."""
     if detector.who == "CFM":
         return detector._untrained().state_dict()
+    if detector.who == "AST":
+        named = zip(("teacher", "student"), detector._untrained(), strict=True)
+        return {f"{n}.{k}": t for n, net in named for k, t in net.state_dict().items()}
     if detector.who == "BTF":
         own = torch.cat([detector.patches(f)[0] for f in features])
         bank_ = Bank(grown(own, max(IMAGES * detector.raster.size**2 // 10, 64)))

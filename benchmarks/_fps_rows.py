@@ -43,7 +43,7 @@ ROWS = {
 }
 """Method and variant of each row of the table."""
 VIT = Method.usual["rgb"]
-WITHOUT = ("fpfh", "normals", "geometry")
+WITHOUT = ("fpfh", "normals", "geometry", "depth_blocks")
 """3D extractors without weights of their own."""
 LARGE = (1944, 2592)
 LEAST = 5.0

@@ -4,8 +4,9 @@
 
 The 2D extractor is the ViT-S/14 (DINOv2 shape) that CMAD_WEIGHTS holds, blocks 1 to 8, at 392
 pixels. The 3D extractors are those of --xyz: FPFH (extra "fpfh") and Point-MAE with seeded random
-weights by default. BTF has its WideResNet-50-2; where CMAD_WEIGHTS does not hold its weights
-they are random, which is printed: then the row shows that it runs, and no more.
+weights by default; AST's own is --xyz depth_blocks. BTF has its WideResNet-50-2 and AST its
+EfficientNet-B5; where CMAD_WEIGHTS does not hold their weights they are random, which is printed:
+then the row shows that it runs, and no more.
 """
 
 import argparse
@@ -25,6 +26,8 @@ from PIL import Image
 import cmad
 from cmad.detectors import METHODS
 from cmad.detectors import detector as shell
+from cmad.extractors import EfficientNet
+from cmad.extractors.efficientnet import efficient
 from cmad.extractors.pyramid import Pyramid, convolutional
 from cmad.extractors.weights import find
 from cmad.metrics import LIMITS, aupro, image_auroc, pixel_auroc
@@ -78,6 +81,8 @@ def of_images(name, seed):
     usual = METHODS[name].usual["rgb"]
     if convolutional(usual):
         return Pyramid(usual, weights=None if find(usual) else "random", seed=seed)
+    if efficient(usual):
+        return EfficientNet(usual, weights=None if find(usual) else "random", seed=seed)
     return cmad.extractors.ViT("vit_small_patch14_dinov2", block=8, image_size=392)
 
 

@@ -18,6 +18,7 @@ PAPER = {
     "scaling": {"by_mean": False, "eight_bits": False},
     "published_banks": False,
     "published_metric": False,
+    "published_ast": False,
     "grid_thresholds": False,
 }
 OFFICIAL = {
@@ -32,6 +33,7 @@ OFFICIAL = {
     "scaling": {"by_mean": True, "eight_bits": True},
     "published_banks": True,
     "published_metric": True,
+    "published_ast": True,
     "grid_thresholds": True,
 }
 

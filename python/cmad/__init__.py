@@ -16,7 +16,7 @@ from cmad.version import __version__
 if TYPE_CHECKING:  # also for editors; what runs is below
     from cmad import datasets, detectors, evaluate, extractors, metrics, ops, report
     from cmad.api import score, use
-    from cmad.detectors import BTF, CFM, G2SF, M3DM, PatchCore
+    from cmad.detectors import AST, BTF, CFM, G2SF, M3DM, PatchCore
     from cmad.detectors.load import load
     from cmad.registration import register
     from cmad.types import Prediction, Region, Sample
@@ -25,7 +25,7 @@ else:
     # Imported where it is first asked for: `cmad --help` needs no torch, which takes seconds.
     _HOMES = {
         "api": ("score", "use"),
-        "detectors": ("BTF", "CFM", "G2SF", "M3DM", "PatchCore", "load"),
+        "detectors": ("AST", "BTF", "CFM", "G2SF", "M3DM", "PatchCore", "load"),
         "registration": ("register",),
         "types": ("Prediction", "Region", "Sample"),
         "units": ("xyz_from_depth",),
@@ -53,6 +53,7 @@ else:
 
 
 __all__ = [
+    "AST",
     "BTF",
     "CFM",
     "G2SF",

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from time import perf_counter
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,16 @@ TRAIN, CALIBRATE, GOOD, DEFECTIVE = 24, 20, 20, 20
 """Parts of each purpose."""
 TRAINING = {"epochs": 150, "pixels_per_image": 300, "batch_size": 2}
 """Of a method that descends; one that does not takes none of it."""
+OTHERWISE: dict[str, dict[str, object]] = {
+    "ast": {"xyz": "depth_blocks", "teacher_width": 16, "student_width": 64}
+}
+"""What methods take beside or instead of what the others do, by name."""
+TRAINED: dict[str, dict[str, object]] = {
+    "ast": {"epochs": 12, "batch_size": 4, "learning_rate": 2e-3}
+}
+"""Likewise, arguments of their training."""
+IMAGE = {"ast": 448}
+"""Pixels along each side of the images, where convolutions learn on the tokens."""
 FALSE_REJECT_RATE = 0.05
 WEIGHTS_SEED = 0
 """Of the extractors' random weights, the same for all parts' seeds."""
@@ -86,8 +96,9 @@ def run(out: Path, seed: int = 0, method: str | None = None) -> DemoResult:
     clock.lap("make the parts")
     detector = make_detector(seed, method)
     takes = [f.name for f in fields(detector.Training)]
+    training = TRAINING | TRAINED.get(detector.who.lower(), {})
     with _one_thread():
-        detector.fit(train, **{k: v for k, v in TRAINING.items() if k in takes})  # type: ignore[arg-type]
+        detector.fit(train, **{k: v for k, v in training.items() if k in takes})  # type: ignore[arg-type]
     clock.lap("fit")
     threshold = detector.calibrate(held_out, FALSE_REJECT_RATE)
     clock.lap("calibrate")
@@ -139,11 +150,14 @@ def make_detector(seed: int, method: str | None = None) -> Detector:
     """Return the demo's untrained detector: small extractors with random weights, no download."""
     # Untrained features are local: small tokens, of 2.5 mm, tell colours apart, and large groups,
     # 8 mm across, tell shapes apart.
-    rgb = ViT("vit_tiny_patch16_224", block=1, image_size=896, weights="random", seed=WEIGHTS_SEED)
+    name = method or next(iter(METHODS))
+    size = IMAGE.get(name, 896)
+    rgb = ViT("vit_tiny_patch16_224", block=1, image_size=size, weights="random", seed=WEIGHTS_SEED)
     xyz = PointMAE(
         groups=512, group_size=128, dim=192, heads=3, blocks=1, weights="random", seed=WEIGHTS_SEED
     )
-    return METHODS[method or next(iter(METHODS))](rgb=rgb, xyz=xyz, seed=seed)
+    given: dict[str, Any] = {"xyz": xyz, **OTHERWISE.get(name, {})}
+    return METHODS[name](rgb=rgb, seed=seed, **given)
 
 
 def picture(samples: Sequence[Sample], predictions: Sequence[Prediction], foot: str) -> Image.Image:

@@ -37,6 +37,9 @@ class Preset:
     distances in deviations of the image's features, their scores in thousandths where added."""
     published_metric: bool = False
     """G2SF: each difference that `cmad.nn.g2sf_choices.Published` names."""
+    published_ast: bool = False
+    """AST: the part is what stands out of the surface through the image's corners, and its map is
+    masked a second time."""
     grid_thresholds: bool = False
     """Whether AUPRO is quoted with the published grid of thresholds, or with every one."""
 
@@ -55,6 +58,7 @@ PRESETS = {
         scaling=Scaling(by_mean=True, eight_bits=True),
         published_banks=True,
         published_metric=True,
+        published_ast=True,
         grid_thresholds=True,
     ),
 }

@@ -206,7 +206,7 @@ def test_an_unreadable_part_is_named_and_with_skip_bad_left_out(run, candies, tm
     [
         (
             ["--method", "magic"],
-            "--method must be one of cfm, patchcore, g2sf, btf, m3dm, got 'magic'",
+            "--method must be one of cfm, patchcore, g2sf, btf, m3dm, ast, got 'magic'",
         ),
         (["--category", "tire"], "--category must be one of CandyCane, Lollipop, got 'tire'"),
         (["--shots", "9"], r"--shots must be in \[1, 2\] for CandyCane, got 9"),

@@ -147,7 +147,7 @@ def test_without_a_rate_there_is_no_threshold(run, data, tmp_path):
         ),
         (
             ["{good}", "-o", "{tmp}/m", "--method", "nope"],
-            r"method must be one of cfm, patchcore, g2sf, btf, m3dm",
+            r"method must be one of cfm, patchcore, g2sf, btf, m3dm, ast",
         ),
         (["{good}", "-o", "{tmp}/m", "--set", "fraction=0.3"], r"--set must be .*\(mapping, "),
         ([*BANK, "--set", "colour=red"], r"--set must be NAME=VALUE with .*fraction.*'colour=red'"),

@@ -22,12 +22,14 @@ QUICK = {
     "CFM": {"epochs": 20, "pixels_per_image": 100, "batch_size": 2, "shuffle": False},
     "G2SF": {"epochs": 6, "batch_size": 64, "synthetic_parts": 12, "patches_per_part": 20},
     "M3DM": {"epochs": 2, "batch_size": 2, "patches_per_part": 40},
+    "AST": {"epochs": 12, "batch_size": 2, "learning_rate": 1e-3},
 }
 """Arguments of training that take a second."""
 WORDS = {
     "CFM": ["--epochs", "1", "--pixels-per-image", "20"],
     "G2SF": ["--epochs", "1", "--synthetic-parts", "4", "--patches-per-part", "20"],
     "M3DM": ["--epochs", "1", "--patches-per-part", "20"],
+    "AST": ["--epochs", "1", "--set", "student_width=16"],
 }
 """The same for the commands."""
 OTHERS = {
@@ -53,6 +55,7 @@ OTHERS = {
         "cells_2d": 12,
         "cells_3d": 14,
     },
+    "AST": {"teacher_width": 8, "student_width": 8, "score": "mean"},
 }
 """For each of a method's own options a value that is not the default."""
 SMALL = {
@@ -60,6 +63,7 @@ SMALL = {
     "G2SF": {"cells": 16, "fraction": 0.3},
     "BTF": {"cells": 16, "fraction": 0.3},
     "M3DM": {"cells_2d": 12, "cells_3d": 16, "fraction": 0.3},
+    "AST": {"teacher_width": 16, "student_width": 32},
 }
 """Options that suit parts of 48 pixels, where the defaults are for larger ones."""
 FOR_ALL = {

@@ -19,10 +19,12 @@ from cmad.types import Features, Points, Window
 QUICK = {
     "cfm": {"epochs": 20, "pixels_per_image": 100, "batch_size": 2},
     "g2sf": {"epochs": 4, "batch_size": 64, "synthetic_parts": 12, "patches_per_part": 20},
+    "ast": {"epochs": 12, "batch_size": 2, "learning_rate": 1e-3},
 }
 SMALL = {
     "patchcore": {"cells_2d": 12, "cells_3d": 16, "fraction": 0.3},
     "g2sf": {"cells": 16, "fraction": 0.3},
+    "ast": {"teacher_width": 16, "student_width": 32},
 }
 
 

@@ -35,8 +35,8 @@ XyzExtractorName = Annotated[
     typer.Option(
         "--xyz",
         help="3D extractor: point_mae; normals or depth, the surface's through the 2D extractor; "
-        "geometry, planes fitted around every pixel; or fpfh, histograms of the angles between "
-        "normals. Several: fpfh+normals.",
+        "geometry, planes fitted around every pixel; depth_blocks, the depth itself; or fpfh, "
+        "histograms of the angles between normals. Several: fpfh+normals.",
         show_default=default_of_method("xyz"),
     ),
 ]

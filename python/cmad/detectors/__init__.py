@@ -1,6 +1,7 @@
 """The detectors: fit on good parts, calibrate, predict."""
 
 from cmad.detectors._outputs import passes
+from cmad.detectors.ast import AST
 from cmad.detectors.btf import BTF
 from cmad.detectors.cfm import CFM
 from cmad.detectors.detector import Detector
@@ -12,6 +13,7 @@ from cmad.detectors.methods import METHODS, method_named
 from cmad.detectors.patchcore import PatchCore
 
 __all__ = [
+    "AST",
     "BTF",
     "CFM",
     "G2SF",

@@ -15,6 +15,8 @@ from cmad.checks import at
 from cmad.extractors import (
     FPFH,
     Depth,
+    DepthBlocks,
+    EfficientNet,
     Extractor,
     Geometry,
     Normals,
@@ -24,6 +26,7 @@ from cmad.extractors import (
     ViT,
     XyzExtractor,
 )
+from cmad.extractors.efficientnet import efficient
 from cmad.extractors.pyramid import convolutional
 from cmad.presets import Grouping
 from cmad.spelling import meant
@@ -31,7 +34,7 @@ from cmad.types import Array, Sample
 from cmad.units import to_metres
 
 T = TypeVar("T")
-OF_POINTS = ("point_mae", "fpfh", "normals", "depth", "geometry")
+OF_POINTS = ("point_mae", "fpfh", "normals", "depth", "geometry", "depth_blocks")
 """3D extractors by name."""
 VARIANTS = {"full": None, "medium": 8, "small": 4, "tiny": 1}
 """Transformer blocks kept in both extractors (CFM, sections 3.4 and 4); None keeps all."""
@@ -177,6 +180,7 @@ def named_extractors(
     variant: str,
     grouping: Grouping,
     standardised: bool,
+    from_corners: bool,
     rgb_size: int,
     weights: str | None,
     own_weights: Mapping[str, str | None],
@@ -185,7 +189,8 @@ def named_extractors(
     """Make the extractors of these modalities that are given by name; pass objects on.
 
     Several 3D extractors are called ``xyz1``, ``xyz2`` and so on, one is called ``xyz``.
-    ``own_weights``, by name of the extractor, go before ``weights`` where they are not None.
+    ``from_corners`` is that of `DepthBlocks`. ``own_weights``, by name of the extractor, go before
+    ``weights`` where they are not None.
     """
     chosen: dict[str, str | Extractor] = {}
     wanted: list[tuple[str, str | Extractor, str, str]] = [
@@ -221,12 +226,13 @@ def named_extractors(
         if not isinstance(rgb, str):
             return rgb
         source = own_weights["rgb"] or weights
-        if convolutional(rgb):
+        if convolutional(rgb) or efficient(rgb):
             if block is not None:
                 raise ValueError(
                     f"{who}: variant {variant!r} prunes transformers; rgb {rgb!r} is none"
                 )
-            return Pyramid(rgb, image_size=rgb_size, weights=source, seed=seed)
+            kind = Pyramid if convolutional(rgb) else EfficientNet
+            return kind(rgb, image_size=rgb_size, weights=source, seed=seed)
         return ViT(rgb, block=block, image_size=rgb_size, weights=source, seed=seed)
 
     if "rgb" in chosen:
@@ -242,12 +248,15 @@ def named_extractors(
             made[name] = FPFH(standardised=standardised)
         elif choice == "geometry":
             made[name] = Geometry()
+        elif choice == "depth_blocks":
+            beside = {"cells": max(cast(RgbExtractor, made["rgb"]).grid)} if "rgb" in made else {}
+            made[name] = DepthBlocks(**beside, from_corners=from_corners)
         elif choice == "normals":
             made[name] = Normals(
-                cast("ViT | Pyramid", made.get("rgb") or vit())
+                cast("ViT | Pyramid | EfficientNet", made.get("rgb") or vit())
             )  # the image's, shared
         elif choice == "depth":
-            made[name] = Depth(cast("ViT | Pyramid", made.get("rgb") or vit()))
+            made[name] = Depth(cast("ViT | Pyramid | EfficientNet", made.get("rgb") or vit()))
         else:
             made[name] = _point_mae(grouping, block, own_weights["xyz"] or weights, seed)
     return made
@@ -275,7 +284,7 @@ def _check_drawable(who: str, name: str, among: Sequence[str | Extractor]) -> No
         why = f"{who} has no {name} extractor here"
     elif not isinstance(extractor, str):
         why = f"{name} is an object, which brings its own"
-    elif extractor in ("fpfh", "geometry"):
+    elif extractor in ("fpfh", "geometry", "depth_blocks"):
         why = f"{extractor} has none"
     else:
         why = f"{extractor} has the 2D extractor's"

@@ -71,12 +71,13 @@ class Detector(Judge):
             docs/decisions/presets.md lists the differences.
         rgb: name of a vision transformer or a convolutional network of timm, or a 2D extractor such
             as `cmad.extractors.ViT`. None takes the method's usual one.
-        xyz: ``"point_mae"``, ``"fpfh"``, ``"normals"``, ``"depth"``, ``"geometry"``, or a 3D
-            extractor such as `cmad.extractors.PointMAE`; or several, as a list or joined by a plus,
-            ``"fpfh+normals"`` (docs/surfaces.md). None takes the method's usual one.
+        xyz: ``"point_mae"``, ``"fpfh"``, ``"normals"``, ``"depth"``, ``"geometry"``,
+            ``"depth_blocks"``, or a 3D extractor such as `cmad.extractors.PointMAE`; or several, as
+            a list or joined by a plus, ``"fpfh+normals"`` (docs/surfaces.md). None takes the
+            method's usual one.
         image_size: S, pixels along each side of the grid that maps are computed on.
         rgb_size: R, pixels along each side of the images that a 2D extractor given by name takes;
-            None takes S.
+            None takes S; AST's usual one takes 768.
         weights: None loads pretrained weights (`CMAD_WEIGHTS`, else downloaded once); ``"random"``
             draws seeded ones, for tests and timing. For extractors given by name.
         rgb_weights: of the 2D extractor alone, ``"random"``; None is as ``weights`` says.
@@ -160,7 +161,10 @@ class Detector(Judge):
             one_of(who, name, choice, (None, "random"), "; CMAD_WEIGHTS names a folder of weights")
         seed = whole(who, "seed", seed, 0)
         image_size = whole(who, "image_size", image_size, 1)
-        rgb_size = image_size if rgb_size is None else whole(who, "rgb_size", rgb_size, 1)
+        if rgb_size is None:
+            is_usual = isinstance(rgb, str) and rgb == self.usual["rgb"]
+            rgb_size = (is_usual and self.usual_rgb_size) or image_size
+        rgb_size = whole(who, "rgb_size", rgb_size, 1)
         self.variant, self.preset, self.precision, self.seed = variant, preset, precision, seed
         self.choices: Preset = PRESETS[preset]
         """Of the preset, stage by stage."""
@@ -168,7 +172,8 @@ class Detector(Judge):
         """The method's own."""
         self._given = parameters({**given, **options}, self.Options)
         self.device = device_of(who, device)
-        beside = Background.of(background)
+        whole_scene = self.sees_background and isinstance(background, str) and background == "plane"
+        beside = Background.of("none" if whole_scene else background)
         extractors = named_extractors(
             who,
             rgb,
@@ -177,6 +182,7 @@ class Detector(Judge):
             variant=variant,
             grouping=self.grouping,
             standardised=self.standardised,
+            from_corners=whole_scene,
             rgb_size=rgb_size,
             weights=weights,
             own_weights=own,

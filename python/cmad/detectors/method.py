@@ -72,6 +72,9 @@ class Method(ABC):
 
     usual: ClassVar[Mapping[str, str]] = {"rgb": "vit_base_patch8_224.dino", "xyz": "point_mae"}
     """Names of the extractors that are taken where none are asked for: the paper's."""
+    usual_rgb_size: ClassVar[int | None] = None
+    """Pixels along each side of the images of the usual 2D extractor, where they are others than
+    those of the grid."""
     standardised: ClassVar[bool] = True
     """Whether FPFH, given by name, is standardised per channel, or as it counts."""
     learns_on_cpu: ClassVar[bool] = False
@@ -96,6 +99,13 @@ class Method(ABC):
     def modalities(self) -> tuple[str, ...]:
         """What the method looks at and makes maps of, of ``"2d"`` and ``"3d"``."""
         return ("2d", "3d")
+
+    @property
+    def sees_background(self) -> bool:
+        """Whether ``background="plane"`` leaves the background to the method's 3D extractor, which
+        finds the part itself.
+        """
+        return False
 
     @property
     def fallbacks(self) -> tuple[tuple[str, ...], ...]:

@@ -1,5 +1,6 @@
 """The one table of methods."""
 
+from cmad.detectors.ast import AST
 from cmad.detectors.btf import BTF
 from cmad.detectors.cfm import CFM
 from cmad.detectors.detector import Detector
@@ -14,6 +15,7 @@ METHODS: dict[str, type[Detector]] = {
     "g2sf": G2SF,
     "btf": BTF,
     "m3dm": M3DM,
+    "ast": AST,
 }
 """By the name that the command line takes; the first is its default."""
 

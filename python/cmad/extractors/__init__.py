@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from cmad.extractors.depth import Depth
+from cmad.extractors.depth_blocks import DepthBlocks
+from cmad.extractors.efficientnet import EfficientNet
 from cmad.extractors.fpfh import FPFH
 from cmad.extractors.geometry import Geometry
 from cmad.extractors.normals import Normals
@@ -97,15 +99,17 @@ def modality_of(extractor: Extractor) -> str:
     return "2d" if hasattr(extractor, "tokens") else "3d"
 
 
-Made = ViT | Pyramid | PointMAE | FPFH | Normals | Depth | Geometry
+Made = ViT | Pyramid | EfficientNet | PointMAE | FPFH | Normals | Depth | Geometry | DepthBlocks
 _KINDS: dict[str, type[Made]] = {
     "vit": ViT,
     "pyramid": Pyramid,
+    "efficientnet": EfficientNet,
     "point_mae": PointMAE,
     "fpfh": FPFH,
     "normals": Normals,
     "depth": Depth,
     "geometry": Geometry,
+    "depth_blocks": DepthBlocks,
 }
 
 
@@ -133,6 +137,8 @@ def from_config(config: Mapping[str, object], state: Mapping[str, Tensor] | None
 __all__ = [
     "FPFH",
     "Depth",
+    "DepthBlocks",
+    "EfficientNet",
     "Extractor",
     "Geometry",
     "Normals",

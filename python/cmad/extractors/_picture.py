@@ -11,6 +11,8 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from cmad import surface
+from cmad.extractors._convolutional import Convolutional
+from cmad.extractors.efficientnet import EfficientNet
 from cmad.extractors.pyramid import Pyramid
 from cmad.extractors.rgb import ViT
 from cmad.ops._call import expect
@@ -27,7 +29,7 @@ class OfPicture(ABC):
     organised: bool = True
     """It takes grids."""
 
-    def __init__(self, vit: ViT | Pyramid) -> None:
+    def __init__(self, vit: ViT | Convolutional) -> None:
         """Keep the transformer."""
         self._vit = vit
         self.dim = vit.dim
@@ -111,7 +113,7 @@ class OfPicture(ABC):
 
 def vit_of(
     who: str, config: Mapping[str, object], state: Mapping[str, Tensor] | None
-) -> ViT | Pyramid:
+) -> ViT | Convolutional:
     """Build the 2D extractor that the configuration of an extractor of pictures describes.
 
     Raises:
@@ -119,7 +121,11 @@ def vit_of(
 
     """
     vit = cast("dict[str, Any]", config["vit"])
-    kinds: dict[str, type[ViT | Pyramid]] = {"vit": ViT, "pyramid": Pyramid}
+    kinds: dict[str, type[ViT | Pyramid | EfficientNet]] = {
+        "vit": ViT,
+        "pyramid": Pyramid,
+        "efficientnet": EfficientNet,
+    }
     kind = kinds.get(str(vit.get("kind")))
     if kind is None:
         raise RuntimeError(

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 
 from cmad import surface
+from cmad.extractors._convolutional import Convolutional
 from cmad.extractors._picture import OfPicture, vit_of
 from cmad.extractors._standard import Standard
-from cmad.extractors.pyramid import Pyramid
 from cmad.extractors.rgb import ViT
 
 SPAN = 3.0
@@ -37,7 +37,7 @@ class Depth(OfPicture):
     takes_statistics: bool = True
     """Mean and deviation of the height."""
 
-    def __init__(self, vit: ViT | Pyramid) -> None:
+    def __init__(self, vit: ViT | Convolutional) -> None:
         """Keep the transformer."""
         super().__init__(vit)
         self._standard = Standard("Depth", 1)

@@ -23,14 +23,14 @@ def licence_of(config: dict[str, object]) -> str:
     if config.get("kind") in ("normals", "depth") and isinstance(of_image, dict):
         return licence_of(of_image)
     kind, weights = config.get("kind"), config.get("weights")
-    if kind in ("fpfh", "geometry") or weights == "random":
+    if kind in ("fpfh", "geometry", "depth_blocks") or weights == "random":
         return "none needed"
     if weights is not None:
         return UNKNOWN
     if kind == "point_mae":
         return POINT_MAE
     model = config.get("model")
-    if kind not in ("vit", "pyramid") or not isinstance(model, str):
+    if kind not in ("vit", "pyramid", "efficientnet") or not isinstance(model, str):
         return UNKNOWN
     stated = getattr(timm().get_pretrained_cfg(model), "license", None)
     return str(stated or UNKNOWN)

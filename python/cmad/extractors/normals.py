@@ -6,8 +6,8 @@ from typing import cast
 from torch import Tensor
 
 from cmad import surface
+from cmad.extractors._convolutional import Convolutional
 from cmad.extractors._picture import OfPicture, vit_of
-from cmad.extractors.pyramid import Pyramid
 from cmad.extractors.rgb import ViT
 
 SIGMA = 1.0
@@ -36,7 +36,7 @@ class Normals(OfPicture):
     takes_statistics: bool = False
     """Nothing is estimated from training clouds."""
 
-    def __init__(self, vit: ViT | Pyramid | Pyramid, *, sigma: float = SIGMA) -> None:
+    def __init__(self, vit: ViT | Convolutional, *, sigma: float = SIGMA) -> None:
         """Keep the transformer."""
         if not 0 <= sigma < float("inf"):
             raise ValueError(f"Normals: sigma must be 0 or more, got {sigma}")
