@@ -7,6 +7,7 @@ from PIL import Image
 
 import cmad
 from cmad.datasets import Folder, Synthetic
+from cmad.report import page
 
 
 @pytest.mark.slow
@@ -30,6 +31,10 @@ def test_the_demo_finds_the_planted_defects_and_its_files_work(run, tmp_path):
     picture = np.asarray(Image.open(out / "picture.png"))
     assert picture.shape[0] > 1000
     assert picture.shape[1] > 1000
+
+    assert (out / "report.html").is_file() == page.available()
+    assert "report.html" in result.out
+    assert page.available() != ("needs Jinja2" in result.out)
 
     parts = Folder(out / "parts")
     assert sorted(s.defect for s in parts) == ["bump", "good", "hole", "scratch", "stain"]

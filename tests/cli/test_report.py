@@ -161,6 +161,17 @@ def test_results_of_an_earlier_version_are_shown_as_far_as_they_go(run, copy, tm
     assert "did not keep the calibration" in result.out
 
 
+def test_lines_that_were_edited_to_nonsense_are_left_out(run, copy, tmp_path):
+    listed = lines(copy)
+    listed[0]["regions"] = [{"box": "here"}]
+    listed[1]["score"] = "high"
+    (copy / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in listed))
+    result = run("report", copy, "-o", tmp_path / "r.html")
+    assert result.code == 0, result.err
+    assert len(record(tmp_path / "r.html")["groups"][0]["rows"]) == 2
+    assert "note: 2 damaged lines" in result.out
+
+
 def test_a_table_that_was_cut_is_shown_up_to_there(run, copy, tmp_path):
     text = (copy / "scores.jsonl").read_text()
     (copy / "scores.jsonl").write_text(text[:-20])
@@ -251,7 +262,12 @@ def test_what_is_wrong_is_said_in_a_line_and_nothing_is_written(
     (tmp_path / "a.html").mkdir()
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "old" / "categories").mkdir(parents=True)
-    for name, text in (("table", "mine\n"), ("none", ""), ("damaged", '{"name": "a", "score": 1}')):
+    whole = '{"name": "a", "score": 1, "threshold": 1, "p_value": 1}'
+    for name, text in (
+        ("table", "mine\n"),
+        ("none", ""),
+        ("damaged", whole),
+    ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "scores.jsonl").write_text(text)
     (tmp_path / "damaged" / "scores.model.json").write_text('{"judged by": ')

@@ -235,6 +235,19 @@ COLOURS = """async (url) => {
 }"""
 
 
+def test_a_part_that_is_rejected_for_another_place_than_its_defect_is_said_to_be(browser, tmp_path):
+    arrays = made_up.sample(mark=(20, 30))
+    arrays["mask"] = np.roll(arrays["mask"], 12, axis=1)
+    part = Part("a", 1.5, 0.05, (made_up.region(),), defect="hole", **arrays)
+    path = tmp_path / "r.html"
+    made_up.written(path, made_up.group(made=[part]))
+    tab = browser.new_page()
+    tab.goto(path.as_uri() + "#part=0")
+    tab.wait_for_function("() => opened && opened.places")
+    assert tab.inner_text("#found") == "Truth: hole – rejected, but no region lies on it"
+    tab.close()
+
+
 def test_points_are_where_they_were_measured(tab):
     opened(tab, made_up.NASTY)
     got = np.array(

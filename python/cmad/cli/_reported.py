@@ -100,8 +100,7 @@ def _lines(table: Path) -> tuple[list[Line], int]:
     for text in table.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             line = json.loads(text)
-            if not isinstance(line["name"], str) or "score" not in line:
-                raise KeyError("name")
+            _expect_line(line)
         except (ValueError, KeyError, TypeError):
             damaged += 1
         else:
@@ -110,6 +109,17 @@ def _lines(table: Path) -> tuple[list[Line], int]:
         why = "is no table of cmad score" if damaged else "lists no part"
         raise ValueError(f"{table} {why}: there is nothing to report")
     return lines, damaged
+
+
+def _expect_line(line: Line) -> None:
+    """Raise KeyError, TypeError or ValueError where a line is none of a part."""
+    for name in ("score", "threshold", "p_value"):
+        if line[name] is not None:
+            float(line[name])
+    if not isinstance(line["name"], str):
+        raise TypeError("name")
+    for region in line.get("regions") or ():
+        _region(region)
 
 
 def _about(name: str, known: Beside | None, lines: Sequence[Line], damaged: int) -> About:

@@ -88,7 +88,7 @@ function drawHistogram(target, group, threshold) {
   }
   const legend = [
     ...(known ? [["good", "good parts"], ["defective", "defective parts"]] : [["any", "parts"]]),
-    ...(group.rates ? [["rug", "| calibration parts, below the axis"]] : []),
+    ...(group.rates && width > 600 ? [["rug", "| calibration parts, below the axis"]] : []),
   ];
   let x = width;
   for (const [kind, text] of legend.reverse()) {

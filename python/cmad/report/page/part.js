@@ -37,12 +37,27 @@ async function openPart(id) {
   absent("view-cloud", part.points, "There are no points of this part.");
   absent("view-rgb", part.images.rgb, "There is no image of this part.");
   absent("view-depth", part.images.depth, "There are no points of this part.");
+  // A part can be rejected for a place that has nothing to do with its defect.
+  const beside = part.truth && part.regionLine && part.regions.length && !part.codes.some((code, i) => code > 127 && truthAt(part, i));
+  const found = byId("found");
+  if (beside && found.dataset.came === "found") {
+    found.textContent = `Truth: ${row.defect} – rejected, but no region lies on it`;
+    found.dataset.v = "missed";
+  }
   byId("l-mask").hidden = !part.truth || !part.bits.some((bit) => bit);
   byId("part-notes").replaceChildren(...[...part.warnings, ...part.missing].map((text) => element("li", text)));
   listRegions(group, part);
   fitFrames(part);
   showCloud(part);
   redraw();
+}
+
+// Whether a pixel of the map lies on the true defect.
+function truthAt(part, i) {
+  const [height, width] = part.map.size;
+  const row = Math.floor((Math.floor(i / width) * part.truth.size[0]) / height);
+  const column = Math.floor(((i % width) * part.truth.size[1]) / width);
+  return part.bits[row * part.truth.size[1] + column] > 0;
 }
 
 // Verdict first: it is said before anything is decoded, and again where the threshold moves.
@@ -67,6 +82,7 @@ function tell(group, row) {
   const found = byId("found");
   const came = outcome(row, verdict);
   found.dataset.v = { right: "accepted", found: "accepted", missed: "missed", "false reject": "false reject" }[came] || "";
+  found.dataset.came = came;
   const truth = row.defect === "good" ? "a good part" : row.defect;
   const words = { right: "rightly accepted", found: "found", missed: "missed", "false reject": "rejected though good" };
   found.textContent = row.defect === null ? "" : `Truth: ${truth}${came ? ` – ${words[came]}` : ""}`;
