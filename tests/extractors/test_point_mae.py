@@ -274,7 +274,7 @@ def test_mistakes_are_named(small_point_mae, cloud):
         extractor.fit([])
     with pytest.raises(ValueError, match=r"PointMAE: weights must fit the model: .* and \d+ more"):
         small_point_mae(weights={"norm.weight": torch.zeros(24)})
-    kinds = "vit, pyramid, point_mae, fpfh, normals, depth, geometry"
+    kinds = "vit, pyramid, efficientnet, point_mae, fpfh, normals, depth, geometry, depth_blocks"
     with pytest.raises(ValueError, match=f"kind must be one of {kinds}, got 'dgcnn'"):
         from_config({"kind": "dgcnn"})
 
