@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -50,6 +51,25 @@ def test_it_says_and_writes_what_the_scans_are(run, model, detector, scans, tmp_
     flips = [row["part"] for row in rows if row["flips"] == "True"]
     assert kept["flips"] == flips
     assert f"verdict depends on the scan for {len(flips)} of 4 parts" in got.out
+
+
+def test_the_report_shows_the_analysis(run, model, scans, tmp_path):
+    pytest.importorskip("jinja2", reason="the report needs Jinja2, the extra report")
+    assert run("repeat", model, scans, "--out", tmp_path / "out").code == 0
+    page = tmp_path / "page.html"
+    got = run("report", model, scans, "--repeat", tmp_path / "out", "--out", page)
+    assert got.code == 0, got.err
+    shown = json.loads(
+        re.search(r'id="record">(.*?)</script>', page.read_text(encoding="utf-8"), re.S)[1]
+    )["groups"][0]["repeat"]
+    kept = json.loads((tmp_path / "out" / "repeat.json").read_text())["analysis"]
+    assert shown["share"] == kept["score"]["share"]
+    assert [row["mean"] for row in shown["analysis"]] == [of["mean"] for of in kept.values()]
+    assert [part["name"] for part in shown["parts"]] == [f"part {i}" for i in range(4)]
+    assert {part["scans"] for part in shown["parts"]} == {3}
+    got = run("report", model, scans, "--repeat", tmp_path, "--out", page)
+    assert got.code == 1
+    assert "holds no repeat.json and repeat.csv of cmad repeat" in got.err
 
 
 def test_copies_of_one_scan_are_named(run, model, tmp_path):

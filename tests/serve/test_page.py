@@ -90,8 +90,13 @@ def test_the_page_shows_each_part_and_no_old_verdict(served, browser):
     # Letters of 30 mm and more on a screen of 530 mm width: 20 arc minutes are 17 mm at 3 m.
     assert word.evaluate("e => parseFloat(getComputedStyle(e).fontSize)") * 530 / 1920 > 40
     assert "none in 7 parts (highest stake 3.50 of 1000, 2d)" in page.inner_text("#drift")
-    hub.add("part", line("rejected", 3.0, "t2"))
+    assert page.locator("#course").is_hidden()
+    hub.add("part", line("rejected", 3.0, "t2"), 3.5)
     page.wait_for_selector("body.rejected")
+    assert page.locator("#course").is_visible()
+    [point] = page.locator("#stakes .run").get_attribute("points").split()
+    limit = page.locator("#stakes .limit").get_attribute("y1")
+    assert float(point.split(",")[1]) > float(limit)  # below it
     assert page.locator("#trend .dot").count() == 2
     assert page.locator("#trend .dot.over").count() == 1
     over, limit = (

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,7 @@ from cmad.evaluate import Tally
 from cmad.paths import expect_there, what_is
 from cmad.progress import bar
 from cmad.report.page import About, Group, Part, write_page
+from cmad.report.page.line import repeated
 from cmad.report.page.page import expect_available
 from cmad.types import Sample
 from cmad.units import Units
@@ -61,6 +63,14 @@ def report(
         list[str] | None,
         typer.Option(help="Of an evaluation; may be repeated.", show_default="all"),
     ] = None,
+    repeat: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Show how repeatable the station is, too: the folder that `cmad repeat` wrote.",
+            show_default=False,
+        ),
+    ] = None,
     good: Good = None,
     unit: Unit = None,
     intrinsics: Intrinsics = None,
@@ -86,6 +96,7 @@ def report(
     _expect_html(out)
     expect_order("report", source, paths or ())
     expect_there(source)
+    measured = None if repeat is None else repeated(repeat)
     failed = 0
     if source.is_dir():
         if paths:
@@ -107,6 +118,13 @@ def report(
             f"{source} is a file, neither a model (.cmad) nor a folder that cmad score or cmad "
             "evaluate wrote"
         )
+    if measured is not None:
+        if len(groups) > 1:
+            raise ValueError(
+                f"--repeat is of one model, {source} has {len(groups)} categories; name one with "
+                "--category"
+            )
+        groups[0].about = replace(groups[0].about, repeat=measured)
     write_page(out, groups, title or _named(source, paths or ()))
     _tell(out, groups)
     if failed:

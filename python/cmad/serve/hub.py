@@ -50,12 +50,13 @@ class Hub:
         self.number = 0
         """Of the latest part; parts are counted from 1."""
 
-    def add(self, model: str, line: Mapping[str, Any]) -> int:
+    def add(self, model: str, line: Mapping[str, Any], stake: float | None = None) -> int:
         """Take a part; return its number.
 
         Args:
             model: its name.
             line: as in scores.jsonl.
+            stake: the highest of the drift monitor's after it; None where there is none.
 
         """
         with self._lock:
@@ -70,6 +71,7 @@ class Hub:
                     "model": model,
                     "verdict": verdict,
                     "regions": len(regions),
+                    "stake": stake,
                     **{n: line[n] for n in ("name", "score", "threshold", "p_value", "error")},
                 }
             )

@@ -160,7 +160,8 @@ class Worker:
         line = asdict(result)
         moved = [] if self.drift is None else self.drift.moved
         line |= {"model": f"{self.name} {self.digest}", "drift": moved}
-        line["number"] = self._hub.add(self.name, line)
+        stake = None if self.drift is None else max(self.drift.monitor.stakes.values())
+        line["number"] = self._hub.add(self.name, line, stake)
         return line
 
 

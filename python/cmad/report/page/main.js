@@ -27,7 +27,7 @@ function chooseGroup(index) {
   state.group = index;
   byId("group").value = index;
   byId("value").blur(); // a field that is typed in keeps its number
-  for (const part of document.querySelectorAll("#foot section")) part.hidden = Number(part.dataset.group) !== index;
+  for (const part of document.querySelectorAll("#foot section, .of-line")) part.hidden = Number(part.dataset.group) !== index;
   byId("filters").reset();
   fillFilters();
   drawLegends();

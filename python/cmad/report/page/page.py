@@ -12,6 +12,7 @@ from typing import Any
 
 from cmad.paths import replacing
 from cmad.report.page import rows as tables
+from cmad.report.page.line import drift
 from cmad.report.page.parts import About, Part
 from cmad.report.page.payload import Small, Values, payload, small
 from cmad.report.page.scale import Scale, scale_of
@@ -84,7 +85,11 @@ class Group:
             {**one, "id": first + i, "thumb": drawn.drawn(scale)}
             for i, (one, drawn) in enumerate(zip(self.rows, self._small, strict=True))
         ]
-        return tables.group(self.about, rows, scale)
+        of_line = {
+            "drift": drift(self.about.calibration, self.rows),
+            "repeat": self.about.repeat,
+        }
+        return {**tables.group(self.about, rows, scale), **of_line}
 
 
 def record(groups: Sequence[Group], title: str) -> Values:

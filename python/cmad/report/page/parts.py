@@ -84,5 +84,7 @@ class About:
     """What the page's foot says of it: model, method, data, ..."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """How well it did where the truth is known, such as ``"I-AUROC"``, in [0, 1]."""
+    repeat: Mapping[str, object] | None = None
+    """How repeatable the station is, see `cmad.report.page.line.repeated`; None where not asked."""
     notes: tuple[str, ...] = ()
     """What a reader must know, such as that weights were random or maps are missing."""

@@ -37,6 +37,7 @@ function draw() {
   drift(state.drift[shown]);
   at("notes").textContent = state.notes.join("; ");
   trend(kept);
+  course(kept, state.drift[shown]);
   shifts();
   at("last").tBodies[0].replaceChildren(...kept.slice(-ROWS).reverse().map(row));
 }
@@ -76,6 +77,25 @@ function drift(found) {
     : `Drift: none in ${found.parts} parts (highest stake ${digits(found.stake)} of ${Math.round(found.limit)}, ${found.stream})`;
 }
 
+function drawn(name, kind, values) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  node.setAttribute("class", kind);
+  for (const [key, value] of Object.entries(values)) node.setAttribute(key, value);
+  return node;
+}
+
+function course(kept, found) {
+  const stakes = kept.map((part) => part.stake).filter((stake) => stake !== null);
+  at("course").hidden = !found || !stakes.length;
+  if (at("course").hidden) return;
+  const low = -2, high = Math.log10(Math.max(10 * found.limit, ...stakes));
+  const y = (stake) => 100 * (1 - (Math.max(Math.log10(stake), low) - low) / (high - low));
+  const points = stakes.map((stake, i) => `${1000 * (i + 0.5) / Math.max(stakes.length, 20)},${y(stake)}`);
+  at("stakes").replaceChildren(
+    drawn("line", "limit", { x1: 0, x2: 1000, y1: y(found.limit), y2: y(found.limit) }),
+    drawn("polyline", "run", { points: points.join(" ") }));
+}
+
 function trend(kept) {
   const scored = kept.filter((part) => part.score !== null);
   const limit = scored.length ? scored[scored.length - 1].threshold : null;
@@ -88,11 +108,8 @@ function trend(kept) {
   const x = (i) => 1000 * (i + 0.5) / Math.max(scored.length, 20);
   const made = [];
   const add = (name, kind, values) => {
-    const node = document.createElementNS("http://www.w3.org/2000/svg", name);
-    node.setAttribute("class", kind);
-    for (const [key, value] of Object.entries(values)) node.setAttribute(key, value);
-    made.push(node);
-    return node;
+    made.push(drawn(name, kind, values));
+    return made[made.length - 1];
   };
   if (limit !== null) add("line", "limit", { x1: 0, x2: 1000, y1: y(limit), y2: y(limit) });
   add("polyline", "run", { points: scored.map((part, i) => `${x(i)},${y(part.score)}`).join(" ") });
