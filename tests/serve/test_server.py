@@ -8,7 +8,7 @@ import shutil
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +28,7 @@ fastapi = pytest.importorskip("fastapi", reason="fastapi, of the extra serve, is
 pytest.importorskip("uvicorn", reason="uvicorn, of the extra serve, is not installed")
 testclient = pytest.importorskip("fastapi.testclient", reason="needs httpx")
 
+from cmad.serve import running as served  # noqa: E402
 from cmad.serve.app import make  # noqa: E402
 from cmad.serve.gate import Gate  # noqa: E402
 from cmad.serve.running import Server  # noqa: E402
@@ -102,6 +103,24 @@ def running(workers, hub, limits=LIMITS, **options):
             server.should_exit = True
             thread.join(20)
         assert not thread.is_alive()
+
+
+def test_connections_that_stall_in_their_headers_are_closed(path, monkeypatch):
+    monkeypatch.setattr(served.Impatient, "seconds", 0.5)
+    get = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    with running(*built(path)) as one, ExitStack() as open_:
+        stalled = [
+            open_.enter_context(socket.create_connection(("127.0.0.1", one.port), 10))
+            for _ in range(3)
+        ]
+        stalled[1].sendall(get)
+        stalled[2].sendall(get + b"\r\n")  # answered, and then the next request stalls
+        assert b" 200 " in stalled[2].recv(1 << 16).splitlines()[0]
+        stalled[2].sendall(get)
+        for connection in stalled:
+            while connection.recv(1 << 16):  # until it is closed; otherwise this times out
+                pass
+        assert b" 200 " in asked(one.port, get + b"Connection: close\r\n\r\n").splitlines()[0]
 
 
 def asked(port, request, seconds=20.0):

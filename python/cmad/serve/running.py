@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cmad.serve.app import make
 from cmad.serve.gate import Gate
@@ -21,8 +22,48 @@ from cmad.serve.worker import Worker
 
 SLOWEST = 60.0
 """Seconds in which a request must have come."""
+BEGINNING = 10.0
+"""Seconds in which its headers must have."""
 CONNECTIONS = 200
 """That are open together."""
+
+
+class Impatient(H11Protocol):
+    """A connection that is closed where its request does not begin in time.
+
+    uvicorn waits for the end of the headers for ever, and connections that stall in theirs would
+    take the place of all others. What follows the headers has a time limit in `Gate`.
+    """
+
+    seconds = BEGINNING
+    """That a request's headers may take."""
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; wait on where that is no whole beginning of a request."""
+        super().data_received(data)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        super().connection_lost(exc)
+        self._stop_waiting()
+
+    def _wait(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:  # a request has begun
+            self._stop_waiting()
+        elif self._late is None:
+            self._late = self.loop.call_later(self.seconds, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 class Server(uvicorn.Server):
@@ -61,7 +102,7 @@ class Server(uvicorn.Server):
         )
         settings: dict[str, Any] = {
             **{"log_level": "warning", "access_log": False, "server_header": False},
-            **{"lifespan": "on", "ws": "none", "http": "h11", "loop": "asyncio"},
+            **{"lifespan": "on", "ws": "none", "http": Impatient, "loop": "asyncio"},
             **{"limit_concurrency": CONNECTIONS, "timeout_keep_alive": 5},
         }
         super().__init__(uvicorn.Config(gate, **settings))
