@@ -16,7 +16,7 @@ import cmad
 from cmad import demo as demonstration
 from cmad.cli._interrupt import Watched
 from cmad.detectors import CFM, Detector
-from cmad.serve.results import Results
+from cmad.serve.results import Names
 from cmad.testing import eyecandies
 
 QUICK = ["--weights", "random", "--rgb", "vit_tiny_patch16_224", "--variant", "tiny"]
@@ -212,7 +212,7 @@ def test_before_the_first_part_nothing_of_an_earlier_run_is_touched(
 
 def test_what_an_interrupted_run_wrote_is_removed_by_the_next(run, model, data, tmp_path, breaks):
     command = ["score", model, data / "cover" / "test", "-o", tmp_path]
-    breaks(Results, "unique", 3)
+    breaks(Names, "unique", 3)
     assert run(*command).code == 130
     assert len(files(tmp_path / "maps")) == 2
     result = run("score", model, data / "cover" / "test" / "hole", "-o", tmp_path)

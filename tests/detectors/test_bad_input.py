@@ -101,7 +101,7 @@ def test_an_image_size_that_is_none_is_refused(make):
 
 
 def test_an_unknown_3d_extractor_is_refused(make):
-    known = "'point_mae', 'fpfh', 'normals', 'depth', 'geometry'"
+    known = "'point_mae', 'fpfh', 'normals', 'depth', 'geometry', 'depth_blocks'"
     with pytest.raises(ValueError, match=f"xyz must be one of {known}, got 'pointnet'"):
         cmad.CFM(rgb=make["vit"](), xyz="pointnet")
 
