@@ -10,6 +10,7 @@ has the derivation and how soon what is found.
 import json
 import math
 import os
+from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -255,7 +256,7 @@ class Monitor:
         return self
 
 
-class _Stream:
+class _Stream(ABC):
     """A stake that is spread over several ways to bet, and over all parts to begin with.
 
     To begin with each part is of the prior weight w_k, which falls slowly: so a change after
@@ -275,9 +276,9 @@ class _Stream:
     def stake(self) -> float:
         return float(self._stake.sum() + self._kept)
 
+    @abstractmethod
     def factors(self, value: float) -> npt.NDArray[np.float64]:
         """Return what each way of betting gains; at most 1 on average."""
-        raise NotImplementedError
 
     def change(self) -> tuple[bool, int]:
         """Tell whether values are higher, and since which part."""

@@ -186,6 +186,27 @@ def depth_steps(depth: Array) -> npt.NDArray[np.float64]:
     return np.where(there, steps, 0.0)
 
 
+def pinhole_from_text(text: str | None, what: str) -> Camera | None:
+    """Read fx, fy, cx and cy from text as a person types it; None of None.
+
+    Args:
+        text: such as ``"572,572,320,240"``.
+        what: the text is called in messages, such as ``"--intrinsics"``.
+
+    Raises:
+        ValueError: not four such numbers.
+
+    """
+    if text is None:
+        return None
+    try:
+        return pinhole([float(number) for number in text.split(",")])
+    except ValueError as error:
+        raise ValueError(
+            f"{what} must be FX,FY,CX,CY, focal lengths above 0, got {text!r}"
+        ) from error
+
+
 def pinhole(intrinsics: npt.ArrayLike, what: str = "") -> Camera:
     """Return fx, fy, cx and cy, from them or from the (3, 3) matrix, without skew.
 

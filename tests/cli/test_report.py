@@ -206,6 +206,7 @@ def test_an_evaluation_is_shown_by_its_categories(run, evaluation, bagels, tmp_p
     [group] = record(tmp_path / "r.html")["groups"]
     assert group["name"] == "bagel"
     kept = json.loads((evaluation / "categories" / "bagel.json").read_text())["result"]
+    # The page has four decimals.
     assert group["metrics"] == pytest.approx(kept["metrics"], abs=1e-4)
     assert (len(group["rows"]), group["counts"]["missed"]) == (6, kept["verdicts"]["missed"])
     assert group["counts"]["false rejects"] == kept["verdicts"]["false_rejects"]
@@ -355,4 +356,5 @@ def test_depth_images_are_shown_with_the_cameras_numbers(run, model, data, tmp_p
     assert result.code == 0, result.err
     kept = part(tmp_path / "r.html", 0)
     assert kept["missing"] == []
+    # The middle of a relief of some centimetres; a wrong unit or camera is off by a factor.
     assert kept["cloud"]["origin"][2] == pytest.approx(0.49, abs=0.02)

@@ -63,6 +63,7 @@ def test_the_maps_of_both_modalities_add_up_to_the_map(fitted, make):
     grid = fitted.maps(features)
     for modality, share in zip(("2d", "3d"), shares, strict=True):
         own = torch.nn.functional.interpolate(share[None, None], (48, 48), mode="bicubic")
+        # Sums of float32 over channels, in another order.
         np.testing.assert_allclose(grid.maps[modality], own[0, 0].clamp_min(0), atol=1e-5)
     total = grid.maps["2d"] + grid.maps["3d"]
     kept = (grid.maps["2d"] > 0) & (grid.maps["3d"] > 0)  # where none is cut off at 0
@@ -98,6 +99,7 @@ def test_official_masks_the_map_again_and_finds_the_part_from_the_corners(make, 
     with torch.no_grad():
         apart = distances(teacher(x[None])[0], student(x[None]), mask[None]).mean(1)
     twice = torch.nn.functional.interpolate((apart * mask)[None], 48, mode="bicubic")[0, 0]
+    # Of values around 1 in float32.
     np.testing.assert_allclose(detector.maps(features).map, twice.clamp_min(0), atol=1e-6)
     told = build(make, preset="official", background=0.004)
     assert told.pipeline.of_points["xyz"].config()["from_corners"] is False

@@ -150,7 +150,8 @@ def test_a_position_of_another_journal_does_not_count(journal, tmp_path):
     journal.path.write_text(journal.path.read_text().replace("id of a", "id of b"))
     sending = sender(to, journal, notes)
     until(lambda: to.got == ["a", "closed", "a"])
-    sending.finish(5)
+    assert sending.finish(5) == 0
+    assert notes == []
 
 
 class Hook(http.server.BaseHTTPRequestHandler):

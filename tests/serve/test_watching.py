@@ -250,6 +250,7 @@ def test_events_come_before_the_next_look(station):
         time.sleep(0.2)
         station.put("a")
         station.until(lambda: station.names() == ["a"])
+    assert station.notes == []
 
 
 def test_parts_are_taken_in_the_order_they_came_in(station):

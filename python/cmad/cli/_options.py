@@ -10,7 +10,7 @@ from cmad.cli._method import default_of, default_of_method
 from cmad.datasets import LazySamples
 from cmad.datasets.names import plain
 from cmad.spelling import meant
-from cmad.units import Units, pinhole
+from cmad.units import Units, pinhole_from_text
 
 Variant = Annotated[
     str,
@@ -236,14 +236,7 @@ def units_of(
         ValueError: a value that cannot be.
 
     """
-    camera = None
-    if intrinsics is not None:
-        try:
-            camera = pinhole([float(number) for number in intrinsics.split(",")])
-        except ValueError as error:
-            raise ValueError(
-                f"--intrinsics must be FX,FY,CX,CY, focal lengths above 0, got {intrinsics!r}"
-            ) from error
+    camera = pinhole_from_text(intrinsics, "--intrinsics")
     return (fitted or Units()).given(unit, camera, depth_unit, depth_scale)
 
 

@@ -14,7 +14,7 @@ from cmad.datasets.files import read_sample
 from cmad.datasets.names import plain, shown
 from cmad.serve.limits import Limits
 from cmad.types import Sample
-from cmad.units import Units, pinhole
+from cmad.units import Units, pinhole_from_text
 
 LONGEST = 120
 """Characters of a name."""
@@ -90,12 +90,5 @@ def units_of(
         ValueError: a value that cannot be.
 
     """
-    camera = None
-    if intrinsics is not None:
-        try:
-            camera = pinhole([float(number) for number in intrinsics.split(",")])
-        except ValueError as error:
-            raise ValueError(
-                f"intrinsics must be FX,FY,CX,CY, focal lengths above 0, got {intrinsics!r}"
-            ) from error
+    camera = pinhole_from_text(intrinsics, "intrinsics")
     return fitted.given(unit, camera, depth_unit, depth_scale)
