@@ -290,7 +290,7 @@ def test_results_of_cmad_score_are_left_alone(run, model, frames, tmp_path):
 
 @pytest.mark.slow
 def test_a_webhook_that_is_away_does_not_hold_up_scoring(run, model, frames, tmp_path, monkeypatch):
-    monkeypatch.setattr("cmad.cli.watch.GRACE", 0.2)
+    monkeypatch.setattr("cmad.cli._receivers.GRACE", 0.2)
     out, begin = tmp_path / "out", time.monotonic()
     command = ["watch", frames, model, "-o", out, "--once", *QUICK]
     got = run(*command, "--webhook", "http://127.0.0.1:9/")

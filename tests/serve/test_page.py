@@ -7,23 +7,17 @@ import threading
 import pytest
 
 from cmad.serve.hub import Hub
-from cmad.serve.limits import Limits
 
 pytest.importorskip("fastapi", reason="fastapi, of the extra serve, is not installed")
 pytest.importorskip("uvicorn", reason="uvicorn, of the extra serve, is not installed")
 
-from cmad.serve.running import Server
+from cmad.serve.running import showing
 
 
 class Still:
-    """Stands for a worker: judges nothing."""
+    """Stands for a model at work: judges nothing."""
 
-    alive, waiting, room, replaced, drift, name = True, 0, 1, None, None, "part"
-
-    def start(self):
-        pass
-
-    stop = start
+    alive, waiting, note, drift, name = True, 0, None, None, "part"
 
 
 class Moved:
@@ -43,7 +37,7 @@ def served():
     worker.drift = Moved()
     other = Still()
     other.name = "other"
-    server = Server([worker, other], hub, Limits())
+    server = showing([worker, other], hub)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(16)
@@ -105,7 +99,7 @@ def test_the_page_shows_each_part_and_no_old_verdict(served, browser):
     assert float(over) < float(limit)
     assert page.locator("#shifts tbody td").all_inner_texts()[1:] == ["1", "1", "0", "0", "2"]
     worker.drift.moved = ("the brightness of the image is lower since part 4",)
-    worker.replaced = "part.cmad is another file now"
+    worker.note = "part.cmad is another file now"
     hub.add("part", line(None, None, "t3", "t3.tiff: cut short"))
     page.wait_for_selector("body.not-scored")
     assert "t3.tiff: cut short" in page.inner_text("#part")
@@ -117,3 +111,23 @@ def test_the_page_shows_each_part_and_no_old_verdict(served, browser):
     server.should_exit = True
     page.wait_for_selector("body.away")
     assert word.inner_text() == "no connection"
+
+
+@pytest.mark.slow
+def test_parts_of_an_earlier_process_are_listed_and_none_is_the_verdict(served, browser):
+    url, hub, _, _ = served
+    hub.recall("part", [line("rejected", 3.0, "old 1"), line("accepted", 1.0, "old 2")])
+    page = browser.new_page()
+    page.goto(url)
+    page.wait_for_selector("#last tbody tr")
+    assert page.inner_text("#word") == "no part yet"
+    assert page.locator("#last tbody td:nth-child(-n+2)").all_inner_texts() == [
+        *("before", "old 2"),
+        *("before", "old 1"),
+    ]
+    assert page.locator("#trend .dot").count() == 2
+    assert page.locator("#shifts tbody tr").count() == 0
+    hub.add("part", line("accepted", 1.5, "new"))
+    page.wait_for_selector("body.accepted")
+    assert page.locator("#last tbody tr").count() == 3
+    assert page.locator("#shifts tbody td").all_inner_texts()[1:] == ["1", "0", "0", "0", "1"]

@@ -31,7 +31,7 @@ testclient = pytest.importorskip("fastapi.testclient", reason="needs httpx")
 from cmad.serve import running as served  # noqa: E402
 from cmad.serve.app import make  # noqa: E402
 from cmad.serve.gate import Gate  # noqa: E402
-from cmad.serve.running import Server  # noqa: E402
+from cmad.serve.running import scoring  # noqa: E402
 from cmad.serve.worker import Worker  # noqa: E402
 
 LIMITS = Limits(bytes=4 << 20, pixels=20_000)
@@ -88,7 +88,7 @@ def client(path):
 @contextmanager
 def running(workers, hub, limits=LIMITS, **options):
     """A real server in a thread."""
-    server = Server(workers, hub, limits, **options)
+    server = scoring(workers, hub, limits, **options)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(64)

@@ -1,6 +1,5 @@
 """`cmad watch`: score parts as their files arrive, and tell others of each verdict."""
 
-import hashlib
 import os
 import signal
 import threading
@@ -15,24 +14,31 @@ from cmad.cli._beside import Beside
 from cmad.cli._common import command, complain, note_random, said
 from cmad.cli._drift import Watch
 from cmad.cli._interrupt import if_interrupted
+from cmad.cli._live import SHIFTS, Host, KeyFile, Page, Shifts
 from cmad.cli._options import DepthScale, DepthUnit, Device, Intrinsics, Unit, units_of
 from cmad.cli._parts import expect_writable
+from cmad.cli._receivers import (
+    Broker,
+    Ca,
+    Certificate,
+    Endpoint,
+    Key,
+    PasswordFile,
+    Receivers,
+    Tls,
+    Topic,
+    User,
+    WebhookUrl,
+)
 from cmad.cli._verdicts import line
 from cmad.cli._words import in_options
 from cmad.datasets.names import shown
-from cmad.detectors import load
 from cmad.paths import expect_folder, what_is
 from cmad.serve.journal import Journal
+from cmad.serve.live import Watched
 from cmad.serve.locks import LOCK, Lock, of_folder
-from cmad.serve.mqtt import Mqtt
-from cmad.serve.opcua import OpcUa
-from cmad.serve.outbox import Receiver, Sender
 from cmad.serve.results import Result
 from cmad.serve.watching import Pace, Voice, Watcher
-from cmad.serve.webhook import Webhook
-
-GRACE = 10.0
-"""Seconds that receivers get at the end for what they have not got yet."""
 
 
 @command
@@ -91,30 +97,27 @@ def watch(
         bool,
         typer.Option("--once", help="Score what is there and not done yet, and stop."),
     ] = False,
-    webhook: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="POST each verdict as JSON to it.", show_default=False),
-    ] = None,
-    mqtt: Annotated[
-        str | None,
+    port: Annotated[
+        int | None,
         typer.Option(
-            metavar="HOST[:PORT]",
-            help="Publish each verdict as JSON to this broker, with quality of service 1.",
+            help="Show the parts on a live page on this port, as `cmad serve` does; 0 takes a free "
+            "one.",
             show_default=False,
         ),
     ] = None,
-    mqtt_topic: Annotated[
-        str, typer.Option(metavar="TOPIC", help="With --mqtt: where to.")
-    ] = "cmad/verdict",
-    opcua: Annotated[
-        str | None,
-        typer.Option(
-            metavar="[HOST:]PORT",
-            help="Serve the latest verdict as nodes of OPC UA; 4840 on this machine only, "
-            "0.0.0.0:4840 for others too.",
-            show_default=False,
-        ),
-    ] = None,
+    host: Host = "127.0.0.1",
+    key_file: KeyFile = None,
+    shifts: Shifts = SHIFTS,
+    webhook: WebhookUrl = None,
+    mqtt: Broker = None,
+    mqtt_topic: Topic = "cmad/verdict",
+    mqtt_user: User = None,
+    mqtt_password_file: PasswordFile = None,
+    mqtt_tls: Tls = False,
+    mqtt_ca: Ca = None,
+    opcua: Endpoint = None,
+    opcua_cert: Certificate = None,
+    opcua_key: Key = None,
     drift: Annotated[
         Path | None,
         typer.Option(
@@ -143,8 +146,9 @@ def watch(
 
     A receiver that is away gets its verdicts when it is back; until then they are in scores.jsonl.
     It may get one twice: its id tells. A receiver named for the first time gets what comes from
-    then on.
+    then on. --port shows the parts on a live page, the extra `serve` brings what it takes.
 
+    - `cmad watch frames part.cmad --out line --port 8000`
     - `cmad watch frames part.cmad --out line --webhook http://127.0.0.1:9000/verdict`
     - `cmad watch frames part.cmad --out line --mqtt broker --opcua 4840 --drift line.drift`
     """
@@ -158,30 +162,29 @@ def watch(
     for name, seconds, least in (("settle", settle, 0), ("poll", poll, 0.01)):
         if not least <= seconds <= 3600:
             raise ValueError(f"--{name} must be from {least} to 3600 seconds, got {seconds:g}")
-    detector = load(model, device=device)
-    units = units_of(unit, intrinsics, depth_unit, depth_scale, detector.units)
-    monitor = Watch(detector, drift, false_alarm)
-    expect_writable("--out", out)
-    named = f"{model.name} {hashlib.sha256(model.read_bytes()).hexdigest()[:12]}"
-    receivers: list[Callable[[], Receiver]] = []
-    if webhook is not None:
-        receivers.append(lambda: Webhook(webhook))
-    if mqtt is not None:
-        receivers.append(lambda: Mqtt(mqtt, mqtt_topic))
-    if opcua is not None:
-        receivers.append(lambda: OpcUa(opcua, named))
-    senders: list[Sender] = []
-
-    def result(found: Result) -> None:
-        for sender in senders:
-            sender.notify()
-        if found.error is None:
-            typer.echo(line(found))
-        else:
-            complain(f"{found.name}: {found.error}")
-
-    voice = Voice(result, monitor.alarm, lambda text: complain(text, "note"), in_options, said)
+    receivers = Receivers()
+    receivers.webhook(webhook)
+    receivers.mqtt(mqtt, mqtt_topic, mqtt_user, mqtt_password_file, mqtt_tls, mqtt_ca)
     with ExitStack() as held:
+        page = Page(held, port, host, key_file, shifts)
+        judge = Watched(model, device)
+        detector = judge.detector
+        units = units_of(unit, intrinsics, depth_unit, depth_scale, detector.units)
+        monitor = Watch(detector, drift, false_alarm)
+        judge.drift = monitor.drift
+        expect_writable("--out", out)
+        named = f"{model.name} {judge.digest}"
+        receivers.opcua(opcua, named, opcua_cert, opcua_key)
+
+        def result(found: Result) -> None:
+            receivers.notify()
+            page.add(found)
+            if found.error is None:
+                typer.echo(line(found))
+            else:
+                complain(f"{found.name}: {found.error}")
+
+        voice = Voice(result, monitor.alarm, lambda text: complain(text, "note"), in_options, said)
         for path, what in ((out / LOCK, f"--out {out}"), (of_folder(folder), str(folder))):
             lock = Lock(path, what, "stop it first, or name another folder")
             held.callback(lock.release)
@@ -202,11 +205,12 @@ def watch(
             drift=monitor.drift,
             strict=strict,
         )
-        for make in receivers:
-            senders.append(Sender(make(), journal.path, voice.note))
-            held.callback(_finish, senders[-1], voice.note)
+        judge.follow(watcher)
+        held.callback(receivers.finish, voice.note)
+        receivers.start(journal.path, voice.note)
         note_random(*detector.pipeline.describe().values())
-        typer.echo(f"watching {folder}, {before} parts done before")
+        page.start(judge, journal.last, voice.note)
+        typer.echo(f"watching {folder}, {before} parts done before{page}")
         signals = held.enter_context(_Signals(watcher.stop))
         try:
             left = watcher.run(once=once)
@@ -226,12 +230,6 @@ def watch(
         complain(f"{part.coming.name}: not whole yet: {part.fault}")
     if once and (bad := journal.failed - failed + len(left)):
         raise RuntimeError(f"{bad} parts could not be scored, see {out}/scores.csv")
-
-
-def _finish(sender: Sender, note: Callable[[str], None]) -> None:
-    """Send what is left, and say what is not sent."""
-    if waiting := sender.finish(GRACE):
-        note(f"{sender.name}: {waiting} verdicts are not sent yet; the same command goes on")
 
 
 def _counted(journal: Journal, before: int) -> str:

@@ -26,7 +26,7 @@ class Gate:
         *,
         key: str | None,
         most: int,
-        at_once: int,
+        at_once: int | None,
         seconds: float,
         names: Iterable[str] | None = None,
     ) -> None:
@@ -37,7 +37,7 @@ class Gate:
             key: that a request must have, as ``Authorization: Bearer KEY``, ``X-API-Key: KEY`` or
                 the password of HTTP's basic authentication, which browsers ask for; None for none.
             most: bytes of a request.
-            at_once: parts that may be read, wait and be judged together.
+            at_once: parts that may be read, wait and be judged together; None where none are sent.
             seconds: in which a request must have come.
             names: of this host that a request may name; None for any. Pages of other sites, whose
                 name was made to lead here, cannot then read answers.
@@ -56,7 +56,7 @@ class Gate:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        if (scope["method"], scope["path"]) != ("POST", "/score"):
+        if self._free is None or (scope["method"], scope["path"]) != ("POST", "/score"):
             await self._app(scope, self._bounded(receive), send)
             return
         if self._free <= 0:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -60,21 +60,8 @@ class Hub:
 
         """
         with self._lock:
-            self.number += 1
             now = self._now()
-            verdict = FAILED if line["error"] is not None else line["verdict"] or "without verdict"
-            regions = line["regions"] or ()
-            self._last[model].append(
-                {
-                    "number": self.number,
-                    "time": now.strftime("%H:%M:%S"),
-                    "model": model,
-                    "verdict": verdict,
-                    "regions": len(regions),
-                    "stake": stake,
-                    **{n: line[n] for n in ("name", "score", "threshold", "p_value", "error")},
-                }
-            )
+            verdict = self._keep(model, line, stake, now.strftime("%H:%M:%S"))
             counts = self.counts[model]
             counts.verdicts[verdict] += 1
             counts.seconds += line["seconds"] or 0.0
@@ -83,6 +70,39 @@ class Hub:
             while len(self._of_shift) > SHIFTS:
                 del self._of_shift[next(iter(self._of_shift))]
             return self.number
+
+    def recall(self, model: str, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Take parts that an earlier process judged, in their order: shown, and not counted.
+
+        When that was is not known, so that they are of no shift, and none is the latest verdict.
+
+        Args:
+            model: its name.
+            lines: as in scores.jsonl.
+
+        """
+        with self._lock:
+            for line in lines:
+                self._keep(model, line, None, None)
+
+    def _keep(
+        self, model: str, line: Mapping[str, Any], stake: float | None, time: str | None
+    ) -> str:
+        """Keep what the page shows of a part; return what it says of the verdict."""
+        self.number += 1
+        verdict = FAILED if line["error"] is not None else line["verdict"] or "without verdict"
+        self._last[model].append(
+            {
+                "number": self.number,
+                "time": time,
+                "model": model,
+                "verdict": verdict,
+                "regions": len(line["regions"] or ()),
+                "stake": stake,
+                **{n: line[n] for n in ("name", "score", "threshold", "p_value", "error")},
+            }
+        )
+        return verdict
 
     def refuse(self, model: str) -> None:
         """Count a request that found the queue full."""

@@ -9,10 +9,12 @@ again.
 import csv
 import json
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from cmad.serve.hub import LAST
 from cmad.serve.results import COLUMNS, Names, Pictures, Result, Rgb, row, synced, whole
 from cmad.types import Prediction, Region
 
@@ -46,6 +48,8 @@ class Journal:
         """Of names with content that have a line."""
         self.marks: dict[str, Marks] = {}
         """By the part's own name those of the files that it was last seen as."""
+        self.last: deque[Result] = deque(maxlen=LAST)
+        """Of the latest parts, for a live page."""
         self._names = Names()
         self._pictures = Pictures(folder, maps=maps, overlays=overlays, sync=True)
         table = folder / "scores.csv"
@@ -109,6 +113,7 @@ class Journal:
     def _note(self, result: Result, own: Mapping[str, object]) -> None:
         """Remember a line."""
         self.count += 1
+        self.last.append(result)
         self.failed += result.error is not None
         self.ids.add(str(own["id"]))
         self.marks[str(own["part"])] = marks_of(own["seen"])

@@ -3,26 +3,26 @@
 from collections.abc import Iterable
 
 from cmad.serve.hub import Hub
-from cmad.serve.worker import Worker
+from cmad.serve.model import Model
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def text(workers: Iterable[Worker], hub: Hub) -> str:
+def text(models: Iterable[Model], hub: Hub) -> str:
     """Write all metrics."""
     rows: dict[str, list[tuple[dict[str, str], float]]] = {name: [] for name in KINDS}
-    for worker in workers:
-        of, counts = {"model": worker.name}, hub.counts[worker.name]
+    for model in models:
+        of, counts = {"model": model.name}, hub.counts[model.name]
         for verdict, count in sorted(counts.verdicts.items()):
             rows["cmad_parts_total"].append(({**of, "verdict": verdict}, count))
         rows["cmad_judging_seconds_total"].append((of, counts.seconds))
         rows["cmad_refused_total"].append((of, counts.refused))
-        rows["cmad_queue_parts"].append((of, worker.waiting))
-        rows["cmad_model_replaced"].append((of, worker.replaced is not None))
-        if worker.detector.threshold is not None:
-            rows["cmad_threshold"].append((of, worker.detector.threshold))
-        if worker.drift is not None:
-            monitor = worker.drift.monitor
+        rows["cmad_queue_parts"].append((of, model.waiting))
+        rows["cmad_model_replaced"].append((of, model.replaced is not None))
+        if model.detector.threshold is not None:
+            rows["cmad_threshold"].append((of, model.detector.threshold))
+        if model.drift is not None:
+            monitor = model.drift.monitor
             rows["cmad_drift_alarmed"].append((of, monitor.alarmed))
             rows["cmad_drift_limit"].append((of, monitor.limit))
             for stream, stake in monitor.stakes.items():

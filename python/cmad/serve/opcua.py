@@ -10,6 +10,7 @@ import math
 import threading
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import TimeoutError as FutureTimeout
+from pathlib import Path
 from typing import Any
 
 from cmad.serve.extras import need
@@ -44,22 +45,24 @@ class OpcUa:
 
     name = "opcua"
 
-    def __init__(self, where: str, model: str) -> None:
+    def __init__(self, where: str, model: str, own: tuple[Path, Path] | None = None) -> None:
         """Begin to listen.
 
         Args:
             where: ``PORT``, on this machine only, or ``HOST:PORT``; ``0.0.0.0:4840`` for all.
             model: first value of the node Model.
+            own: this server's certificate and its key, PEM or DER: then clients must sign and
+                encrypt (Basic256Sha256). None for neither.
 
         Raises:
-            ValueError: no such address.
+            ValueError: no such address; or no certificate and key that belong together.
             RuntimeError: asyncua, of the extra ``line``, is not installed.
             OSError: the port is in use, for one.
 
         """
         host, port = address(where, "--opcua", host="127.0.0.1")
         self._library = need("asyncua", "asyncua", "line", "--opcua")
-        # It warns that there is no encryption, which docs/line.md says.
+        # It warns where there is no encryption, which docs/line.md says.
         logging.getLogger("asyncua").setLevel(logging.ERROR)
         self._nodes: dict[str, Any] = {}
         self._parts = 0
@@ -69,7 +72,7 @@ class OpcUa:
         )
         self._thread.start()
         try:
-            self._wait(self._begin(f"opc.tcp://{host}:{port}/cmad", model), 60)
+            self._wait(self._begin(f"opc.tcp://{host}:{port}/cmad", model, own), 60)
         except OSError as error:
             self._end()
             raise OSError(f"--opcua {where}: {error.strerror or error}") from error
@@ -100,14 +103,19 @@ class OpcUa:
     def _wait(self, work: Coroutine[Any, Any, Any], seconds: float) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
 
-    async def _begin(self, endpoint: str, model: str) -> None:
+    async def _begin(self, endpoint: str, model: str, own: tuple[Path, Path] | None) -> None:
         self._server = server = self._library.Server()
         await server.init()
         # By default whoever calls itself admin may write, without a password.
         server.iserver.allow_remote_admin = False
         server.set_endpoint(endpoint)
         server.set_server_name("cmad")
-        server.set_security_policy([self._library.ua.SecurityPolicyType.NoSecurity])
+        kinds = self._library.ua.SecurityPolicyType
+        if own is None:
+            server.set_security_policy([kinds.NoSecurity])
+        else:
+            await self._identify(*own)
+            server.set_security_policy([kinds.Basic256Sha256_SignAndEncrypt])
         space = await server.register_namespace(NAMESPACE)
         folder = await server.nodes.objects.add_object(space, "cmad")
         for name, (kind, value) in NODES.items():
@@ -115,6 +123,34 @@ class OpcUa:
             type_ = getattr(self._library.ua.VariantType, kind)
             self._nodes[name] = await folder.add_variable(space, name, first, type_)
         await server.start()
+
+    async def _identify(self, certificate: Path, key: Path) -> None:
+        """Load who this server is; its address is the one that the certificate names."""
+        from cryptography import x509  # which comes with asyncua
+
+        files = (
+            ("--opcua-cert", certificate, self._server.load_certificate),
+            ("--opcua-key", key, self._server.load_private_key),
+        )
+        for option, path, take in files:
+            content = path.read_bytes()
+            try:
+                await take(content, format="pem" if b"-----BEGIN" in content else "der")
+            except (ValueError, TypeError) as error:
+                what = "a certificate" if option == "--opcua-cert" else "a key without a password"
+                raise ValueError(f"{option} {path} is not {what}, PEM or DER: {error}") from error
+        of = self._server.iserver
+        # Not to name an endpoint without encryption does not yet refuse one in asyncua.
+        of.user_manager = _Encrypted(of.user_manager)
+        self._server.set_identity_tokens([self._library.ua.AnonymousIdentityToken])
+        if of.certificate.public_key() != of.private_key.public_key():
+            raise ValueError(f"--opcua-key {key} is not the key of --opcua-cert {certificate}")
+        try:
+            names = of.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        except x509.ExtensionNotFound:
+            return
+        for uri in names.value.get_values_for_type(x509.UniformResourceIdentifier)[:1]:
+            await self._server.set_application_uri(uri)  # clients compare it
 
     async def _write(self, values: Mapping[str, object]) -> None:
         for name, value in values.items():
@@ -127,6 +163,25 @@ class OpcUa:
             await asyncio.sleep(BEAT)
             beats = (beats + 1) % 2**32
             await self._write({"Heartbeat": beats})
+
+
+class _Encrypted:
+    """Lets only those in whose channel is encrypted: they have shown a certificate for it."""
+
+    def __init__(self, usual: Any) -> None:
+        self._usual = usual
+
+    def get_user(
+        self,
+        server: object,
+        username: str | None = None,
+        password: str | None = None,
+        certificate: object = None,
+    ) -> Any:
+        """Return the user, None to refuse; asyncua gives the certificate of the channel."""
+        if not certificate:
+            return None
+        return self._usual.get_user(server, username, password, certificate)
 
 
 def values_of(verdict: Mapping[str, Any]) -> dict[str, object]:

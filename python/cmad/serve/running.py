@@ -15,9 +15,11 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cmad.serve.app import make
-from cmad.serve.gate import Gate
+from cmad.serve.gate import App, Gate
 from cmad.serve.hub import Hub
 from cmad.serve.limits import Limits
+from cmad.serve.model import Model
+from cmad.serve.views import views
 from cmad.serve.worker import Worker
 
 SLOWEST = 60.0
@@ -26,6 +28,10 @@ BEGINNING = 10.0
 """Seconds in which its headers must have."""
 CONNECTIONS = 200
 """That are open together."""
+QUESTION = 1 << 20
+"""Bytes of a request that asks only to look."""
+Stopping = Callable[[], bool]
+"""Whether a server is about to end."""
 
 
 class Impatient(H11Protocol):
@@ -67,14 +73,14 @@ class Impatient(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """A server that ends when all that it accepted is answered."""
+    """A server that ends when all that it accepted is answered; see `scoring` and `showing`."""
 
     def __init__(
         self,
-        workers: Sequence[Worker],
-        hub: Hub,
-        limits: Limits,
+        app: Callable[[Stopping], App],
         *,
+        most: int = QUESTION,
+        at_once: int | None = None,
         key: str | None = None,
         names: Iterable[str] | None = None,
         seconds: float = SLOWEST,
@@ -82,24 +88,16 @@ class Server(uvicorn.Server):
         """Put it together.
 
         Args:
-            workers: of the models.
-            hub: that they tell of their parts.
-            limits: of what is sent.
-            key: see `Gate`.
+            app: makes the application.
+            most: see `Gate`.
+            at_once: likewise.
+            key: likewise.
             names: likewise.
             seconds: in which a request must have come.
 
         """
-        app: Any = make(workers, hub, limits, lambda: self.should_exit)
-        gate = Gate(
-            app,
-            key=key,
-            most=limits.bytes,
-            # Beside those that wait for each model, one is judged, and one is being read.
-            at_once=sum(worker.room + 2 for worker in workers),
-            seconds=seconds,
-            names=names,
-        )
+        made = app(lambda: self.should_exit)
+        gate = Gate(made, key=key, most=most, at_once=at_once, seconds=seconds, names=names)
         settings: dict[str, Any] = {
             **{"log_level": "warning", "access_log": False, "server_header": False},
             **{"lifespan": "on", "ws": "none", "http": Impatient, "loop": "asyncio"},
@@ -146,3 +144,34 @@ class Server(uvicorn.Server):
             self.force_exit = True
         self.got = number
         self.should_exit = True
+
+
+def scoring(workers: Sequence[Worker], hub: Hub, limits: Limits, **gate: Any) -> Server:
+    """Make a server that judges parts and shows them.
+
+    Args:
+        workers: of the models.
+        hub: that they tell of their parts.
+        limits: of what is sent.
+        gate: ``key``, ``names`` and ``seconds`` of `Server`.
+
+    """
+    return Server(
+        lambda stopping: make(workers, hub, limits, stopping),
+        most=limits.bytes,
+        # Beside those that wait for each model, one is judged, and one is being read.
+        at_once=sum(worker.room + 2 for worker in workers),
+        **gate,
+    )
+
+
+def showing(models: Sequence[Model], hub: Hub, **gate: Any) -> Server:
+    """Make a server that shows the parts that others judge.
+
+    Args:
+        models: at work.
+        hub: that is told of their parts.
+        gate: ``key``, ``names`` and ``seconds`` of `Server`.
+
+    """
+    return Server(lambda stopping: views(models, hub, stopping), **gate)

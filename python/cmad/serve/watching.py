@@ -95,7 +95,8 @@ class Watcher:
             settle=pace.settle,
         )
         self._wake, self._stop = threading.Event(), threading.Event()
-        self._away = ""
+        self.away = ""
+        """Why the folder cannot be looked at; empty where it can."""
         self._events: Events | None = None
         self._told: tuple[int, int] | None = None
 
@@ -143,13 +144,13 @@ class Watcher:
                 raise
             there = self._folder.is_dir()
             away = self._voice.said(error) if there else f"{self._folder} is not there"
-            if away != self._away:
+            if away != self.away:
                 self._voice.note(f"{away}; waiting for it")
-            self._away = away
+            self.away = away
             return False
-        if self._away:
+        if self.away:
             self._voice.note(f"{self._folder} is there again")
-            self._away = ""
+            self.away = ""
         if not once:
             self._listen()
         return True

@@ -1,9 +1,7 @@
 """One thread for each model that judges parts, and the queue before it."""
 
 import base64
-import hashlib
 import io
-import os
 import queue
 import threading
 from concurrent.futures import Future
@@ -15,11 +13,10 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from cmad.datasets.names import plain
-from cmad.detectors import Detector, load
 from cmad.report import captioned, verdict
 from cmad.serve.drifting import Drift
 from cmad.serve.hub import Hub
+from cmad.serve.model import Model
 from cmad.serve.results import Result
 from cmad.types import Prediction, Sample
 
@@ -46,7 +43,7 @@ class Job:
     done: "Future[dict[str, Any]]"
 
 
-class Worker:
+class Worker(Model):
     """A model at work; what is done with it is done in its thread."""
 
     def __init__(self, path: Path, device: str, room: int, drift: Path | None, hub: Hub) -> None:
@@ -63,12 +60,8 @@ class Worker:
             OSError, ValueError, RuntimeError: see `cmad.load` and `Drift`.
 
         """
-        self.path, self.name = path, plain(path.stem)
-        self._mark = _mark(path)
-        self.digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        self.detector: Detector = load(path, device=device)
+        super().__init__(path, device)
         calibrated = self.detector.calibration is not None
-        self.drift: Drift | None = None
         if calibrated or drift is not None:
             try:
                 self.drift = Drift(self.detector, drift, 0.01)
@@ -98,15 +91,6 @@ class Worker:
     def waiting(self) -> int:
         """Parts in the queue."""
         return self._jobs.qsize()
-
-    @property
-    def replaced(self) -> str | None:
-        """What has become of the model's file since it was loaded; None for nothing."""
-        now = _mark(self.path)
-        if now == self._mark:
-            return None
-        what = "is another file now" if now else "is not there any more"
-        return f"{self.path.name} {what}; this is the model that was loaded, restart to change it"
 
     def put(
         self, result: Result, sample: Sample, picture: str, strict: bool
@@ -180,12 +164,3 @@ def _overlay(name: str, sample: Sample, full: Prediction) -> bytes:
 
 def _data(type_: str, data: bytes) -> str:
     return f"data:{type_};base64,{base64.b64encode(data).decode()}"
-
-
-def _mark(path: Path) -> tuple[int, ...] | None:
-    """Return what changes where a file is replaced; None where there is none."""
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size

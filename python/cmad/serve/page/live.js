@@ -32,7 +32,8 @@ function take(message) {
 function draw() {
   if (!state) return;
   const kept = of(shown), last = kept[kept.length - 1];
-  verdict(last);
+  // What was judged before the server began (no time) is no verdict on what lies there now.
+  verdict(last && last.time !== null ? last : undefined);
   models();
   drift(state.drift[shown]);
   at("notes").textContent = state.notes.join("; ");
@@ -140,7 +141,7 @@ function shifts() {
 function row(part) {
   const made = element("tr", undefined, part.verdict.replaceAll(" ", "-"));
   const said = part.error ? `${part.verdict}: ${part.error}` : `${SIGNS[part.verdict] || ""} ${part.verdict}`;
-  made.append(...[part.time, part.name, said, digits(part.score), digits(part.p_value), part.regions]
+  made.append(...[part.time === null ? "before" : part.time, part.name, said, digits(part.score), digits(part.p_value), part.regions]
     .map((text) => element("td", text)));
   return made;
 }
