@@ -86,7 +86,8 @@ def test_what_was_accepted_is_answered_before_it_ends(started, model, data, numb
 @pytest.mark.slow
 def test_others_need_the_key_and_a_page_lives(started, model, tmp_path):
     (tmp_path / "key").write_text("0123456789abcdef\n")
-    _, url = started(model, "--host", "0.0.0.0", "--key-file", tmp_path / "key")
+    (tmp_path / "key").chmod(0o644)
+    process, url = started(model, "--host", "0.0.0.0", "--key-file", tmp_path / "key")
     url = url.replace("0.0.0.0", "127.0.0.1")
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(f"{url}/health")
@@ -96,6 +97,10 @@ def test_others_need_the_key_and_a_page_lives(started, model, tmp_path):
     asked.full_url = f"{url}/"
     with urllib.request.urlopen(asked) as answer:
         assert b"/live.js" in answer.read()
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate()
+    warning = f"warning: --key-file {tmp_path}/key can be read by all on this machine: chmod o= "
+    assert err == f"{warning}{tmp_path}/key\n"
 
 
 def test_a_port_in_use_is_said(run, model):

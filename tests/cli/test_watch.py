@@ -4,10 +4,13 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -76,6 +79,7 @@ def started():
             if until in line:
                 break
         assert until in "".join(said), process.stderr.read()
+        process.said = said[-1]
         return process
 
     yield start
@@ -242,6 +246,24 @@ def test_drift_is_in_the_lines_and_goes_on_from_run_to_run(run, detector, tmp_pa
         (["--webhook", "nowhere"], "--webhook must be a URL"),
         (["--mqtt", "a:b"], "--mqtt must be HOST or HOST:PORT, got 'a:b'"),
         (["--mqtt", "a", "--mqtt-topic", "#"], "--mqtt-topic must be a topic without + and #"),
+        (["--mqtt", "mqtts://u:secret@a"], "--mqtt must be without a user; --mqtt-user and"),
+        (
+            ["--mqtt", "http://a"],
+            "--mqtt must be HOST, mqtt://HOST or mqtts://HOST, got 'http://a'",
+        ),
+        (["--mqtt", "a", "--mqtt-ca", "ca.pem"], "--mqtt-ca is of TLS, which --mqtt-tls or"),
+        (["--mqtt", "mqtts://a", "--mqtt-ca", "no.pem"], "no.pem: no such file"),
+        (["--mqtt", "mqtts://a", "--mqtt-ca", __file__], "holds no certificates in PEM"),
+        (["--mqtt-user", "u"], "--mqtt-user is of --mqtt, which is not given"),
+        (["--mqtt-tls"], "--mqtt-tls is of --mqtt, which is not given"),
+        (["--mqtt", "a", "--mqtt-password-file", "f"], "--mqtt-password-file is of --mqtt-user"),
+        (["--opcua-cert", "f"], "--opcua-cert is of --opcua, which is not given"),
+        (["--opcua", "4840", "--opcua-key", "f"], "--opcua-cert and --opcua-key belong together"),
+        (["--host", "0.0.0.0"], "--host is of --port, which is not given"),
+        (["--key-file", "f"], "--key-file is of --port, which is not given"),
+        (["--port", "70000"], "--port must be from 0 to 65535, got 70000"),
+        (["--port", "0", "--host", "0.0.0.0"], "which needs --key-file"),
+        (["--port", "0", "--shifts", "noon"], "--shifts must be times, HH:MM,HH:MM,..."),
         (["--opcua", "here"], "--opcua must be PORT or HOST:PORT, got 'here'"),
         (["--settle", "-1"], "--settle must be from 0 to 3600 seconds"),
         (["--poll", "0"], "--poll must be from 0.01 to 3600 seconds"),
@@ -257,16 +279,68 @@ def test_options_that_cannot_be_stop_at_once(run, model, frames, tmp_path, optio
 
 @pytest.mark.parametrize(
     ("option", "module", "package"),
-    [("--mqtt", "paho.mqtt.client", "paho-mqtt"), ("--opcua", "asyncua", "asyncua")],
+    [
+        ("--mqtt", "paho.mqtt.client", "paho-mqtt"),
+        ("--opcua", "asyncua", "asyncua"),
+        ("--port", "fastapi", "fastapi"),
+        ("--port", "uvicorn", "uvicorn"),
+    ],
 )
 def test_an_extra_that_is_missing_is_named(
     run, model, frames, tmp_path, monkeypatch, option, module, package
 ):
     monkeypatch.setitem(sys.modules, module, None)
-    got = run("watch", frames, model, "-o", tmp_path / "out", "--once", option, "127.0.0.1:4840")
+    value, extra = ("0", "serve") if option == "--port" else ("127.0.0.1:4840", "line")
+    got = run("watch", frames, model, "-o", tmp_path / "out", "--once", option, value)
     assert got.code == 1
     assert f"error: {option} needs {package} (" in got.err
-    assert "pip install 'cmad-vision[line]'" in got.err
+    assert f"pip install 'cmad-vision[{extra}]'" in got.err
+
+
+def test_a_port_in_use_is_said_before_anything_is_scored(run, model, frames, tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        got = run("watch", frames, model, "-o", tmp_path / "out", "--once", "--port", port)
+    assert got.code == 1
+    assert got.err == (
+        f"error: 127.0.0.1:{port}: address already in use; choose another one with --port\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_the_live_page_shows_what_is_scored_and_ends_with_it(
+    started, model, frames, tmp_path, number, code
+):
+    pytest.importorskip("fastapi", reason="fastapi, of the extra serve, is not installed")
+    pytest.importorskip("uvicorn", reason="uvicorn, of the extra serve, is not installed")
+    command = ["watch", frames, model, "-o", tmp_path / "out", *QUICK, "--port", 0]
+    names, url = [f"Teil {i} é" for i in range(4)], ""
+    for earlier in (False, True):
+        process = started(*command, until="; live page on ")
+        url = process.said.split("; live page on ")[1].strip()
+        with urllib.request.urlopen(f"{url}/events", timeout=60) as stream:
+            found = []
+            for text in stream:  # each part once, in the first message or as it comes
+                if text.startswith(b"data: "):
+                    found += json.loads(text[6:])["parts"]
+                if len(found) >= 4:
+                    break
+            assert [part["name"] for part in found] == names
+            assert all((part["time"] is None) == earlier for part in found)
+            with urllib.request.urlopen(f"{url}/metrics", timeout=60) as answer:
+                counted = "cmad_parts_total{" in answer.read().decode()
+            assert counted != earlier
+            process.send_signal(number)  # while the page is open
+            out, err = process.communicate()
+        assert process.returncode == code
+        assert "Traceback" not in err
+        assert "4 in all" in (out if code == 0 else err).splitlines()[-1]
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(url, timeout=20)
 
 
 def test_model_and_folder_in_each_others_place(run, model, frames, tmp_path):

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from cmad.serve.journal import Journal
-from cmad.serve.mqtt import Mqtt, address
+from cmad.serve.mqtt import Login, Mqtt, address
 from cmad.serve.opcua import NAMESPACE, NODES, OpcUa
 from cmad.serve.outbox import RefusedError, Sender
 from cmad.serve.results import Result
@@ -264,14 +264,14 @@ def broker(tmp_path):
     pytest.importorskip("paho.mqtt.client")
     running = []
 
-    def start(port):
+    def start(port, *more):
         kept = tmp_path / "mosquitto"
         kept.mkdir(exist_ok=True)
         settings = tmp_path / "mosquitto.conf"
-        settings.write_text(
-            f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
-            f"persistence_location {kept}/\n" + ("user root\n" if os.getuid() == 0 else "")
-        )
+        lines = [f"listener {port} 127.0.0.1", *(more or ("allow_anonymous true",))]
+        lines += ["persistence true", f"persistence_location {kept}/"]
+        lines += ["user root"] if os.getuid() == 0 else []
+        settings.write_text("".join(f"{line}\n" for line in lines))
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         running.append(subprocess.Popen([found, "-c", settings], **quiet))
         until(lambda: answers(port))
@@ -286,7 +286,7 @@ def broker(tmp_path):
     stop()
 
 
-def subscribed(port, topic):
+def subscribed(port, topic, login=None, ca=None):
     from paho.mqtt.client import Client
     from paho.mqtt.enums import CallbackAPIVersion
 
@@ -294,6 +294,10 @@ def subscribed(port, topic):
     client = Client(CallbackAPIVersion.VERSION2, client_id="reader", clean_session=False)
     client.on_message = lambda _, __, message: got.append((message.qos, message.payload))
     client.on_subscribe = lambda *_: ready.set()
+    if login is not None:
+        client.username_pw_set(*login)
+    if ca is not None:
+        client.tls_set(str(ca))
     client.connect("127.0.0.1", port)
     client.subscribe(topic, qos=1)
     client.loop_start()
@@ -332,12 +336,140 @@ def test_a_topic_is_one(topic):
         Mqtt("broker", topic)
 
 
-def read(port, then=None, user=None):
+@pytest.fixture
+def certificates(tmp_path):
+    """Makes a key with a certificate that vouches for itself; returns their files."""
+    found = shutil.which("openssl")
+    if not found:
+        pytest.skip("openssl, which makes certificates, is not installed")
+
+    def make(name, *names):
+        key, own = tmp_path / f"{name}-key.pem", tmp_path / f"{name}.pem"
+        new = [found, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+        new += ["-keyout", key, "-out", own, "-subj", f"/CN={name}"]
+        new += ["-addext", f"subjectAltName={','.join(names)}"]
+        subprocess.run(new, check=True, capture_output=True)
+        return own, key
+
+    return make
+
+
+@pytest.fixture
+def users(tmp_path):
+    """A password file of mosquitto, of one user; returns lines for its settings."""
+    found = shutil.which("mosquitto_passwd")
+    if not found:
+        pytest.skip("mosquitto_passwd is not installed")
+    path = tmp_path / "users"
+    make = [found, "-b", "-c", path, "line1", "säcret 1"]
+    subprocess.run(make, check=True, capture_output=True)
+    return "allow_anonymous false", f"password_file {path}"
+
+
+def test_a_broker_lets_in_who_has_the_password_and_others_wait(journal, broker, users):
+    start, _ = broker
+    port, notes, password = free_port(), [], ["wrong"]
+    start(port, *users)
+    client, got = subscribed(port, "cmad/verdict", ("line1", "säcret 1"))
+    sending = sender(
+        Mqtt(f"127.0.0.1:{port}", "cmad/verdict", Login("line1", lambda: password[0])),
+        journal,
+        notes,
+    )
+    begin = time.monotonic()
+    add(journal, "a")
+    add(journal, "b")  # written all the same
+    until(lambda: len(notes) == 1)
+    assert notes == [
+        f"mqtt is away, verdicts wait for it: 127.0.0.1:{port} does not let 'line1' in (Not "
+        "authorized): wrong user or password"
+    ]
+    assert time.monotonic() - begin < 5
+    password[0] = "säcret 1"  # it is mended while cmad runs
+    until(lambda: len(got) == 2)
+    assert [json.loads(data)["name"] for _, data in got] == ["a", "b"]
+    assert sending.finish(10) == 0
+    assert notes[1:] == ["mqtt is back"]
+    client.disconnect()
+    client.loop_stop()
+
+
+def test_a_broker_that_wants_a_login_says_so(journal, broker, users):
+    start, _ = broker
+    port = free_port()
+    start(port, *users)
+    with pytest.raises(OSError, match=r"wants a login \(Not authorized\): --mqtt-user"):
+        Mqtt(f"127.0.0.1:{port}", "t").send(b"{}", {})
+
+
+# paho leaves the socket of a failed handshake to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_broker_gets_verdicts_by_tls(journal, broker, users, certificates):
+    start, stop = broker
+    own, key = certificates("broker", "IP:127.0.0.1")
+    other, _ = certificates("other", "IP:127.0.0.1")
+    wrong_name, its_key = certificates("elsewhere", "DNS:elsewhere")
+    port, notes = free_port(), []
+    place, login = f"127.0.0.1:{port}", Login("line1", lambda: "säcret 1")
+    start(port, *users, f"certfile {own}", f"keyfile {key}")
+    client, got = subscribed(port, "cmad/verdict", ("line1", "säcret 1"), own)
+    to = Mqtt(f"mqtts://{place}", "cmad/verdict", login, ca=own)
+    sending = sender(to, journal, notes)
+    add(journal, "Teil é")
+    until(lambda: len(got) == 1)
+    assert json.loads(got[0][1])["name"] == "Teil é"
+    assert sending.finish(10) == 0
+    assert notes == []
+    client.disconnect()
+    client.loop_stop()
+    refused = {
+        r"certificate does not hold \(self.signed certificate\); --mqtt-ca": {"tls": True},
+        r"certificate does not hold \(.*\); --mqtt-ca names who vouches": {
+            "tls": True,
+            "ca": other,
+        },
+        r"closed the connection; does it want --mqtt-tls": {},
+    }
+    for words, options in refused.items():
+        with pytest.raises(OSError, match=words):
+            Mqtt(place, "cmad/verdict", login, **options).send(b"{}", {})
+    stop()
+    start(port, *users, f"certfile {wrong_name}", f"keyfile {its_key}")
+    with pytest.raises(OSError, match=r"certificate does not hold \(ip address mismatch"):
+        Mqtt(place, "cmad/verdict", login, tls=True, ca=wrong_name).send(b"{}", {})
+    stop()
+    start(port)
+    with pytest.raises(OSError, match=r"no TLS \(|does it speak TLS\?"):
+        Mqtt(place, "cmad/verdict", tls=True).send(b"{}", {})
+
+
+@pytest.mark.parametrize(
+    ("broker", "tls", "want"),
+    [
+        ("a", False, ("a", 1883, False)),
+        ("a", True, ("a", 8883, True)),
+        ("mqtts://a", False, ("a", 8883, True)),
+        ("mqtts://a:1", False, ("a", 1, True)),
+        ("mqtt://a", False, ("a", 1883, False)),
+        ("mqtts://[::1]/", False, ("::1", 8883, True)),
+    ],
+)
+def test_a_broker_is_named_in_several_ways(broker, tls, want):
+    pytest.importorskip("paho.mqtt.client")
+    to = Mqtt(broker, "t", tls=tls)
+    assert (to._host, to._port, to._trust is not None) == want
+
+
+def read(port, then=None, user=None, secure=None):
     """Read all nodes with asyncua's client."""
     from asyncua import Client
 
     async def all_nodes():
         client = Client(f"opc.tcp://127.0.0.1:{port}/cmad")
+        if secure is not None:
+            own, key = secure
+            client.application_uri = "urn:client"
+            await client.set_security_string(f"Basic256Sha256,SignAndEncrypt,{own},{key}")
         if user is not None:
             client.set_user(user)
         async with client:
@@ -394,3 +526,50 @@ def test_a_client_of_opc_ua_reads_the_latest_verdict(journal):
         sending.finish(5)
     OpcUa(str(port), "m").close()  # the port is free again
     assert notes == []
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_with_a_certificate_only_encrypted_clients_of_opc_ua_are_let_in(
+    journal, certificates, monkeypatch
+):
+    asyncua = pytest.importorskip("asyncua")
+    own, key = certificates("server", "URI:urn:cmad:line1", "IP:127.0.0.1")
+    plc = certificates("plc", "URI:urn:client")
+    port, notes = free_port(), []
+    server = OpcUa(str(port), "m.cmad 1", (own, key))
+    sending = sender(server, journal, notes)
+    try:
+        add(journal, "Teil é", verdict="accepted")
+        until(lambda: sending.sent == 1)
+        got = read(port, secure=plc)
+        assert (got["Name"], got["Verdict"], got["Rejected"]) == ("Teil é", "accepted", False)
+        with pytest.raises(asyncua.ua.UaError, match="No matching endpoints"):
+            read(port)
+
+        def anonymous(endpoints, *_):
+            [endpoint] = endpoints
+            assert endpoint.SecurityMode == asyncua.ua.MessageSecurityMode.SignAndEncrypt
+            return endpoint
+
+        # A client that asks without encryption whatever the server offers.
+        monkeypatch.setattr(asyncua.Client, "find_endpoint", staticmethod(anonymous))
+        with pytest.raises(asyncua.ua.uaerrors.BadUserAccessDenied):
+            read(port)
+    finally:
+        sending.finish(5)
+    assert notes == []
+
+
+def test_a_certificate_of_opc_ua_and_its_key_belong_together(certificates, tmp_path):
+    pytest.importorskip("asyncua")
+    (own, key), (_, other) = certificates("server", "URI:urn:a"), certificates("b", "URI:urn:b")
+    for pair, words in (
+        ((own, other), "is not the key of --opcua-cert"),
+        ((key, key), "server-key.pem is not a certificate, PEM or DER"),
+        ((own, own), "server.pem is not a key without a password, PEM or DER"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            OpcUa(str(free_port()), "m", pair)
+    with pytest.raises(FileNotFoundError, match="none"):
+        OpcUa(str(free_port()), "m", (tmp_path / "none", key))

@@ -48,12 +48,12 @@ def key_for(host: str, path: Path | None) -> str | None:
     """
     key = None
     if path is not None:
-        tell_if_open("--key-file", path)
         key = secret("--key-file", path).strip()
         if len(key) < SHORTEST or not key.isascii() or not key.isprintable() or " " in key:
             raise ValueError(
                 f"--key-file {path} must hold one line of {SHORTEST} letters and digits or more"
             )
+        tell_if_open("--key-file", path)
     if host not in HERE and key is None:
         raise ValueError(f"--host {host} is open to other machines, which needs --key-file")
     return key

@@ -1,5 +1,6 @@
 """Verdicts to an MQTT broker, with quality of service 1: the broker says that it has each."""
 
+import errno
 import ssl
 import threading
 from collections.abc import Callable, Mapping
@@ -113,6 +114,9 @@ class Mqtt:
             client.connect(self._host, self._port)
         except ssl.SSLError as error:
             raise OSError(f"{self._host}:{self._port}: {_why(error)}") from error
+        except OSError as error:
+            hint = "; does it speak TLS?" if self._trust and error.errno == errno.ECONNRESET else ""
+            raise OSError(f"{self._host}:{self._port}: {error.strerror or error}{hint}") from error
         client.loop_start()
         self._client = client
         if not answer.wait(TIMEOUT):
@@ -144,6 +148,8 @@ def _scheme(broker: str, tls: bool) -> tuple[str, bool]:
 
 def _trust(ca: Path | None) -> ssl.SSLContext:
     """Return what checks the broker's certificate and name."""
+    if ca is not None:
+        ca.open("rb").close()  # where it cannot be read this error names it, ssl's does not
     try:
         return ssl.create_default_context(cafile=None if ca is None else str(ca))
     except ssl.SSLError as error:
@@ -165,7 +171,8 @@ def address(text: str, option: str, port: int | None = None, host: str = "") -> 
         ValueError: it is none of them.
 
     """
-    before, colon, after = text.strip().rpartition(":")
+    bare = text.strip()
+    before, colon, after = ("", "", bare) if bare.endswith("]") else bare.rpartition(":")
     if not colon and host and after.isdigit():
         before = host
     elif not colon and port is not None:

@@ -57,10 +57,13 @@ class OpcUa:
         Raises:
             ValueError: no such address; or no certificate and key that belong together.
             RuntimeError: asyncua, of the extra ``line``, is not installed.
-            OSError: the port is in use, for one.
+            OSError: the port is in use, for one, or a file cannot be read.
 
         """
         host, port = address(where, "--opcua", host="127.0.0.1")
+        if own is not None:
+            for path in own:
+                path.open("rb").close()  # an error names it, and is none of the address
         self._library = need("asyncua", "asyncua", "line", "--opcua")
         # It warns where there is no encryption, which docs/line.md says.
         logging.getLogger("asyncua").setLevel(logging.ERROR)
