@@ -277,6 +277,26 @@ def test_options_that_cannot_be_stop_at_once(run, model, frames, tmp_path, optio
     Lock(of_folder(frames), "", "").release()  # nothing is left locked
 
 
+def test_a_password_is_one_line_of_a_file_that_others_cannot_read(run, model, frames, tmp_path):
+    pytest.importorskip("paho.mqtt.client")
+    secret = tmp_path / "password"
+    command = ["watch", frames, model, "-o", tmp_path / "out", "--once", *QUICK]
+    command += ["--mqtt", "127.0.0.1:9", "--mqtt-user", "u", "--mqtt-password-file", secret]
+    assert f"error: {secret}: no such file or folder" in run(*command).err
+    for text in ("", "a\nb\n"):
+        secret.write_text(text)
+        secret.chmod(0o600)
+        got = run(*command)
+        assert got.err == f"error: --mqtt-password-file {secret} must hold one line\n"
+    secret.chmod(0o644)
+    got = run(*command)
+    assert got.err.splitlines()[0] == (
+        f"warning: --mqtt-password-file {secret} can be read by all on this machine: "
+        f"chmod o= {secret}"
+    )
+    assert not (tmp_path / "out" / "scores.csv").read_text().count("\n") > 1  # nothing is scored
+
+
 @pytest.mark.parametrize(
     ("option", "module", "package"),
     [

@@ -458,6 +458,8 @@ def test_a_broker_is_named_in_several_ways(broker, tls, want):
     pytest.importorskip("paho.mqtt.client")
     to = Mqtt(broker, "t", tls=tls)
     assert (to._host, to._port, to._trust is not None) == want
+    assert not to.in_clear
+    assert Mqtt(broker, "t", Login("u", lambda: None), tls=tls).in_clear == (not want[2])
 
 
 def read(port, then=None, user=None, secure=None):

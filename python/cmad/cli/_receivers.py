@@ -150,7 +150,10 @@ class Receivers:
 
         """
         for make in self.makers:
-            self.senders.append(Sender(make(), journal, note))
+            receiver = make()
+            if isinstance(receiver, Mqtt) and receiver.in_clear:
+                note("--mqtt-user: user and password go to the broker unencrypted; --mqtt-tls")
+            self.senders.append(Sender(receiver, journal, note))
 
     def notify(self) -> None:
         """Tell that there is a line more."""

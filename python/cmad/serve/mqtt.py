@@ -69,6 +69,12 @@ class Mqtt:
         self._version = need("paho.mqtt.enums", "paho-mqtt", "line", "--mqtt").CallbackAPIVersion
         self._client: Any = None
 
+    @property
+    def in_clear(self) -> bool:
+        """Whether a login goes to another machine without encryption."""
+        here = ("127.0.0.1", "::1", "localhost")
+        return self._login is not None and self._trust is None and self._host not in here
+
     def send(self, line: bytes, verdict: Mapping[str, object]) -> None:
         """Publish it and wait for the broker's word; see `cmad.serve.outbox.Receiver`."""
         try:
