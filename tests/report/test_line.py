@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,12 @@ USUAL = [0.5 + 0.02 * (7 * i % 19) for i in range(30)]
 HIGHER = [0.87 + 1e-4 * (7 * i % 19) for i in range(30)]
 
 
-def rows(scores, defect=None):
-    return [{"score": score, "defect": defect} for score in scores]
+LEVELED = replace(CALIBRATION, levels={"2d": tuple(range(20)), "brightness": tuple(range(20))})
+
+
+def rows(scores, defect=None, **more):
+    known = {"defect": defect, "error": None, "inspected": True, **more}
+    return [{"score": score, **known} for score in scores]
 
 
 def test_the_course_is_that_of_the_monitor_part_by_part():
@@ -45,6 +50,33 @@ def test_the_course_is_that_of_the_monitor_part_by_part():
     assert [h < found["one"] for h in heights] == [one["score"] > 1.0005 for one in courses]
 
 
+def test_each_modality_is_drawn_where_results_hold_its_level():
+    made = rows(USUAL)
+    for i, row in enumerate(made):
+        row["levels"] = {"2d": 40.0 + i % 3, "brightness": (7 * i % 20) + 0.5, "more": 1.0}
+    made += rows([0.6], levels={"2d": 1.0})  # of a part without points
+    found = drift(LEVELED, made)
+    monitor = Monitor({"score": CALIBRATION.scores, **LEVELED.levels}, 0.88)
+    for row in made[:30]:
+        monitor.add({"score": row["score"], **row["levels"]}, False)
+    assert (found["parts"], found["left_out"]) == (30, 1)
+    assert list(found["lines"]) == list(monitor.stakes) == ["score", "2d", "brightness", "rejected"]
+    assert found["moved"] == [str(moved) for moved in monitor.moved]
+    [moved] = found["moved"]
+    assert moved.startswith("the 2d discrepancy is higher since part ")
+    assert found["most"]["2d"] == max(found["most"].values()) >= found["alarm"] == 400
+    assert found["names"]["2d"] == "2d discrepancy"
+    # A table of a version that kept no levels, or a calibration that has none: the scores alone.
+    for calibration, known in ((LEVELED, rows(USUAL)), (CALIBRATION, made)):
+        assert list(drift(calibration, known)["lines"]) == ["score", "rejected"]
+
+
+def test_a_part_that_was_not_inspected_is_one_that_must_not_pass():
+    seen = drift(CALIBRATION, rows(USUAL))
+    unseen = drift(CALIBRATION, rows(USUAL, inspected=False))
+    assert unseen["most"]["rejected"] > 100 > seen["most"]["rejected"]
+
+
 def test_there_is_none_for_tests_short_streams_and_without_calibration():
     assert drift(CALIBRATION, rows(USUAL)) is not None
     assert drift(None, rows(USUAL)) is None
@@ -61,6 +93,13 @@ def test_the_page_shows_the_course_and_names_what_moved(tmp_path):
         panel = re.search(r'<section class="panel of-line drift".*?</section>', text, re.S)[0]
         assert said in panel
         assert panel.count("<polyline") == 2
+    levels = {"2d": 50.0, "brightness": 7.0}
+    made = [Part(f"p{i}", score, 0.5, (), levels=levels) for i, score in enumerate(USUAL)]
+    text = made_up.written(tmp_path / "page.html", made_up.group(LEVELED, made))
+    panel = re.search(r'<section class="panel of-line drift".*?</section>', text, re.S)[0]
+    assert panel.count("<polyline") == 4
+    assert re.search(r'class="alarm"><span class="key of-2d"></span> 2d discrepancy <b>', panel)
+    assert '"levels"' not in text
     assert "of-line" not in re.sub(
         r"<(style|script).*?</\1>", "", made_up.written(tmp_path / "page.html"), flags=re.S
     )

@@ -64,8 +64,6 @@ class Beside:
                 "--out, or move it away"
             )
         known = asdict(self)
-        if self.calibration is not None:
-            del known["calibration"]["levels"]  # of the drift, which this is not for
         write_whole(path, json.dumps({"judged by": self.method, **known}) + "\n")
 
     @classmethod
@@ -122,9 +120,15 @@ def beside(table: Path) -> Path:
 
 
 def _calibration(known: Mapping[str, Any]) -> Calibration:
-    scores = tuple(sorted(float(score) for score in known["scores"]))
+    given = [float(score) for score in known["scores"]]
+    order = sorted(range(len(given)), key=given.__getitem__)
+    scores = tuple(given[i] for i in order)
+    levels = {str(k): [float(v) for v in of] for k, of in known.get("levels", {}).items()}
+    if any(len(of) != len(given) for of in levels.values()):
+        raise ValueError("not as many levels as scores")
     thresholds = {str(k): float(v) for k, v in known["map_thresholds"].items()}
     rate, threshold, pixel = (
         float(known[k]) for k in ("false_reject_rate", "threshold", "pixel_threshold")
     )
-    return Calibration(rate, scores, threshold, pixel, thresholds)
+    sorted_levels = {k: tuple(of[i] for i in order) for k, of in levels.items()}
+    return Calibration(rate, scores, threshold, pixel, thresholds, sorted_levels)

@@ -118,6 +118,8 @@ def _expect_line(line: Line) -> None:
             float(line[name])
     if not isinstance(line["name"], str):
         raise TypeError("name")
+    for level in (line.get("levels") or {}).values():
+        float(level)
     for region in line.get("regions") or ():
         _region(region)
 
@@ -176,6 +178,7 @@ def _part(folder: Path, line: Line, sample: Sample, missing: tuple[str, ...]) ->
         warnings=warnings,
         error=line.get("error"),
         missing=tuple(lacks),
+        levels=line.get("levels") or {},
         **arrays,
     )
 

@@ -40,6 +40,7 @@ EXAMPLE: dict[str, Any] = {
     "error": None,
     "map": None,
     "overlay": None,
+    "levels": {"2d": 0.071, "3d": 0.064},
     "model": "part 3fa92c01d7be",
     "drift": [],
     "number": 412,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -57,6 +58,8 @@ class Result:
     """Of the file, below the folder of results."""
     overlay: str | None = None
     """Likewise."""
+    levels: dict[str, float] | None = None
+    """See `cmad.Prediction.levels`; what drifts is found by them. scores.csv has none."""
 
     def take(self, full: Prediction, warnings: Sequence[str]) -> None:
         """Fill in what a detector says of the part.
@@ -69,11 +72,12 @@ class Result:
         self.score, self.rejected, self.verdict = full.score, full.rejected, full.verdict
         self.warnings, self.p_value = list(warnings), full.p_value
         self.inspected = full.inspected
+        self.levels = {n: float(v) for n, v in full.levels.items() if math.isfinite(v)} or None
         if full.pixel_threshold is not None:
             self.regions = full.regions
 
 
-_FIELDS = [f.name for f in fields(Result)]
+_FIELDS = [f.name for f in fields(Result) if f.name != "levels"]
 _BEHIND = _FIELDS.index("regions") + 1
 COLUMNS = (*_FIELDS[:_BEHIND], *LARGEST, *_FIELDS[_BEHIND:])
 """Of scores.csv."""
@@ -217,7 +221,7 @@ class Results:
 def row(result: Result) -> dict[str, object]:
     """Return a part's line of scores.csv."""
     line = {**asdict(result), **_row(result)}
-    return {name: "" if value is None else value for name, value in line.items()}
+    return {name: "" if line[name] is None else line[name] for name in COLUMNS if name in line}
 
 
 def _row(result: Result) -> dict[str, object]:

@@ -82,7 +82,7 @@ class Group:
         """Return what the page's overview is made from; its parts are numbered from ``first``."""
         scale = self.scale
         rows = [
-            {**one, "id": first + i, "thumb": drawn.drawn(scale)}
+            {**shown_of(one), "id": first + i, "thumb": drawn.drawn(scale)}
             for i, (one, drawn) in enumerate(zip(self.rows, self._small, strict=True))
         ]
         of_line = {
@@ -141,6 +141,11 @@ def write_page(path: Path, groups: Sequence[Group], title: str) -> None:
         for i, packed in enumerate(one for group in groups for one in group.packed):
             file.write(f'<script type="application/json" id="part-{i}">{packed}</script>\n')
         file.write("</body>\n</html>\n")
+
+
+def shown_of(row: Values) -> Values:
+    """Leave out of a part's row what the drift is computed from, and the page does not show."""
+    return {name: value for name, value in row.items() if name != "levels"}
 
 
 def without_thumbs(group: Values) -> Values:

@@ -37,6 +37,8 @@ class Part:
     """(H, W), true on defects; None where the truth is not known."""
     missing: tuple[str, ...] = ()
     """What of it cannot be shown, and why."""
+    levels: Mapping[str, float] = field(default_factory=dict)
+    """See `cmad.Prediction.levels`; none where not known."""
 
     @classmethod
     def of(
@@ -67,6 +69,7 @@ class Part:
             xyz=None if sample.xyz is None else np.asarray(sample.xyz),
             map=prediction.map,
             mask=sample.mask,
+            levels=prediction.levels,
         )
 
 

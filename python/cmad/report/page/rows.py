@@ -35,6 +35,7 @@ def row(part: Part) -> Values:
         "inspected": part.inspected,
         "warnings": list(part.warnings),
         "error": part.error,
+        "levels": dict(part.levels),
     }
 
 
