@@ -238,6 +238,12 @@ def test_drift_is_in_the_lines_and_goes_on_from_run_to_run(run, detector, tmp_pa
     found = [line["drift"] for line in lines(out)]
     assert found[9] == []
     assert found[-1][0] in said
+    pytest.importorskip("jinja2", reason="the report needs Jinja2, the extra report")
+    assert run("report", out, "-o", tmp_path / "r.html").code == 0
+    page = (tmp_path / "r.html").read_text()
+    panel = page[page.index('panel of-line drift"') :].split("</section>")[0]
+    assert "; ".join(found[-1]) in panel  # the same as in the lines, by the levels that they keep
+    assert panel.count("<polyline") == len(Monitor.load(state).stakes) == 10
 
 
 @pytest.mark.parametrize(

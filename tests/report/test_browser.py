@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -389,6 +390,93 @@ def test_light_dark_and_print_have_readable_colours(tab):
     assert tab.locator("#parts").is_visible()
     pages = len(re.findall(rb"/Type\s*/Page\b", tab.pdf(format="A4")))
     assert 1 <= pages <= 3
+
+
+def printed(tab, tmp_path):
+    """What the printer gets: text and pictures of each page, by poppler where it is there."""
+    tab.wait_for_function("() => window.asked > 0")
+    path = tmp_path / "printed.pdf"
+    tab.pdf(path=path, format="A4")
+    assert tab.locator("#sheets > *").count() == 0  # gone when it is printed
+    pages = len(re.findall(rb"/Type\s*/Page\b", path.read_bytes()))
+    if not shutil.which("pdftotext"):
+        return pages, None
+    text = subprocess.run(["pdftotext", "-layout", path, "-"], capture_output=True, check=True)
+    return pages, text.stdout.decode().split("\f")[:pages]
+
+
+def test_each_listed_part_is_printed_on_a_page_of_its_own(tab, tmp_path):
+    tab.evaluate("() => { window.asked = 0; window.print = () => (window.asked += 1); }")
+    tab.click("#print")
+    tab.wait_for_function("() => window.asked > 0")
+    want = names(tab)
+    sheets = tab.locator("#sheets .sheet")
+    assert sheets.locator(".part-name").all_text_contents() == want
+    assert sheets.locator(".headline").all_text_contents() == [
+        *("rejected", "rejected", "not inspected", "not scored", "accepted", "accepted"),
+    ]
+    assert tab.locator("#overview").is_visible()
+    assert not tab.locator("#part").is_visible()
+    assert not tab.locator("#printing").is_visible()
+    shown = [image.get_attribute("src") for image in sheets.nth(0).locator("img").all()]
+    assert len(set(shown)) == 4
+    for url in shown:
+        assert tab.evaluate(COLOURS, url) > 20
+    for image in sheets.nth(3).locator("img").all():  # of a part that has nothing to look at
+        assert tab.evaluate(COLOURS, image.get_attribute("src")) == 1
+    assert sheets.nth(0).locator(".regions tbody tr").count() == 1
+    assert tab.locator("#sheets [id]").count() == 0
+    pages, text = printed(tab, tmp_path)
+    assert pages >= 1 + len(want)
+    if text is not None:
+        heads = ["\n".join(page.strip().splitlines()[:3]) for page in text[1:]]
+        at = [next(i for i, head in enumerate(heads) if name in head) for name in want]
+        assert at == sorted(set(at))
+        assert all(re.match(r"Rejected|Accepted|Not ", heads[i]) for i in at)
+    opened(tab, made_up.NASTY)  # and the page goes on as before
+    assert tab.inner_text("#headline").lower() == "rejected"
+
+
+def test_what_is_filtered_away_is_not_printed(tab, tmp_path):
+    tab.evaluate("() => { window.asked = 0; window.print = () => (window.asked += 1); }")
+    tab.fill("#f-name", "good")
+    tab.click("#print")
+    tab.wait_for_function("() => window.asked > 0")
+    assert tab.locator("#sheets .part-name").all_text_contents() == ["good/a"]
+    assert printed(tab, tmp_path)[0] == 2
+
+
+def test_many_parts_are_asked_for_and_can_be_stopped(browser, tmp_path):
+    made = [
+        Part(f"p{i}", 1.5 if i % 9 == 0 else 0.6, 0.5, (), **made_up.sample(seed=i))
+        for i in range(60)
+    ]
+    path = tmp_path / "r.html"
+    made_up.written(path, made_up.group(made=made))
+    tab = browser.new_page()
+    tab.goto(path.as_uri())
+    tab.wait_for_selector("html[data-ready]")
+    tab.evaluate("() => { window.asked = 0; window.print = () => (window.asked += 1); }")
+    tab.click("#print")
+    assert tab.inner_text("#printing-text") == (
+        "60 parts are listed; each takes a page of its own."
+    )
+    tab.click("#printing-stop")
+    assert tab.evaluate("() => window.asked") == 0
+    tab.click("#print")
+    tab.click("#print-rejected")
+    tab.wait_for_function("() => window.asked > 0")
+    assert tab.locator("#sheets .part-name").all_text_contents() == [
+        f"p{i}" for i in range(0, 60, 9)
+    ]
+    tab.click("#print")
+    tab.click("#print-all")
+    tab.wait_for_function("() => document.querySelectorAll('#sheets .sheet').length > 1")
+    tab.click("#printing-stop")
+    tab.wait_for_selector("#overview:not([hidden])")
+    tab.wait_for_function("() => document.querySelectorAll('#sheets .sheet').length === 0")
+    assert tab.evaluate("() => window.asked") == 1
+    tab.close()
 
 
 CSS = """([of, name]) => {

@@ -20,7 +20,10 @@ from cmad.report.pictures import ANCHORS
 from cmad.version import __version__
 
 HERE = Path(__file__).parent
-SCRIPTS = ("unpack.js", "histogram.js", "cloud.js", "view.js", "part.js", "overview.js", "main.js")
+SCRIPTS = (
+    *("unpack.js", "histogram.js", "cloud.js", "view.js", "part.js", "overview.js", "print.js"),
+    "main.js",
+)
 """In this order, as one script."""
 NEEDED = "needs Jinja2, which the extra brings: pip install 'cmad-vision[report]'"
 
