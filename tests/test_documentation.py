@@ -249,4 +249,4 @@ def test_code_that_does_not_run_says_why_and_compiles():
     for page, block in marked:
         assert re.match(r"not run: it (needs|is) \w+", block["mark"]), page
         compile(re.sub(r"^ {4}", "", block["code"], flags=re.M), page, "exec")
-    assert len(marked) <= 4, "most code runs"
+    assert len(marked) <= 5, "most code runs"
