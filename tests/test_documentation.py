@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -248,5 +249,5 @@ def test_code_that_does_not_run_says_why_and_compiles():
     ]
     for page, block in marked:
         assert re.match(r"not run: it (needs|is) \w+", block["mark"]), page
-        compile(re.sub(r"^ {4}", "", block["code"], flags=re.M), page, "exec")
+        compile(textwrap.dedent(block["code"]), page, "exec")
     assert len(marked) <= 5, "most code runs"

@@ -157,8 +157,7 @@ NAMES = ["again/good/000", "again/hole/000"]
 def test_a_web_server(desk):
     [code] = re.findall(r"^```python\n(.*?)^```", section("A web server"), re.M | re.S)
     (desk.folder / "receiver.py").write_text(desk.local(code))
-    [start] = re.findall("`(python receiver.py)`", section("A web server"))
-    receiver = desk.start(start, port="9000")
+    receiver = desk.start("python receiver.py", port="9000")
     watch = desk.start(command("A web server", "cmad watch"), WATCHING)
     desk.put_parts()
     until(lambda: sum(line.startswith("{") for line in receiver.lines) == 2)
