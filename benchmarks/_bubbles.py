@@ -9,8 +9,8 @@ from html import escape
 
 from PIL import Image, ImageDraw, ImageFont
 
-WIDTH, HEIGHT = 760, 460
-LEFT, RIGHT, TOP, BOTTOM = 70, 24, 44, 60
+WIDTH, HEIGHT = 760, 480
+LEFT, RIGHT, TOP, BOTTOM = 70, 24, 64, 60
 LOW, HIGH = 0.940, 0.985
 """AUPRO@30% from the lower to the upper edge, unless a bubble lies outside."""
 INK, GRID, PAPER, HERE = "#333333", "#dddddd", "#b9b9b9", "#0b6e99"
@@ -80,12 +80,13 @@ def shapes(bubbles, title):
             down += 3
         taken.append((begin, down))
         found.append(("text", place[0], down, said, place[1], INK))
-    for i, (colour, said) in enumerate(
-        ((HERE, "measured here"), (PAPER, "printed in CFM's Table 5 (RTX 4090)"))
+    # Above, where no circle is.
+    for begin, colour, said in (
+        (LEFT, HERE, "measured here"),
+        (LEFT + 150, PAPER, "printed in CFM's Table 5 (RTX 4090)"),
     ):
-        top = base - 18 - 20 * i
-        found.append(("circle", LEFT + 16, top - 4, 5, colour))
-        found.append(("text", LEFT + 28, top, said, "start", INK))
+        found.append(("circle", begin + 5, 42, 5, colour))
+        found.append(("text", begin + 17, 46, said, "start", INK))
     return found
 
 

@@ -34,7 +34,8 @@ def learnt(detector, features):
         return detector._untrained().state_dict()
     if detector.who == "AST":
         named = zip(("teacher", "student"), detector._untrained(), strict=True)
-        return {f"{n}.{k}": t for n, net in named for k, t in net.state_dict().items()}
+        state = {f"{n}.{k}": t for n, net in named for k, t in net.state_dict().items()}
+        return {k: as_trained(k, t) for k, t in state.items()}
     if detector.who == "BTF":
         own = torch.cat([detector.patches(f)[0] for f in features])
         bank_ = Bank(grown(own, max(IMAGES * detector.raster.size**2 // 10, 64)))
@@ -45,6 +46,17 @@ def learnt(detector, features):
         return {k: t for m, one in memory.items() for k, t in one.tensors(m).items()}
     prototypes = {m: spaces.Prototypes(b, 0.0, 1.0, 1.0) for m, b in banks.items()}
     return spaces.Metric(prototypes, *detector._untrained()).tensors()
+
+
+def as_trained(name, tensor):
+    """What is 0 or 1 before a training, and would leave out what it belongs to, drawn."""
+    generator = torch.Generator().manual_seed(0)
+    if name.endswith("gamma"):
+        return torch.full_like(tensor, 0.3)
+    if "running_" in name or (".bn" in name and tensor.is_floating_point()):
+        drawn = torch.rand(tensor.shape, generator=generator) + 0.5
+        return (drawn if name.endswith(("var", "weight")) else drawn - 1).to(tensor)
+    return tensor
 
 
 def bank(detector, features, modality):

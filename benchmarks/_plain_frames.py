@@ -12,13 +12,14 @@ an extension's CUDA kernel, beside which this form is slow.
 
 from contextlib import contextmanager
 
+import _plain_ast
 import torch
 import torch.nn.functional as functional
 from _environment import fastest_float32
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from cmad.extractors import Pyramid
+from cmad.extractors import EfficientNet, Pyramid
 from cmad.types import Features, Points
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -124,7 +125,8 @@ def of_images(detector, frames):
     """Tokens of several frames in one pass."""
     rgb = torch.stack([frame.rgb for frame in frames]).to(detector.device, non_blocking=True)
     net = detector.pipeline.extractors["rgb"]
-    return layers(net, rgb) if isinstance(net, Pyramid) else tokens(net, rgb)
+    forms = {Pyramid: layers, EfficientNet: _plain_ast.tokens}
+    return forms.get(type(net), tokens)(net, rgb)
 
 
 def extracted(detector, frame, half=True, of_image=None):

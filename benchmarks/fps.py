@@ -14,13 +14,17 @@ done, and the peak is of its own memory.
 
 Ours, -M, -S, -T keep 12, 8, 4, 1 blocks of both extractors; PatchCore and G2SF are not in the
 paper's table. Parts are synthetic. Weights are those in CMAD_WEIGHTS, else drawn; what a detector
-learns is drawn, with banks as large as 265 parts give. AST has no plain form here, BTF has one
-where open3d is installed. A row whose method `cmad` does not have is left out, with a word.
+learns is drawn, with banks as large as 265 parts give. BTF has a plain form where open3d is
+installed. A row whose method `cmad` does not have is left out, with a word.
+
+In half precision ours is compared with the plain form in float32, and how far the plain form in
+half precision is from that is printed beside it.
 """
 
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -289,6 +293,10 @@ def main(given=None):
             print(f"{name}: no plain form here")
         else:
             print(f"{name} to the plain form, largest differences: {json.dumps(row['errors'])}")
+        if row.get("plain errors"):
+            print(
+                f"  the plain form in half precision to float32: {json.dumps(row['plain errors'])}"
+            )
         print(f"  {row['points']} points; weights: {json.dumps(row['weights'])}")
     for name in set(ROWS) - set(HERE_TOO):
         print(f"{name}: left out, cmad has no detector of it")
@@ -302,7 +310,8 @@ def main(given=None):
         )
     path = arguments.json
     if path is None:
-        where = str(about["gpu"] if arguments.device == "cuda" else about["cpu"]).lower().split()
+        where = str(about["gpu"] if arguments.device == "cuda" else about["cpu"])
+        where = re.findall("[a-z0-9]+", where.lower().replace("(r)", "").replace("(tm)", ""))
         how = f"-batch{arguments.batch}" * (arguments.batch > 1) + "-graphs" * arguments.graphs
         name = f"fps-{'-'.join(where)}-{arguments.precision}{how}-{about['commit']}.json"
         path = HERE / "results" / name

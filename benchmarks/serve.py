@@ -1,7 +1,8 @@
 """Load on `cmad serve`: clients that send parts as fast as they are answered.
 
 Prints parts per second beside those of calling predict in a loop, latencies, and the server's
-memory over time. Random weights: no download.
+memory over time. Loop and load take turns, as the speed of a machine changes from minute to minute;
+the ratio is the median of the rounds'. Random weights: no download.
 
     python benchmarks/serve.py --seconds 60 --clients 4
 """
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from time import perf_counter, sleep
 
@@ -26,6 +27,8 @@ from cmad.datasets.files import read_sample
 from cmad.datasets.writing import write_part
 
 BOUNDARY = "cmad-benchmark"
+ROUNDS = 6
+"""Of loop and load by turns."""
 
 
 def form(rgb, xyz):
@@ -83,7 +86,6 @@ def main():
         for i, part in enumerate(Synthetic("test", good=4, defective=4, size=size)):
             write_part(part, folder / "parts", str(i))
         files = [(folder / f"parts/rgb/{i}.png", folder / f"parts/xyz/{i}.tiff") for i in range(8)]
-        loop = [in_a_loop(detector, files, asked.seconds / 4)]
         command = [sys.executable, "-u", "-m", "cmad", "serve", folder / "tiny.cmad", "--port", "0"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
@@ -91,13 +93,17 @@ def main():
                 port = int(line.rsplit(":", 1)[1])
                 bodies = [form(*pair) for pair in files]
                 client(port, bodies, perf_counter() + asked.seconds / 10, [], [])  # warms up
-                told = measure(process, port, bodies, asked)
+                rounds, used = [], []
+                for _ in range(ROUNDS):
+                    before = in_a_loop(detector, files, asked.seconds / ROUNDS / 2)
+                    rate, *told = measure(process, port, bodies, asked)
+                    used += told.pop()
+                    after = in_a_loop(detector, files, asked.seconds / ROUNDS / 2)
+                    rounds.append((rate, (before + after) / 2, *told))
             finally:
                 process.terminate()
                 process.communicate()
-        # Before and after, as others may use the machine too.
-        loop.append(in_a_loop(detector, files, asked.seconds / 4))
-        tell(*told, sum(loop) / 2, asked.clients)
+        tell(rounds, used, asked.clients)
 
 
 def in_a_loop(detector, files, seconds):
@@ -114,26 +120,31 @@ def in_a_loop(detector, files, seconds):
 
 
 def measure(process, port, bodies, asked):
-    """Parts per second, latencies, refusals and the server's memory, once a second."""
+    """Of a round: parts per second, latencies, refusals and the server's memory, once a second."""
     latencies, refused, used = [], [], []
+    seconds = asked.seconds / ROUNDS
     begin = perf_counter()
-    rest = port, bodies, begin + asked.seconds, latencies, refused
+    rest = port, bodies, begin + seconds, latencies, refused
     threads = [threading.Thread(target=client, args=rest) for _ in range(asked.clients)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        sleep(min(asked.seconds / 20, 1))
+        sleep(min(seconds / 5, 1))
         used.append(memory(process))
     return len(latencies) / (perf_counter() - begin), latencies, refused, used
 
 
-def tell(rate, latencies, refused, used, loop, clients):
-    p50, p99 = np.percentile(latencies, (50, 99))
-    print(f"predict in a loop: {loop:.2f} parts/s, files read too")
+def tell(rounds, used, clients):
+    rates, loops, latencies, refused = zip(*rounds, strict=True)
+    latencies, refused = list(chain(*latencies)), list(chain(*refused))
+    ratios = sorted(100 * rate / loop for rate, loop, *_ in rounds)
+    print(f"predict in a loop: {np.median(loops):.2f} parts/s, files read too")
     print(
-        f"server: {rate:.2f} parts/s ({100 * rate / loop:.0f} % of the loop), {clients} "
-        f"clients, {len(latencies)} parts, {len(refused)} refused"
+        f"server: {np.median(rates):.2f} parts/s, {np.median(ratios):.0f} % of the loop (rounds: "
+        f"{', '.join(f'{r:.0f}' for r in ratios)}), {clients} clients, {len(latencies)} parts, "
+        f"{len(refused)} refused"
     )
+    p50, p99 = np.percentile(latencies, (50, 99))
     print(f"latency: p50 {1000 * p50:.0f} ms, p99 {1000 * p99:.0f} ms")
     after = used[len(used) // 4 :]
     print(

@@ -237,6 +237,34 @@ def test_fps_compares_m3dm_with_the_published_steps(fps, monkeypatch, preset):
         rows.check(detector, grid, rows.plain(detector, frame), "fp32")
 
 
+@pytest.mark.parametrize("preset", ["paper", "official"])
+@pytest.mark.parametrize(
+    ("broken", "by"),
+    [
+        ("tokens", lambda right: lambda *given: 1.1 * right(*given)),
+        ("resized", lambda right: lambda image, size: right(1.1 * image, size)),
+        ("teacher", lambda right: lambda *given: 1.1 * right(*given)),
+        ("student", lambda right: lambda *given: 1.1 * right(*given)),
+        ("encoding", lambda right: lambda cells: right(cells).flip(1)),
+    ],
+)
+def test_fps_compares_ast_with_the_published_steps(fps, monkeypatch, preset, broken, by):
+    """Of colour, depth, teacher and student each counts."""
+    rows, plain = (importlib.import_module(n) for n in ("_fps_rows", "_plain_ast"))
+    monkeypatch.setattr(cmad.AST, "usual", {"rgb": "tf_efficientnet_b0", "xyz": "depth_blocks"})
+    monkeypatch.setattr(cmad.AST, "usual_rgb_size", 64)
+    asked = {"row": "AST", "preset": preset, "rgb": "unused", "size": 64, "input": [64, 64]}
+    detector, samples, weights = rows.prepared({**asked, "precision": "fp32", "device": "cpu"})
+    assert weights == {"rgb": "random"}
+    frame = detector.pipeline.frame(samples[0])
+    assert rows.has_plain(detector)
+    grid = rows.ours(detector, frame)
+    rows.check(detector, grid, rows.plain(detector, frame), "fp32")
+    monkeypatch.setattr(plain, broken, by(getattr(plain, broken)))
+    with pytest.raises(ValueError, match="AST: map differs from the plain form's by"):
+        rows.check(detector, grid, rows.plain(detector, frame), "fp32")
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")  # as above
 def test_fps_has_a_row_without_a_plain_form(fps, monkeypatch, capsys, tmp_path):
     """As of a method that has none here, with a bank that grows to full size."""
