@@ -193,9 +193,15 @@ def calibrated(detector, grid):
     detector.calibration = Calibration(0.05, (grid.score,), grid.score, 0.9 * peak, each)
 
 
-def times(asked):
+def row(asked):
+    """Measure the memory, which must be of the first frame, then the times."""
+    given = prepared(asked)
+    return {**memory(asked, given), **times(asked, given)}
+
+
+def times(asked, given=None):
     """Compare, then time a prepared frame by turns, then whole calls."""
-    detector, samples, weights = prepared(asked)
+    detector, samples, weights = given or prepared(asked)
     frames = [detector.pipeline.frame(s) for s in batch(samples, asked)]
     if asked["graphs"]:
         detector.compile()
@@ -260,11 +266,10 @@ def large(asked):
     return {"seconds": seconds}
 
 
-def memory(asked):
+def memory(asked, given=None):
     """Measure the peaks of the first frame, ours and plain, beside what is there before, in MB."""
-    detector, samples, _ = prepared(asked)
+    detector, samples, _ = given or prepared(asked)
     frames = [detector.pipeline.frame(s) for s in batch(samples, asked)]
-    del samples
     with settings(asked["threads"], asked["precision"], asked["device"]) as plainly:
         # Ours first, so that what it keeps from its first frame on counts.
         found = {"ours peak MB": peak(all_of_ours, detector, frames)}
@@ -312,7 +317,7 @@ def finish():
         torch.cuda.synchronize()
 
 
-PARTS = {"times": times, "large": large, "memory": memory}
+PARTS = {f.__name__: f for f in (row, times, memory, large)}
 
 
 def main():

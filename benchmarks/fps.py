@@ -8,7 +8,7 @@
 smoothed map and its score. The plain form (`_plain_frames.py`, `_plain_banks.py`) takes turns with
 it in one process; results are compared first, ratios are those of medians. **Whole**: arrays in,
 decision and regions out. **Memory**: what parameters and banks take, computed, and the peak of the
-first frame beside them, measured in a process of its own. MB are 2^20 bytes. With a batch, times
+first frame beside them, each row in a process of its own. MB are 2^20 bytes. With a batch, times
 are those of a part of it, and the peak is the batch's. On a GPU the clock is read when the GPU is
 done, and the peak is of its own memory.
 
@@ -27,6 +27,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -77,8 +78,7 @@ def process(asked):
 
 def row_of(arguments, name):
     """Measure a row of the table."""
-    found = measure(arguments, name, "times", arguments.precision)
-    found |= measure(arguments, name, "memory", arguments.precision)
+    found = measure(arguments, name, "row", arguments.precision)
     median = {k: float(np.median(s)) if s else None for k, s in found["seconds"].items()}
     beside = median["plain"]  # None where there is no plain form
     return {
@@ -279,6 +279,7 @@ def asked_for(given=None):
 
 def main(given=None):
     arguments = asked_for(given)
+    begin = time.monotonic()
     with one_line():
         device_of("fps", arguments.device)
         torch.set_num_threads(arguments.threads)
@@ -287,6 +288,7 @@ def main(given=None):
         rows = {name: row_of(arguments, name) for name in arguments.rows}
         # The goals are those of a CPU.
         reached = speeds(arguments, rows) if arguments.device == "cpu" else []
+    about["seconds"] = round(time.monotonic() - begin)
     table(rows)
     for name, row in rows.items():
         if row["errors"] is None:
@@ -321,7 +323,7 @@ def main(given=None):
     for name in picture(rows, path.with_suffix(""), where, dict(arguments.aupro)):
         print(f"  {name}: the papers print no AUPRO@30% of it, and --aupro gives none: not drawn")
     print(json.dumps(about))
-    print(f"  {path}, .svg, .png")
+    print(f"  {path}, .svg, .png, in {about['seconds']} s")
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ def test_drift_prints_no_alarm_on_usual_parts_and_one_on_others(monkeypatch):
 
 @pytest.fixture
 def fps(monkeypatch):
-    """The module, whose rows are measured in this process but for the memory."""
+    """The module, whose rows are measured in this process but for the memory; `apart` as it is."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     module, rows = (importlib.import_module(name) for name in ("fps", "_fps_rows"))
     monkeypatch.setattr(rows, "LEAST", 0.0)
@@ -151,9 +151,12 @@ def fps(monkeypatch):
     threads = torch.get_num_threads()
 
     def process(asked):
-        return apart(asked) if asked["part"] == "memory" else rows.PARTS[asked["part"]](asked)
+        if asked["part"] == "row":
+            return {**apart({**asked, "part": "memory"}), **rows.times(asked)}
+        return rows.PARTS[asked["part"]](asked)
 
     monkeypatch.setattr(module, "process", process)
+    monkeypatch.setattr(module, "apart", apart, raising=False)
     yield module
     torch.set_float32_matmul_precision(precision)
     torch.set_num_threads(threads)
@@ -164,7 +167,8 @@ SMALL = ("--rows", "Ours-T", "--rgb", "test_vit", "--size", "32", "--input", "64
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")  # few points, and one part to learn from
-def test_fps_prints_the_row_and_writes_numbers_and_pictures(fps, tmp_path, capsys):
+def test_fps_prints_the_row_and_writes_numbers_and_pictures(fps, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(fps, "process", fps.apart)
     fps.main([*SMALL, "--json", str(tmp_path / "fps.json")])
     shown = capsys.readouterr().out.splitlines()
     printed = next(line for line in shown if line.startswith("Ours-T"))
@@ -272,7 +276,7 @@ def test_fps_has_a_row_without_a_plain_form(fps, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(learnt, "IMAGES", 4)
     monkeypatch.setattr(rows, "DRAWN", ())
     monkeypatch.setattr(rows, "has_plain", lambda detector: False)
-    monkeypatch.setitem(rows.PARTS, "memory", lambda asked: {"ours peak MB": 1.0})
+    monkeypatch.setattr(rows, "memory", lambda asked, given: {"ours peak MB": 1.0})
     monkeypatch.setattr(fps, "process", lambda asked: rows.PARTS[asked["part"]](asked))
     given = ["PatchCore" if word == "Ours-T" else word for word in SMALL]
     aupro = ["--aupro", "PatchCore=0.93", "--table-only"]
