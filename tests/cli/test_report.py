@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 import cmad
+from cmad.cli._beside import _calibration as calibration_of
 from cmad.datasets import Folder
 from cmad.report.page import packing
 
@@ -358,3 +359,19 @@ def test_depth_images_are_shown_with_the_cameras_numbers(run, model, data, tmp_p
     assert kept["missing"] == []
     # The middle of a relief of some centimetres; a wrong unit or camera is off by a factor.
     assert kept["cloud"]["origin"][2] == pytest.approx(0.49, abs=0.02)
+
+
+def test_levels_of_the_calibration_parts_go_with_their_scores():
+    """Sorted by score, as a calibration is, each part's levels stay its own."""
+    known = {
+        "scores": [0.3, 0.1, 0.2],
+        "levels": {"2d": [30, 10, 20]},
+        "map_thresholds": {"2d": 5},
+        "false_reject_rate": 0.1,
+        "threshold": 0.3,
+        "pixel_threshold": 0.4,
+    }
+    found = calibration_of(known)
+    assert (found.scores, found.levels) == ((0.1, 0.2, 0.3), {"2d": (10, 20, 30)})
+    with pytest.raises(ValueError, match="not as many levels as scores"):
+        calibration_of({**known, "levels": {"2d": [30, 10]}})
