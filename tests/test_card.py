@@ -1,11 +1,14 @@
 """Model cards: what comes back from a file, and what older and newer files have."""
 
 import json
+import math
 import re
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from cmad.card import Card, Seen, Timing
+from cmad.card import POINTS, Card, Course, Seen, Timing, courses
 from cmad.datasets import Folder, Loader, MVTec3D, Synthetic
 from cmad.datasets import open as open_data
 from cmad.environment import machine
@@ -16,6 +19,7 @@ FULL = Card(
     calibrated=Seen(22, "MVTec 3D-AD, bagel, validation", "2026-02-01 08:00"),
     timing=Timing(0.84, 22, "a processor, 2 threads, AVX2"),
     licences={"rgb": "apache-2.0"},
+    losses={"2d": Course.of([0.5, 0.25, 0.3]), "2d held out": Course.of([0.5])},
 )
 
 
@@ -41,6 +45,46 @@ def test_it_is_said_in_a_line_each():
     )
     assert str(Seen(1, "", "2026-01-31 12:05")).startswith("1 good part of a source that is not kn")
     assert str(FULL.timing) == "0.84 s (median of 22) on a processor, 2 threads, AVX2"
+
+
+def test_a_course_has_the_last_value_the_lowest_and_its_epoch():
+    course = Course.of([0.5, 0.25, 0.25, 0.3])
+    assert course == Course(4, 0.3, 0.25, 2, ((1, 0.5), (2, 0.25), (3, 0.25), (4, 0.3)))
+    assert str(course) == "0.3 (lowest 0.25 in epoch 2 of 4)"
+    assert str(Course.of([0.5, 0.25])) == "0.25"
+    assert Course.of([0.1234567]).points == ((1, 0.123457),)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 31, 32, 33, 250, 5000])
+def test_a_course_keeps_few_points_first_and_last_among_them(epochs):
+    values = [1 / (epoch + 1) for epoch in range(epochs)]
+    points = Course.of(values).points
+    assert len(points) <= POINTS
+    assert [points[0][0], points[-1][0]] == [1, epochs]
+    assert sorted(set(points)) == list(points)
+    assert all(v == pytest.approx(values[e - 1], rel=1e-5) for e, v in points)
+    gaps = [b / a for (a, _), (b, _) in pairwise(points) if a > 15]
+    assert max(gaps, default=1) < 1.5, "steps of the logarithm are even"
+
+
+def test_values_that_are_not_finite_are_left_out_so_that_a_card_is_json():
+    course = Course.of([math.nan, 0.5, 0.7, math.inf])
+    assert course == Course(4, 0.7, 0.5, 2, ((2, 0.5), (3, 0.7)))
+    assert Course.of([math.nan]) is None
+    assert Course.of([]) is None
+    found = courses({"b": [0.5], "a": [math.nan], "aa": [0.25]})
+    assert list(found) == ["aa", "b"]
+    json.dumps(Card(losses=found).to_file(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "stored", [None, [], {"2d": None}, {"2d": {"last": 0.5}}, {"2d": [0.5, 0.25]}]
+)
+def test_losses_that_are_not_there_are_not_known(stored):
+    whole = FULL.to_file()
+    assert Card.from_file({**whole, "losses": stored}) == replace(FULL, losses={})
+    del whole["losses"]
+    assert Card.from_file(whole) == replace(FULL, losses={})
 
 
 def test_the_time_is_the_median_on_this_machine():

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 import cmad
 from cmad import model_file
-from cmad.card import Card, Seen
+from cmad.card import Card, Course, Seen
 from cmad.cli import app
 
 HOW = {"epochs": 1, "pixels_per_image": 20, "progress": False}
@@ -107,3 +107,35 @@ def test_a_card_that_is_no_card_keeps_no_model_from_loading(fitted, tmp_path):
     header, tensors = model_file.read(path)
     model_file.write(path, {**header, "card": {"trained": {"parts": 3}, "timing": 7}}, tensors)
     assert cmad.load(path).card == Card(trained=Seen(3))
+
+
+def test_the_losses_of_each_network_are_on_the_card_and_in_its_file(untrained, parts, tmp_path):
+    how = {**HOW, "epochs": 3}
+    detector = untrained().fit(parts[:3], validation=parts[3:], **how)
+    assert detector.card.losses == {n: Course.of(v) for n, v in detector.curves.items()}
+    assert set(detector.card.losses) == {"2d", "2d held out", "3d", "3d held out"}
+    assert detector.card.losses["2d"].epochs == 3
+    path = tmp_path / "m"
+    detector.save(path, include_extractors=True)
+    assert cmad.load(path).card.losses == detector.card.losses
+    told = json.loads(CliRunner().invoke(app, ["info", str(path), "--json"]).stdout)
+    assert told["losses"]["3d"]["last"] == detector.curves["3d"][-1]
+    assert [epoch for epoch, _ in told["losses"]["3d"]["points"]] == [1, 2, 3]
+
+
+def test_a_file_with_curves_of_before_cards_had_losses_loads_and_is_described(fitted, tmp_path):
+    path = tmp_path / "m"
+    fitted.save(path, include_extractors=True)
+    before = CliRunner().invoke(app, ["info", str(path)]).stdout
+    header, tensors = model_file.read(path)
+    del header["card"]["losses"], header["format"]
+    model_file.write(path, header, tensors)
+    assert cmad.load(path).card.losses == {}
+    assert cmad.load(path).curves == fitted.curves
+    said = CliRunner().invoke(app, ["info", str(path)]).stdout
+    [line] = [one for one in said.splitlines() if one.startswith("losses:")]
+    assert line in before.splitlines()
+    model_file.write(
+        path, header, {n: t for n, t in tensors.items() if not n.startswith("curves.")}
+    )
+    assert "losses:" not in CliRunner().invoke(app, ["info", str(path)]).stdout

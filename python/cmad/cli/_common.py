@@ -18,6 +18,7 @@ from rich.table import Table
 from cmad import notices
 from cmad.cli._group import WORDS
 from cmad.cli._interrupt import EXIT_CODE, if_interrupted, interrupted
+from cmad.cli._spread import spread
 from cmad.cli._words import in_options, learn, speak_as
 from cmad.datasets.names import shown
 from cmad.paths import user_path
@@ -43,8 +44,10 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
     A leading ``~`` of its paths is expanded: shells leave it in ``--out=~/results``. What the
     terminal cannot show, such as a file's name that is not UTF-8, is printed escaped. Ctrl-C ends
-    it with one line, too: what the command told `cmad.cli._interrupt.if_interrupted`.
+    it with one line, too: what the command told `cmad.cli._interrupt.if_interrupted`. Records of
+    options are spread, see `cmad.cli._spread`.
     """
+    function = spread(function)
 
     @functools.wraps(function)
     def run(*, traceback: bool, **arguments: object) -> None:

@@ -1,6 +1,8 @@
 """`--drift`: whether the parts that are scored still are like the calibration parts."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -10,12 +12,31 @@ from cmad.serve.drifting import Drift
 from cmad.types import Prediction
 
 
+@dataclass(frozen=True)
+class Drifting:
+    """Whether that is watched."""
+
+    drift: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Watch whether parts still are like those of the calibration; the file is made, "
+            "and keeps what was seen from run to run.",
+        ),
+    ] = None
+    false_alarm: Annotated[
+        float,
+        typer.Option(help="With --drift: the chance of ever alarming while they are, at most."),
+    ] = 0.01
+
+
 class Watch:
     """A monitor in a file, which goes on from run to run; without a file it does nothing."""
 
-    def __init__(self, detector: Detector, path: Path | None, false_alarm: float) -> None:
+    def __init__(self, detector: Detector, asked: Drifting) -> None:
         """Read the file, or begin with the detector's calibration; see `Drift` for the errors."""
-        self.drift = None if path is None else Drift(detector, path, false_alarm)
+        path = asked.drift
+        self.drift = None if path is None else Drift(detector, path, asked.false_alarm)
 
     def see(self, name: str, prediction: Prediction) -> None:
         """Take a part, and say so where it is the one that alarms."""

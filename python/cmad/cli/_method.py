@@ -74,24 +74,6 @@ def own_options(method: type[Detector], given: Sequence[str] | None) -> dict[str
     return found
 
 
-def training(method: type[Detector], **given: object) -> dict[str, object]:
-    """Return the arguments of training that were given, those that are not None.
-
-    Raises:
-        ValueError: the method does not train like that.
-
-    """
-    asked = {name: value for name, value in given.items() if value is not None}
-    known = [f.name for f in fields(method.Training)]
-    for name in asked:
-        if name not in known:
-            raise ValueError(
-                f"--{name.replace('_', '-')}: {method.__name__} has no such option of training; "
-                "leave it away"
-            )
-    return asked
-
-
 def with_defaults(method: type[Detector], asked: Mapping[str, object]) -> dict[str, object]:
     """Return all arguments of training, those that were not given with their defaults."""
     return {f.name: asked.get(f.name, f.default) for f in fields(method.Training)}

@@ -1,128 +1,33 @@
-"""Options that commands share: one type for each, so that all commands say the same."""
+"""Options that commands share: one type for each, so that all commands say the same.
 
-from collections.abc import Iterable, Sequence
+Those that go together are records; `cmad.cli._spread` makes options of their fields.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cmad.cli._method import default_of, default_of_method
-from cmad.datasets import LazySamples
-from cmad.datasets.names import plain
+from cmad.cli._background import Given as BackgroundGiven
+from cmad.cli._background import background_of
+from cmad.preprocess import Preprocessing
+from cmad.presets import PRESETS
 from cmad.spelling import meant
 from cmad.units import Units, pinhole_from_text
 
-Variant = Annotated[
-    str,
-    typer.Option(
-        help="full, medium, small or tiny: use 12, 8, 4 or 1 blocks of the extractors; "
-        "fewer are faster."
-    ),
+ModelFile = Annotated[
+    Path, typer.Argument(metavar="MODEL.cmad", help="From `cmad fit`.", show_default=False)
+]
+OutFolder = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.")]
+Category = Annotated[str | None, typer.Option(help="Of the data set that DATA is.")]
+Categories = Annotated[
+    list[str] | None,
+    typer.Option(help="A category to evaluate; may be repeated.", show_default="all"),
 ]
 Preset = Annotated[
     str, typer.Option(help="paper, or official: the published code where it differs.")
 ]
-RgbExtractorName = Annotated[
-    str | None,
-    typer.Option(
-        "--rgb",
-        help="2D extractor: any vision transformer of timm, or a convolutional network of it.",
-        show_default=default_of_method("rgb"),
-    ),
-]
-XyzExtractorName = Annotated[
-    str | None,
-    typer.Option(
-        "--xyz",
-        help="3D extractor: point_mae; normals or depth, the surface's through the 2D extractor; "
-        "geometry, planes fitted around every pixel; depth_blocks, the depth itself; or fpfh, "
-        "histograms of the angles between normals. Several: fpfh+normals.",
-        show_default=default_of_method("xyz"),
-    ),
-]
-ImageSize = Annotated[
-    int, typer.Option(help="Pixels along each side that images and points are brought to.")
-]
-RgbSize = Annotated[
-    int | None,
-    typer.Option(
-        help="Pixels along each side of what the 2D extractor takes, where it is another size.",
-        show_default="as --image-size",
-    ),
-]
-Gaps = Annotated[
-    str,
-    typer.Option(
-        help="Pixels of the part without a point: zero, no anomaly, as in the papers; or filled: "
-        "holes and rims inside its closed outline are interpolated and judged."
-    ),
-]
-Fuse = Annotated[
-    str,
-    typer.Option(
-        help="Of several 3D extractors: product, all must disagree; or sum, each in its deviations "
-        "over held-out good parts."
-    ),
-]
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        metavar="random",
-        help="random: draw the extractors' weights, for tests and timing. Default: pretrained "
-        "ones from the folder in CMAD_WEIGHTS, else downloaded once.",
-        show_default=False,
-    ),
-]
-RgbWeights = Annotated[
-    str | None,
-    typer.Option(
-        metavar="random",
-        help="Likewise, of the 2D extractor alone.",
-        show_default=False,
-    ),
-]
-XyzWeights = Annotated[
-    str | None,
-    typer.Option(
-        metavar="random",
-        help="Likewise, of the 3D extractor alone: a real ViT beside a random Point-MAE.",
-        show_default=False,
-    ),
-]
-Epochs = Annotated[
-    int | None,
-    typer.Option(help="Passes over the good parts.", show_default=default_of("epochs")),
-]
-PixelsPerImage = Annotated[
-    int | None,
-    typer.Option(
-        help="Train on this many pixels of each part per epoch, drawn afresh; 1000 is several "
-        "times as fast as all of them. For cfm.",
-        show_default="all",
-    ),
-]
-SyntheticParts = Annotated[
-    int | None,
-    typer.Option(
-        help="Good parts with synthetic defects to learn from.",
-        show_default=default_of("synthetic_parts"),
-    ),
-]
-PatchesPerPart = Annotated[
-    int | None,
-    typer.Option(
-        help="Train on this many patches of each such part per epoch, drawn afresh. Of g2sf.",
-        show_default="as many as there are",
-    ),
-]
-BatchSize = Annotated[
-    int | None,
-    typer.Option(
-        help="Parts per training step of cfm, take more with few pixels of each; patches of g2sf.",
-        show_default=default_of("batch_size"),
-    ),
-]
-Precision = Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")]
 Device = Annotated[
     str, typer.Option(help="cpu, or cuda for an NVIDIA GPU; auto is cpu.", show_default=True)
 ]
@@ -150,42 +55,6 @@ Good = Annotated[
         help="Folders of this name hold good parts, as those named good do; may be repeated. Names "
         "that say nothing, such as dates, batches and OK, leave the truth open.",
         show_default=False,
-    ),
-]
-Unit = Annotated[
-    str | None,
-    typer.Option(
-        "--unit",
-        metavar="m|mm",
-        help="Of the points, and of depth images without --depth-unit.",
-        show_default="m; with a model, its own",
-    ),
-]
-Intrinsics = Annotated[
-    str | None,
-    typer.Option(
-        "--intrinsics",
-        metavar="FX,FY,CX,CY",
-        help="Of the depth camera, in pixels; files of points may then be depth images, PNG or "
-        "TIFF with one channel of 16 bits or more.",
-        show_default="none; with a model, its own",
-    ),
-]
-DepthUnit = Annotated[
-    str | None,
-    typer.Option(
-        "--depth-unit",
-        metavar="m|mm",
-        help="Of depth images, times --depth-scale.",
-        show_default="--unit where given, else mm; with a model, its own",
-    ),
-]
-DepthScale = Annotated[
-    float | None,
-    typer.Option(
-        "--depth-scale",
-        help="Units per step of depth images: 0.1 with mm for tenths of a millimetre.",
-        show_default="1; with a model, its own",
     ),
 ]
 Shots = Annotated[
@@ -216,44 +85,91 @@ RequiredRate = Annotated[
 ]
 
 
-def units_of(
-    unit: str | None,
-    intrinsics: str | None,
-    depth_unit: str | None,
-    depth_scale: float | None,
-    fitted: Units | None = None,
-) -> Units:
-    """Return what the four options say of the files.
+@dataclass(frozen=True)
+class Files:
+    """What the cameras and files of the parts are in."""
 
-    Args:
-        unit: and the others, as given; None where they are not.
-        intrinsics: likewise, as text.
-        depth_unit: likewise.
-        depth_scale: likewise.
-        fitted: what counts where nothing is given; None takes `Units()`.
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            "--unit",
+            metavar="m|mm",
+            help="Of the points, and of depth images without --depth-unit.",
+            show_default="m; with a model, its own",
+        ),
+    ] = None
+    intrinsics: Annotated[
+        str | None,
+        typer.Option(
+            "--intrinsics",
+            metavar="FX,FY,CX,CY",
+            help="Of the depth camera, in pixels; files of points may then be depth images, PNG or "
+            "TIFF with one channel of 16 bits or more.",
+            show_default="none; with a model, its own",
+        ),
+    ] = None
+    depth_unit: Annotated[
+        str | None,
+        typer.Option(
+            "--depth-unit",
+            metavar="m|mm",
+            help="Of depth images, times --depth-scale.",
+            show_default="--unit where given, else mm; with a model, its own",
+        ),
+    ] = None
+    depth_scale: Annotated[
+        float | None,
+        typer.Option(
+            "--depth-scale",
+            help="Units per step of depth images: 0.1 with mm for tenths of a millimetre.",
+            show_default="1; with a model, its own",
+        ),
+    ] = None
 
-    Raises:
-        ValueError: a value that cannot be.
+    def units(self, fitted: Units | None = None) -> Units:
+        """Return what the options say.
 
-    """
-    camera = pinhole_from_text(intrinsics, "--intrinsics")
-    return (fitted or Units()).given(unit, camera, depth_unit, depth_scale)
+        Args:
+            fitted: what counts where nothing is given; None takes `Units()`.
+
+        Raises:
+            ValueError: a value that cannot be.
+
+        """
+        camera = pinhole_from_text(self.intrinsics, "--intrinsics")
+        return (fitted or Units()).given(self.unit, camera, self.depth_unit, self.depth_scale)
 
 
-def expect_named(
-    good: Sequence[str] | None, roots: Iterable[Path], samples: Iterable[LazySamples]
-) -> None:
-    """Raise ValueError where no part lies in a folder that ``--good`` names."""
-    there = {plain(root.absolute().name).casefold() for root in roots} | {
-        folder.casefold()
-        for parts in samples
-        for name in parts.names
-        for folder in name.split("/")[:-1]
-    }
-    for name in good or ():
-        if plain(name).casefold() not in there:
-            known = ", ".join(sorted(there)) or "none"
+@dataclass(frozen=True)
+class Looking:
+    """What of the parts is looked at."""
+
+    preset: Preset = "paper"
+    background: BackgroundGiven = "plane"
+
+    def preprocessing(self, seed: int) -> Preprocessing:
+        """Return it as a step of its own, without a detector.
+
+        Raises:
+            ValueError: no such preset, or background.
+            OSError: a mask cannot be read.
+
+        """
+        if self.preset not in PRESETS:
             raise ValueError(
-                f"--good must be the name of a folder of parts ({known}), got {name!r}"
-                + meant(name, there)
+                f"--preset must be one of {', '.join(PRESETS)}, got {self.preset!r}"
+                + meant(self.preset, PRESETS)
             )
+        return Preprocessing(
+            choices=PRESETS[self.preset].preparation,
+            seed=seed,
+            background=background_of(self.background),
+        )
+
+
+@dataclass(frozen=True)
+class Written:
+    """Pictures of each part."""
+
+    maps: Annotated[bool, typer.Option(help="Write maps/NAME.tiff.")] = True
+    overlays: Annotated[bool, typer.Option(help="Write overlays/NAME.png.")] = True

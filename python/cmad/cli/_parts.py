@@ -1,6 +1,6 @@
 """Which parts a command is given, and where it writes: what is wrong with the paths."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cmad.datasets import Folder, LazySamples
@@ -8,6 +8,7 @@ from cmad.datasets import open as open_data
 from cmad.datasets.names import folders_in, plain
 from cmad.evaluate import writable
 from cmad.paths import what_is
+from cmad.spelling import meant
 from cmad.units import Units
 
 
@@ -53,3 +54,22 @@ def good_parts(
             f"{data} holds several categories; add --category with one of {', '.join(known)}"
         )
     return Folder(data, good or (), **vars(units))
+
+
+def expect_named(
+    good: Sequence[str] | None, roots: Iterable[Path], samples: Iterable[LazySamples]
+) -> None:
+    """Raise ValueError where no part lies in a folder that ``--good`` names."""
+    there = {plain(root.absolute().name).casefold() for root in roots} | {
+        folder.casefold()
+        for parts in samples
+        for name in parts.names
+        for folder in name.split("/")[:-1]
+    }
+    for name in good or ():
+        if plain(name).casefold() not in there:
+            known = ", ".join(sorted(there)) or "none"
+            raise ValueError(
+                f"--good must be the name of a folder of parts ({known}), got {name!r}"
+                + meant(name, there)
+            )

@@ -3,46 +3,37 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from cmad.background import Background
 from cmad.cache import digest
 from cmad.calibrate import check_parts
+from cmad.cli._building import Recipe
 from cmad.cli._method import with_defaults
-from cmad.cli._options import expect_named
+from cmad.cli._parts import expect_named
 from cmad.datasets import DataSet
 from cmad.datasets.names import plain
-from cmad.detectors import Detector
 from cmad.spelling import meant
 from cmad.version import __version__
 
 Values = Mapping[str, object]
 
 
-def configuration(
-    chosen: type[Detector],
-    data: DataSet,
-    settings: Values,
-    background: Background,
-    how: Values,
-) -> dict[str, object]:
+def configuration(recipe: Recipe, data: DataSet, how: Values) -> dict[str, object]:
     """Return what decides the results beside the seed and the plan, fit for JSON.
 
     Args:
-        chosen: the method.
+        recipe: how the detectors are made.
         data: the data set.
-        settings: arguments of its detector.
-        background: likewise.
         how: the arguments of training that were given.
 
     """
     return {
         "cmad": __version__,
         "data set": data.kind,
-        "method": chosen.__name__.lower(),  # in whatever case it was asked for
-        **settings,
+        "method": recipe.method.__name__.lower(),  # in whatever case it was asked for
+        **recipe.settings,
         # A mask in words only, beside what tells it from others.
-        "background": background.describe(),
-        "background sha256": digest(asdict(background))[:12],
-        **with_defaults(chosen, how),
+        "background": recipe.background.describe(),
+        "background sha256": digest(asdict(recipe.background))[:12],
+        **with_defaults(recipe.method, how),
         "good": sorted(plain(name) for name in data.good),
         **asdict(data.units),
     }

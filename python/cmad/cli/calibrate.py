@@ -11,29 +11,14 @@ from cmad.cli._calibration import calibrate_on
 from cmad.cli._common import command, note_random
 from cmad.cli._interrupt import Watched, if_interrupted
 from cmad.cli._model import Overwrite, check_out, check_writable, described, stores_extractors
-from cmad.cli._options import (
-    Cache,
-    DepthScale,
-    DepthUnit,
-    Device,
-    Good,
-    Intrinsics,
-    RequiredRate,
-    SkipBad,
-    Unit,
-    expect_named,
-    units_of,
-)
-from cmad.cli._parts import expect_order, good_parts
+from cmad.cli._options import Cache, Device, Files, Good, ModelFile, RequiredRate, SkipBad
+from cmad.cli._parts import expect_named, expect_order, good_parts
 from cmad.detectors import load
 
 
 @command
 def calibrate(
-    model: Annotated[
-        Path,
-        typer.Argument(metavar="MODEL.cmad", help="From `cmad fit`.", show_default=False),
-    ],
+    model: ModelFile,
     data: Annotated[
         Path,
         typer.Argument(
@@ -44,6 +29,7 @@ def calibrate(
             show_default=False,
         ),
     ],
+    *,
     false_reject_rate: RequiredRate,
     out: Annotated[
         Path | None,
@@ -60,10 +46,7 @@ def calibrate(
         str | None, typer.Option(help="Calibrate on its validation parts.", show_default=False)
     ] = None,
     good: Good = None,
-    unit: Unit = None,
-    intrinsics: Intrinsics = None,
-    depth_unit: DepthUnit = None,
-    depth_scale: DepthScale = None,
+    files: Files,
     device: Device = "auto",
     cache: Cache = None,
     skip_bad: SkipBad = False,
@@ -92,7 +75,7 @@ def calibrate(
     if_interrupted(lambda: str(watched))
     detector, with_extractors = load(model, device=device, cache=cache), stores_extractors(model)
     check_writable(place)
-    units = units_of(unit, intrinsics, depth_unit, depth_scale, detector.units)
+    units = files.units(detector.units)
     parts = good_parts(data, category, "validation", good, units)
     expect_named(good, [data], [parts])
     check_parts(len(parts), false_reject_rate)

@@ -9,6 +9,7 @@ from cmad import demo as demonstration
 from cmad.cli._common import command, describe, table
 from cmad.cli._interrupt import Watched, if_interrupted
 from cmad.cli._method import DEFAULT, Method
+from cmad.cli._options import OutFolder
 from cmad.cli._parts import expect_writable
 from cmad.detectors import method_named
 from cmad.report.page.page import NEEDED
@@ -16,9 +17,8 @@ from cmad.report.page.page import NEEDED
 
 @command
 def demo(
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.")
-    ] = Path("demo"),
+    *,
+    out: OutFolder = Path("demo"),
     seed: Annotated[int, typer.Option(help="Of the synthetic parts and the training.")] = 0,
     method: Method = DEFAULT,
 ) -> None:

@@ -6,49 +6,18 @@ from typing import Annotated
 
 import typer
 
-from cmad.cli._background import Given as BackgroundGiven
-from cmad.cli._background import background_of
+from cmad.cli._building import Building, Computing, Training
 from cmad.cli._common import command, command_line, describe
 from cmad.cli._evaluation import Pages, SeedRun, show
 from cmad.cli._interrupt import if_interrupted
-from cmad.cli._method import DEFAULT, Method, Set, own_options, training
-from cmad.cli._options import (
-    BatchSize,
-    Cache,
-    DepthScale,
-    DepthUnit,
-    Device,
-    Epochs,
-    FalseRejectRate,
-    Fuse,
-    Gaps,
-    Good,
-    ImageSize,
-    Intrinsics,
-    PatchesPerPart,
-    PixelsPerImage,
-    Precision,
-    Preset,
-    RgbExtractorName,
-    RgbSize,
-    RgbWeights,
-    Seed,
-    Shots,
-    SkipBad,
-    SyntheticParts,
-    Unit,
-    Variant,
-    Weights,
-    XyzExtractorName,
-    XyzWeights,
-    units_of,
-)
+from cmad.cli._method import DEFAULT, Method, Set
+from cmad.cli._options import Cache, Categories, FalseRejectRate, Files, Good, Seed, Shots, SkipBad
 from cmad.cli._parts import expect_writable
 from cmad.cli._plan import categories_of, check_splits, configuration
 from cmad.cli._tested import Tested
 from cmad.datasets import open as open_data
 from cmad.datasets.names import plain
-from cmad.detectors import Detector, method_named
+from cmad.detectors import method_named
 from cmad.evaluate import Plan, fingerprint
 from cmad.evaluate import evaluate as run_evaluation
 from cmad.report.subject import subject_of
@@ -66,12 +35,10 @@ def evaluate(
             show_default=False,
         ),
     ],
+    *,
     method: Method = DEFAULT,
     options: Set = None,
-    category: Annotated[
-        list[str] | None,
-        typer.Option(help="A category to evaluate; may be repeated.", show_default="all"),
-    ] = None,
+    category: Categories = None,
     out: Annotated[
         Path,
         typer.Option(
@@ -92,32 +59,13 @@ def evaluate(
         ),
     ] = None,
     good: Good = None,
-    unit: Unit = None,
-    intrinsics: Intrinsics = None,
-    depth_unit: DepthUnit = None,
-    depth_scale: DepthScale = None,
+    files: Files,
     shots: Shots = None,
     false_reject_rate: FalseRejectRate = None,
     skip_bad: SkipBad = False,
-    variant: Variant = "full",
-    preset: Preset = "paper",
-    background: BackgroundGiven = "plane",
-    rgb: RgbExtractorName = None,
-    xyz: XyzExtractorName = None,
-    image_size: ImageSize = 224,
-    rgb_size: RgbSize = None,
-    gaps: Gaps = "zero",
-    fuse: Fuse = "product",
-    weights: Weights = None,
-    rgb_weights: RgbWeights = None,
-    xyz_weights: XyzWeights = None,
-    epochs: Epochs = None,
-    pixels_per_image: PixelsPerImage = None,
-    synthetic_parts: SyntheticParts = None,
-    patches_per_part: PatchesPerPart = None,
-    batch_size: BatchSize = None,
-    precision: Precision = "auto",
-    device: Device = "auto",
+    building: Building,
+    training: Training,
+    computing: Computing,
     seed: Seed = 0,
     seeds: Annotated[
         int,
@@ -143,46 +91,21 @@ def evaluate(
     """
     if_interrupted(lambda: f"results in {out} are as they were")
     chosen = method_named(method)
-    how = training(
-        chosen,
-        epochs=epochs,
-        pixels_per_image=pixels_per_image,
-        synthetic_parts=synthetic_parts,
-        patches_per_part=patches_per_part,
-        batch_size=batch_size,
-    )
-    units = units_of(unit, intrinsics, depth_unit, depth_scale)
+    how = training.of(chosen)
+    units = files.units()
     found = open_data(data, good=good or (), **vars(units))
     categories = categories_of(found, category)
     check_splits(found, categories, shots, false_reject_rate, seeds)
-    settings: dict[str, object] = {
-        "variant": variant,
-        "preset": preset,
-        "rgb": rgb or chosen.usual["rgb"],
-        "xyz": xyz or chosen.usual["xyz"],
-        "image_size": image_size,
-        "rgb_size": rgb_size,
-        "gaps": gaps,
-        "fuse": fuse,
-        "weights": weights,
-        "rgb_weights": rgb_weights,
-        "xyz_weights": xyz_weights,
-        "precision": precision,
-        "device": device,
-        **own_options(chosen, options),
-    }
-    beside = background_of(background)
-
-    def make(seed: int) -> Detector:
-        return chosen(**settings, seed=seed, background=beside, cache=cache)  # type: ignore[arg-type]
-
+    recipe = building.recipe(chosen, options, computing, cache)
+    make = recipe.detector
     fixed = {
-        **configuration(chosen, found, settings, beside, how),
+        **configuration(recipe, found, how),
         "false_reject_rate": false_reject_rate,
         "shots": shots,
         "skip_bad": skip_bad,
     }
-    first = make(seed)  # also finds wrong options and missing weights before anything is written
+    # Also finds wrong options and missing weights, before anything is written.
+    first = make(seed)
     if maps is not None:
         expect_writable("--maps", maps)
     expect_writable("--out", out)
@@ -232,6 +155,6 @@ def evaluate(
             named = f", seed {run.seed}" if seeds > 1 else ""
             typer.echo(f"{result.category}{named}: {spent}")
             pages.write(runs)
-    files = pages.write(runs)
+    written = pages.write(runs)
     show(pages.results(runs), subject)
-    typer.echo(f"written: {', '.join(str(file) for file in files)}")
+    typer.echo(f"written: {', '.join(str(file) for file in written)}")

@@ -9,46 +9,14 @@ import typer
 
 from cmad.calibrate import check_parts
 from cmad.checkpoint import Checkpoint
-from cmad.cli._background import Given as BackgroundGiven
-from cmad.cli._background import background_of
+from cmad.cli._building import Building, Computing, Training
 from cmad.cli._calibration import calibrate_on
 from cmad.cli._common import EXPECTED, command, complain, describe
 from cmad.cli._interrupt import Watched, if_interrupted
-from cmad.cli._method import DEFAULT, Method, Set, own_options, training
+from cmad.cli._method import DEFAULT, Method, Set
 from cmad.cli._model import Overwrite, beside, check_out, to_calibrate
-from cmad.cli._options import (
-    BatchSize,
-    Cache,
-    DepthScale,
-    DepthUnit,
-    Device,
-    Epochs,
-    FalseRejectRate,
-    Fuse,
-    Gaps,
-    Good,
-    ImageSize,
-    Intrinsics,
-    PatchesPerPart,
-    PixelsPerImage,
-    Precision,
-    Preset,
-    RgbExtractorName,
-    RgbSize,
-    RgbWeights,
-    Seed,
-    Shots,
-    SkipBad,
-    SyntheticParts,
-    Unit,
-    Variant,
-    Weights,
-    XyzExtractorName,
-    XyzWeights,
-    expect_named,
-    units_of,
-)
-from cmad.cli._parts import good_parts
+from cmad.cli._options import Cache, FalseRejectRate, Files, Good, Seed, Shots, SkipBad
+from cmad.cli._parts import expect_named, good_parts
 from cmad.datasets import Folder, LazySamples, Loader
 from cmad.detectors import method_named
 from cmad.report.curves import check as check_curves
@@ -70,16 +38,14 @@ def fit(
         ),
     ],
     out: Annotated[Path, Model],
+    *,
     overwrite: Overwrite = False,
     category: Annotated[
         str | None,
         typer.Option(help="Fit its training parts, calibrate on its validation parts."),
     ] = None,
     good: Good = None,
-    unit: Unit = None,
-    intrinsics: Intrinsics = None,
-    depth_unit: DepthUnit = None,
-    depth_scale: DepthScale = None,
+    files: Files,
     false_reject_rate: FalseRejectRate = None,
     calibrate: Annotated[
         Path | None,
@@ -90,26 +56,10 @@ def fit(
     ] = None,
     method: Method = DEFAULT,
     options: Set = None,
-    variant: Variant = "full",
-    preset: Preset = "paper",
-    background: BackgroundGiven = "plane",
-    rgb: RgbExtractorName = None,
-    xyz: XyzExtractorName = None,
-    image_size: ImageSize = 224,
-    rgb_size: RgbSize = None,
-    gaps: Gaps = "zero",
-    fuse: Fuse = "product",
-    weights: Weights = None,
-    rgb_weights: RgbWeights = None,
-    xyz_weights: XyzWeights = None,
-    epochs: Epochs = None,
-    pixels_per_image: PixelsPerImage = None,
-    synthetic_parts: SyntheticParts = None,
-    patches_per_part: PatchesPerPart = None,
-    batch_size: BatchSize = None,
+    building: Building,
+    training: Training,
     shots: Shots = None,
-    precision: Precision = "auto",
-    device: Device = "auto",
+    computing: Computing,
     seed: Seed = 0,
     cache: Cache = None,
     skip_bad: SkipBad = False,
@@ -152,7 +102,7 @@ def fit(
         check_curves(curves)
     watched = Watched(out)
     if_interrupted(lambda: str(watched))
-    units = units_of(unit, intrinsics, depth_unit, depth_scale)
+    units = files.units()
     train = good_parts(data, category, "train", good, units)
     everything = train
     if shots is not None:
@@ -163,33 +113,8 @@ def fit(
     if held_out is not None and false_reject_rate is not None:
         check_parts(len(held_out), false_reject_rate)  # now, not after hours of training
     chosen = method_named(method)
-    how = training(
-        chosen,
-        epochs=epochs,
-        pixels_per_image=pixels_per_image,
-        synthetic_parts=synthetic_parts,
-        patches_per_part=patches_per_part,
-        batch_size=batch_size,
-    )
-    detector = chosen(
-        variant=variant,
-        preset=preset,
-        rgb=rgb,
-        xyz=xyz,
-        image_size=image_size,
-        rgb_size=rgb_size,
-        gaps=gaps,
-        fuse=fuse,
-        weights=weights,
-        rgb_weights=rgb_weights,
-        xyz_weights=xyz_weights,
-        precision=precision,
-        device=device,
-        seed=seed,
-        background=background_of(background),
-        cache=cache,
-        **own_options(chosen, options),
-    )
+    how = training.of(chosen)
+    detector = building.recipe(chosen, options, computing, cache).detector(seed)
     describe(detector.pipeline.describe())
     checkpoint = Checkpoint(out.with_name(f"{out.name}.checkpoint"), say=typer.echo)
     begin = perf_counter()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from cmad import model_file
 from cmad.background import Background
 from cmad.calibrate import Calibration, from_file
-from cmad.card import Card
+from cmad.card import Card, courses
 from cmad.cli._common import command, note_random
 from cmad.curves import Curves
 from cmad.ranges import Ranges
@@ -45,6 +46,8 @@ def info(
         write(kept, curves, f"{header.get('method')}, {model.name}")
     parameters = sum(t.numel() for t in tensors.values())
     card = Card.from_file(header.get("card"))
+    if not card.losses:  # as in files of before cards had them
+        card = replace(card, losses=courses(kept))
     if as_json:
         size = {"path": str(model), "bytes": model.stat().st_size, "numbers": parameters}
         typer.echo(json.dumps(_facts(header, tensors, card) | {"file": size}, indent=1))
@@ -66,7 +69,7 @@ def info(
         "seed": str(header.get("seed")),
         **_thresholds(from_file(header, tensors)),
         **_card(card),
-        **_curves(kept),
+        **_losses(card),
         "trained on": _ranges(header.get("ranges")),
         "made with": _pairs(header.get("versions")),
         "file": f"{model}, {model.stat().st_size / 1e6:.1f} MB, {parameters:,} numbers, "
@@ -99,9 +102,9 @@ def _card(card: Card) -> dict[str, str]:
     }
 
 
-def _curves(curves: Curves) -> dict[str, str]:
+def _losses(card: Card) -> dict[str, str]:
     """Say where the training's curves ended."""
-    last = [f"{name} {values[-1]:.4g}" for name, values in curves.items() if values]
+    last = [f"{name} {course}" for name, course in card.losses.items()]
     return {"losses": f"{', '.join(last)}, in the last epoch"} if last else {}
 
 

@@ -12,7 +12,7 @@ import typer
 
 from cmad.cli._common import EXPECTED, command, complain, note_random, said, table
 from cmad.cli._interrupt import if_interrupted
-from cmad.cli._options import DepthScale, DepthUnit, Device, Intrinsics, Unit, units_of
+from cmad.cli._options import Device, Files, ModelFile, OutFolder
 from cmad.cli._parts import expect_order, expect_writable
 from cmad.datasets import Folder
 from cmad.detectors import load
@@ -25,10 +25,7 @@ GOOD, POOR = 0.1, 0.3
 
 @command
 def repeat(
-    model: Annotated[
-        Path,
-        typer.Argument(metavar="MODEL.cmad", help="From `cmad fit`.", show_default=False),
-    ],
+    model: ModelFile,
     folder: Annotated[
         Path,
         typer.Argument(
@@ -38,13 +35,9 @@ def repeat(
             show_default=False,
         ),
     ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.")
-    ] = Path("repeat"),
-    unit: Unit = None,
-    intrinsics: Intrinsics = None,
-    depth_unit: DepthUnit = None,
-    depth_scale: DepthScale = None,
+    *,
+    out: OutFolder = Path("repeat"),
+    files: Files,
     device: Device = "auto",
 ) -> None:
     """Say how repeatable a station is, from repeated scans of the same parts.
@@ -62,7 +55,7 @@ def repeat(
     if_interrupted(lambda: f"nothing in {out} is new")
     expect_order("repeat", model, [folder])
     detector = load(model, device=device)
-    units = units_of(unit, intrinsics, depth_unit, depth_scale, detector.units)
+    units = files.units(detector.units)
     scans = Folder(folder, (), **vars(units))
     of = [part_of(name) for name in scans.names]
     if len(set(of)) < 2 or len(set(of)) == len(of):

@@ -11,17 +11,8 @@ import typer
 from cmad.cli._beside import Beside
 from cmad.cli._common import EXPECTED, command, complain, said
 from cmad.cli._interrupt import if_interrupted
-from cmad.cli._options import (
-    DepthScale,
-    DepthUnit,
-    Device,
-    Good,
-    Intrinsics,
-    Unit,
-    expect_named,
-    units_of,
-)
-from cmad.cli._parts import expect_order
+from cmad.cli._options import Device, Files, Good
+from cmad.cli._parts import expect_named, expect_order
 from cmad.cli._reported import TABLE, is_evaluation, of_evaluation, of_scores
 from cmad.cli._sources import read_parts, sources_of
 from cmad.cli._words import in_options
@@ -34,7 +25,6 @@ from cmad.report.page import About, Group, Part, write_page
 from cmad.report.page.line import repeated
 from cmad.report.page.page import expect_available
 from cmad.types import Sample
-from cmad.units import Units
 
 
 @command
@@ -52,6 +42,7 @@ def report(
         list[Path] | None,
         typer.Argument(metavar="PATH", help="With a model: the parts, as `cmad score` takes them."),
     ] = None,
+    *,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="HTML", help="The file to write.")
     ] = Path("report.html"),
@@ -72,10 +63,7 @@ def report(
         ),
     ] = None,
     good: Good = None,
-    unit: Unit = None,
-    intrinsics: Intrinsics = None,
-    depth_unit: DepthUnit = None,
-    depth_scale: DepthScale = None,
+    files: Files,
     device: Device = "auto",
 ) -> None:
     """Write one HTML file that shows each part: verdict, image, depth, map, regions, point cloud.
@@ -110,8 +98,7 @@ def report(
             raise ValueError(f"a model needs parts to score: cmad report {source} PARTS")
         if category:
             raise ValueError("--category is for a folder that cmad evaluate wrote")
-        options = (unit, intrinsics, depth_unit, depth_scale)
-        group, failed = _of_model(source, paths, options, good, device)
+        group, failed = _of_model(source, paths, files, good, device)
         groups = [group]
     else:
         raise ValueError(
@@ -149,13 +136,13 @@ def _of_results(folder: Path, categories: list[str] | tuple[str, ...]) -> list[G
 def _of_model(
     model: Path,
     paths: list[Path],
-    options: tuple[str | None, str | None, str | None, float | None],
+    files: Files,
     good: list[str] | None,
     device: str,
 ) -> tuple[Group, int]:
     """Score parts for the page; also how many could not be scored."""
     detector = load(model, device=device)
-    units: Units = units_of(*options, detector.units)
+    units = files.units(detector.units)
     sources = sources_of(paths, units, good or ())
     folders = [path for path in paths if path.is_dir()]
     expect_named(good, folders, [samples for _, samples in sources])

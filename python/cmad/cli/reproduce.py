@@ -7,40 +7,17 @@ from typing import Annotated
 import typer
 
 from cmad.cli import _rows as rows
-from cmad.cli._background import Given as BackgroundGiven
-from cmad.cli._background import background_of
+from cmad.cli._building import Building, Computing, Training
 from cmad.cli._common import command, command_line, describe
 from cmad.cli._evaluation import SeedRun
 from cmad.cli._interrupt import if_interrupted
-from cmad.cli._method import Set, own_options, training, with_defaults
-from cmad.cli._options import (
-    BatchSize,
-    Cache,
-    Device,
-    Epochs,
-    Fuse,
-    Gaps,
-    ImageSize,
-    PatchesPerPart,
-    PixelsPerImage,
-    Precision,
-    Preset,
-    RgbExtractorName,
-    RgbSize,
-    RgbWeights,
-    Seed,
-    SkipBad,
-    SyntheticParts,
-    Variant,
-    Weights,
-    XyzExtractorName,
-    XyzWeights,
-)
+from cmad.cli._method import Set, with_defaults
+from cmad.cli._options import Cache, Categories, Seed, SkipBad
 from cmad.cli._parts import expect_writable
 from cmad.cli._plan import categories_of, check_splits, configuration
 from cmad.datasets import open as open_data
 from cmad.datasets.names import plain
-from cmad.detectors import METHODS, Ablation, Detector, method_named
+from cmad.detectors import METHODS, Ablation, method_named
 from cmad.evaluate import Plan, ablate, averages, fingerprint, groups
 from cmad.report import reproduction
 from cmad.report.evaluation import not_comparable
@@ -62,11 +39,9 @@ def reproduce(
             show_default=False,
         ),
     ],
+    *,
     options: Set = None,
-    category: Annotated[
-        list[str] | None,
-        typer.Option(help="A category to evaluate; may be repeated.", show_default="all"),
-    ] = None,
+    category: Categories = None,
     tables: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,25 +62,9 @@ def reproduce(
         ),
     ] = Path("reproduction"),
     skip_bad: SkipBad = False,
-    variant: Variant = "full",
-    preset: Preset = "paper",
-    background: BackgroundGiven = "plane",
-    rgb: RgbExtractorName = None,
-    xyz: XyzExtractorName = None,
-    image_size: ImageSize = 224,
-    rgb_size: RgbSize = None,
-    gaps: Gaps = "zero",
-    fuse: Fuse = "product",
-    weights: Weights = None,
-    rgb_weights: RgbWeights = None,
-    xyz_weights: XyzWeights = None,
-    epochs: Epochs = None,
-    pixels_per_image: PixelsPerImage = None,
-    synthetic_parts: SyntheticParts = None,
-    patches_per_part: PatchesPerPart = None,
-    batch_size: BatchSize = None,
-    precision: Precision = "auto",
-    device: Device = "auto",
+    building: Building,
+    training: Training,
+    computing: Computing,
     seed: Seed = 0,
     seeds: Annotated[
         int,
@@ -127,39 +86,12 @@ def reproduce(
     """
     if_interrupted(lambda: f"results in {out} are as they were")
     chosen = method_named(method)
-    how = training(
-        chosen,
-        epochs=epochs,
-        pixels_per_image=pixels_per_image,
-        synthetic_parts=synthetic_parts,
-        patches_per_part=patches_per_part,
-        batch_size=batch_size,
-    )
+    how = training.of(chosen)
     found = open_data(data)
     categories = categories_of(found, category)
     check_splits(found, categories, None, None, seeds)
-    settings: dict[str, object] = {
-        "variant": variant,
-        "preset": preset,
-        "rgb": rgb or chosen.usual["rgb"],
-        "xyz": xyz or chosen.usual["xyz"],
-        "image_size": image_size,
-        "rgb_size": rgb_size,
-        "gaps": gaps,
-        "fuse": fuse,
-        "weights": weights,
-        "rgb_weights": rgb_weights,
-        "xyz_weights": xyz_weights,
-        "precision": precision,
-        "device": device,
-        **own_options(chosen, options),
-    }
-    beside = background_of(background)
-
-    def make(seed: int, **changed: object) -> Detector:
-        given = {**settings, **changed}
-        return chosen(**given, seed=seed, background=beside, cache=cache)  # type: ignore[arg-type]
-
+    recipe = building.recipe(chosen, options, computing, cache)
+    make = recipe.detector
     first = make(seed)
     subject = subject_of(first, found.kind, None, how)
     usual = with_defaults(chosen, how)
@@ -168,11 +100,11 @@ def reproduce(
     rows_of: list[Ablation] = []
     for ablation in ablations:
         if not ablation.epoch or (isinstance(length, int) and ablation.epoch < length):
-            own, note = rows.settled(ablation, settings, usual)
+            own, note = rows.settled(ablation, recipe.settings, usual)
             rows_of.append(own)
             notes += [note] * bool(note)
     notes = rows.together(notes)
-    fixed = {**configuration(chosen, found, settings, beside, how), "skip_bad": skip_bad}
+    fixed = {**configuration(recipe, found, how), "skip_bad": skip_bad}
     prints = {name: fingerprint(found, name) for name in categories}
     expect_writable("--out", out)
     several = range(seed, seed + seeds)

@@ -11,19 +11,10 @@ import typer
 
 from cmad.cli._beside import Beside
 from cmad.cli._common import EXPECTED, command, complain, note_random, said
-from cmad.cli._drift import Watch
+from cmad.cli._drift import Drifting, Watch
 from cmad.cli._interrupt import if_interrupted
-from cmad.cli._options import (
-    DepthScale,
-    DepthUnit,
-    Device,
-    Good,
-    Intrinsics,
-    Unit,
-    expect_named,
-    units_of,
-)
-from cmad.cli._parts import expect_order, expect_writable
+from cmad.cli._options import Device, Files, Good, ModelFile, OutFolder, Written
+from cmad.cli._parts import expect_named, expect_order, expect_writable
 from cmad.cli._sources import read_parts, sources_of
 from cmad.cli._truth import show
 from cmad.cli._verdicts import Verdicts
@@ -39,10 +30,7 @@ from cmad.types import Sample
 
 @command
 def score(
-    model: Annotated[
-        Path,
-        typer.Argument(metavar="MODEL.cmad", help="From `cmad fit`.", show_default=False),
-    ],
+    model: ModelFile,
     paths: Annotated[
         list[Path],
         typer.Argument(
@@ -53,16 +41,11 @@ def score(
             show_default=False,
         ),
     ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.")
-    ] = Path("scores"),
+    *,
+    out: OutFolder = Path("scores"),
     good: Good = None,
-    unit: Unit = None,
-    intrinsics: Intrinsics = None,
-    depth_unit: DepthUnit = None,
-    depth_scale: DepthScale = None,
-    maps: Annotated[bool, typer.Option(help="Write maps/NAME.tiff.")] = True,
-    overlays: Annotated[bool, typer.Option(help="Write overlays/NAME.png.")] = True,
+    files: Files,
+    written: Written,
     strict: Annotated[
         bool,
         typer.Option(
@@ -71,18 +54,7 @@ def score(
             "another camera pose or light, too little seen) is an error, not a warning.",
         ),
     ] = False,
-    drift: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Watch whether parts still are like those of the calibration; the file is made, "
-            "and keeps what was seen from run to run.",
-        ),
-    ] = None,
-    false_alarm: Annotated[
-        float,
-        typer.Option(help="With --drift: the chance of ever alarming while they are, at most."),
-    ] = 0.01,
+    drifting: Drifting,
     device: Device = "auto",
 ) -> None:
     """Score parts with a model, and say which are accepted and which rejected.
@@ -119,19 +91,19 @@ def score(
     if_interrupted(lambda: f"results in {out} are as they were")
     expect_order("score", model, paths)
     detector = load(model, device=device)
-    units = units_of(unit, intrinsics, depth_unit, depth_scale, detector.units)
+    units = files.units(detector.units)
     sources = sources_of(paths, units, good or ())
     folders = [path for path in paths if path.is_dir()]
     expect_named(good, folders, [samples for _, samples in sources])
     total = sum(len(samples) for _, samples in sources)
-    watch = Watch(detector, drift, false_alarm)
+    watch = Watch(detector, drifting)
     expect_writable("--out", out)
     if (watched := out / LOCK).exists():
         Lock(watched, f"--out {out}", "stop it first, or name another folder").release()
     tally, verdicts = Tally(detector), Verdicts()
     failed = hidden = 0
     if_interrupted(lambda: f"nothing new in {out}; maps of an earlier run may be removed")
-    with Results(out, maps=maps, overlays=overlays) as results, bar("scoring", total) as step:
+    with Results(out, **vars(written)) as results, bar("scoring", total) as step:
         Beside.of(detector, model=shown(os.path.abspath(model)), units=units).write(
             out / "scores.jsonl"
         )

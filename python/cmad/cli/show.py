@@ -8,25 +8,14 @@ import numpy as np
 import typer
 
 from cmad.checks import checked
-from cmad.cli._background import Given as BackgroundGiven
-from cmad.cli._background import background_of
 from cmad.cli._common import EXPECTED, command, said
-from cmad.cli._options import (
-    DepthScale,
-    DepthUnit,
-    Good,
-    Intrinsics,
-    Preset,
-    Unit,
-    expect_named,
-    units_of,
-)
+from cmad.cli._options import Category, Files, Good, Looking
+from cmad.cli._parts import expect_named
 from cmad.cli._words import in_options
 from cmad.datasets import Folder, LazySamples
 from cmad.datasets import open as open_data
 from cmad.datasets.layouts import SPLITS
 from cmad.preprocess import Preprocessing, look, nothing
-from cmad.presets import PRESETS
 from cmad.progress import bar
 from cmad.report import Looked, contact_sheet, looked_at
 from cmad.spelling import meant
@@ -45,20 +34,17 @@ def show(
             show_default=False,
         ),
     ],
+    *,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="PNG", help="The picture to write.")
     ] = Path("show.png"),
-    category: Annotated[str | None, typer.Option(help="Of the data set that DATA is.")] = None,
+    category: Category = None,
     split: Annotated[
         str, typer.Option(help="Of the category: train, validation or test.")
     ] = "train",
     good: Good = None,
-    unit: Unit = None,
-    intrinsics: Intrinsics = None,
-    depth_unit: DepthUnit = None,
-    depth_scale: DepthScale = None,
-    preset: Preset = "paper",
-    background: BackgroundGiven = "plane",
+    files: Files,
+    looking: Looking,
     limit: Annotated[
         int, typer.Option(min=1, help="Draw this many parts at most, evenly chosen.")
     ] = 24,
@@ -71,19 +57,13 @@ def show(
     size and distance, and what should be known of it. Look at it before training; where a piece of
     the part is dark, or the table is bright, try `--background`, and pass the same to `cmad fit`.
     """
-    if preset not in PRESETS:
-        raise ValueError(
-            f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}{meant(preset, PRESETS)}"
-        )
+    how = looking.preprocessing(seed)
     if out.suffix.lower() != ".png" or out.is_dir():
         raise ValueError(f"--out must name a PNG file, got {out}")
     if not out.absolute().parent.is_dir():
         raise FileNotFoundError(f"--out: there is no folder {out.absolute().parent}")
-    units = units_of(unit, intrinsics, depth_unit, depth_scale)
+    units = files.units()
     parts = _parts(data, category, split, good, units)
-    how = Preprocessing(
-        choices=PRESETS[preset].preparation, seed=seed, background=background_of(background)
-    )
     count = min(limit, len(parts))
     chosen = parts.take(round(i * (len(parts) - 1) / max(count - 1, 1)) for i in range(count))
     cells, shares, told, refused = [], [], 0, ""

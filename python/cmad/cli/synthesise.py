@@ -8,27 +8,15 @@ from typing import Annotated
 
 import typer
 
-from cmad.cli._background import Given as BackgroundGiven
-from cmad.cli._background import background_of, metres
+from cmad.cli._background import metres
 from cmad.cli._common import command
-from cmad.cli._options import (
-    DepthScale,
-    DepthUnit,
-    Good,
-    Intrinsics,
-    Preset,
-    Unit,
-    expect_named,
-    units_of,
-)
-from cmad.cli._parts import good_parts
+from cmad.cli._options import Category, Files, Good, Looking
+from cmad.cli._parts import expect_named, good_parts
 from cmad.datasets import Folder, LazySamples
 from cmad.datasets.files import IMAGE_SUFFIXES, read_rgb
 from cmad.datasets.names import passed_over, plain, walk
 from cmad.datasets.writing import write_part
 from cmad.paths import expect_folder
-from cmad.preprocess import Preprocessing
-from cmad.presets import PRESETS
 from cmad.progress import bar
 from cmad.report import Pasted, anomaly_sheet
 from cmad.spelling import meant
@@ -59,12 +47,10 @@ def synthesise(
         Path,
         typer.Argument(metavar="OUT", help="Folder to write; new or empty.", show_default=False),
     ],
-    category: Annotated[str | None, typer.Option(help="Of the data set that DATA is.")] = None,
+    *,
+    category: Category = None,
     good: Good = None,
-    unit: Unit = None,
-    intrinsics: Intrinsics = None,
-    depth_unit: DepthUnit = None,
-    depth_scale: DepthScale = None,
+    files: Files,
     count: Annotated[int, typer.Option(min=1, help="Parts with anomalies to make.")] = 24,
     kinds: Annotated[
         str,
@@ -103,8 +89,7 @@ def synthesise(
             help="Write the parts with anomalies only, made from all good parts.",
         ),
     ] = False,
-    preset: Preset = "paper",
-    background: BackgroundGiven = "plane",
+    looking: Looking,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn at random.")] = 0,
 ) -> None:
     """Paste anomalies on good parts, in colour and points, as G²SF does for its training.
@@ -116,15 +101,9 @@ def synthesise(
     others as train/good, so that `cmad evaluate OUT` works, without any real defect; what it finds
     says how well such anomalies are detected, not real ones.
     """
-    if preset not in PRESETS:
-        raise ValueError(
-            f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}{meant(preset, PRESETS)}"
-        )
+    preprocessing = looking.preprocessing(seed)
     how = _settings(kinds, regions, displacement)
-    preprocessing = Preprocessing(
-        choices=PRESETS[preset].preparation, seed=seed, background=background_of(background)
-    )
-    units = units_of(unit, intrinsics, depth_unit, depth_scale)
+    units = files.units()
     everything = good_parts(data, category, "train", good, units)
     expect_named(good, [data], [everything])
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -12,10 +12,10 @@ import typer
 
 from cmad.cli._beside import Beside
 from cmad.cli._common import command, complain, note_random, said
-from cmad.cli._drift import Watch
+from cmad.cli._drift import Drifting, Watch
 from cmad.cli._interrupt import if_interrupted
 from cmad.cli._live import SHIFTS, Host, KeyFile, Page, Shifts
-from cmad.cli._options import DepthScale, DepthUnit, Device, Intrinsics, Unit, units_of
+from cmad.cli._options import Device, Files, ModelFile, OutFolder, Written
 from cmad.cli._parts import expect_writable
 from cmad.cli._receivers import (
     Broker,
@@ -52,19 +52,11 @@ def watch(
             show_default=False,
         ),
     ],
-    model: Annotated[
-        Path,
-        typer.Argument(metavar="MODEL.cmad", help="From `cmad fit`.", show_default=False),
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.")
-    ] = Path("scores"),
-    unit: Unit = None,
-    intrinsics: Intrinsics = None,
-    depth_unit: DepthUnit = None,
-    depth_scale: DepthScale = None,
-    maps: Annotated[bool, typer.Option(help="Write maps/NAME.tiff.")] = True,
-    overlays: Annotated[bool, typer.Option(help="Write overlays/NAME.png.")] = True,
+    model: ModelFile,
+    *,
+    out: OutFolder = Path("scores"),
+    files: Files,
+    written: Written,
     strict: Annotated[
         bool,
         typer.Option(
@@ -118,18 +110,7 @@ def watch(
     opcua: Endpoint = None,
     opcua_cert: Certificate = None,
     opcua_key: Key = None,
-    drift: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Watch whether parts still are like those of the calibration; the file is made, "
-            "and keeps what was seen from run to run.",
-        ),
-    ] = None,
-    false_alarm: Annotated[
-        float,
-        typer.Option(help="With --drift: the chance of ever alarming while they are, at most."),
-    ] = 0.01,
+    drifting: Drifting,
     device: Device = "auto",
 ) -> None:
     """Score parts as their files arrive in a folder, and send each verdict on.
@@ -169,8 +150,8 @@ def watch(
         page = Page(held, port, host, key_file, shifts)
         judge = Watched(model, device)
         detector = judge.detector
-        units = units_of(unit, intrinsics, depth_unit, depth_scale, detector.units)
-        monitor = Watch(detector, drift, false_alarm)
+        units = files.units(detector.units)
+        monitor = Watch(detector, drifting)
         judge.drift = monitor.drift
         expect_writable("--out", out)
         named = f"{model.name} {judge.digest}"
@@ -188,7 +169,7 @@ def watch(
         for path, what in ((out / LOCK, f"--out {out}"), (of_folder(folder), str(folder))):
             lock = Lock(path, what, "stop it first, or name another folder")
             held.callback(lock.release)
-        journal = Journal(out, maps=maps, overlays=overlays)
+        journal = Journal(out, **vars(written))
         held.callback(journal.close)
         of_model = Beside.of(detector, model=shown(os.path.abspath(model)), units=units)
         of_model.write(journal.path)

@@ -16,7 +16,7 @@ from cmad import gpu, model_file, notices, rasters
 from cmad.background import Background
 from cmad.cache import Cache
 from cmad.calibrate import Calibration, Parts, check_parts, from_file, to_file
-from cmad.card import Card, Seen, Timing
+from cmad.card import Card, Seen, Timing, courses
 from cmad.checkpoint import Checkpoint
 from cmad.curves import Curves
 from cmad.detectors._extraction import content, extract, extract_defective, extract_held_out
@@ -381,7 +381,8 @@ class Detector(Judge):
             kept.remove()
         self.losses, self.units, self.curves = list(learnt.losses), units, learnt.curves
         self.stopped = learnt.stops
-        self.card = Card(Seen.now(len(seen), samples), asdict(asked))
+        trained = Seen.now(len(seen), samples)
+        self.card = Card(trained, asdict(asked), losses=courses(self.curves))
         return self
 
     @notices.run()
