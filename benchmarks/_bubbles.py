@@ -1,23 +1,18 @@
-"""The picture of CFM's Figure 1: area under the PRO curve against frame rate, area for memory.
-
-One list of shapes, written as SVG and, by Pillow, as PNG.
-"""
+"""The picture of CFM's Figure 1: area under the PRO curve against frame rate, area for memory."""
 
 import math
 from dataclasses import dataclass
-from html import escape
 
-from PIL import Image, ImageDraw, ImageFont
+import _shapes
+from _shapes import GRID, line, text
 
 WIDTH, HEIGHT = 760, 480
 LEFT, RIGHT, TOP, BOTTOM = 70, 24, 64, 60
 LOW, HIGH = 0.940, 0.985
 """AUPRO@30% from the lower to the upper edge, unless a bubble lies outside."""
-INK, GRID, PAPER, HERE = "#333333", "#dddddd", "#b9b9b9", "#0b6e99"
+PAPER, HERE = "#b9b9b9", "#0b6e99"
 LABEL = 110
 """Pixels that the text beside a circle is wide, about."""
-SCALE = 2
-"""Pixels of the PNG for one of the SVG."""
 
 
 @dataclass(frozen=True)
@@ -52,20 +47,20 @@ def shapes(bubbles, title):
         return TOP + (high - aupro) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
     base = HEIGHT - BOTTOM
-    found = [("text", LEFT, 22, title, "start", INK)]
+    found = [text(LEFT, 22, title)]
     for power in range(slow, math.floor(fast) + 1):
         for step in (1, 2, 5):
             if (fps := step * 10.0**power) <= 10**fast:
-                found.append(("line", x(fps), TOP, x(fps), base, GRID))
-                found.append(("text", x(fps), base + 18, f"{fps:g}", "middle", INK))
+                found.append(line(x(fps), TOP, x(fps), base, GRID))
+                found.append(text(x(fps), base + 18, f"{fps:g}", "middle"))
     step = 0.005 * math.ceil((high - low) / 0.05)
     for i in range(math.ceil(low / step + 1e-6), math.ceil(high / step - 1e-6)):
         aupro = step * i
-        found.append(("line", LEFT, y(aupro), WIDTH - RIGHT, y(aupro), GRID))
-        found.append(("text", LEFT - 8, y(aupro) + 4, f"{aupro:.3f}", "end", INK))
-    found += [("line", LEFT, base, WIDTH - RIGHT, base, INK), ("line", LEFT, TOP, LEFT, base, INK)]
+        found.append(line(LEFT, y(aupro), WIDTH - RIGHT, y(aupro), GRID))
+        found.append(text(LEFT - 8, y(aupro) + 4, f"{aupro:.3f}", "end"))
+    found += [line(LEFT, base, WIDTH - RIGHT, base), line(LEFT, TOP, LEFT, base)]
     under = "frames per second; the area of a circle is the memory"
-    found.append(("text", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16, under, "middle", INK))
+    found.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16, under, "middle"))
     for b in sorted(bubbles, key=lambda b: -b.memory):
         colour = HERE if b.here else PAPER
         found.append(("circle", x(b.fps), y(b.aupro), radius(b.memory), colour))
@@ -79,61 +74,17 @@ def shapes(bubbles, title):
         while any(abs(begin - a) < LABEL and abs(down - b) < 14 for a, b in taken):
             down += 3
         taken.append((begin, down))
-        found.append(("text", place[0], down, said, place[1], INK))
+        found.append(text(place[0], down, said, place[1]))
     # Above, where no circle is.
     for begin, colour, said in (
         (LEFT, HERE, "measured here"),
         (LEFT + 150, PAPER, "printed in CFM's Table 5 (RTX 4090)"),
     ):
         found.append(("circle", begin + 5, 42, 5, colour))
-        found.append(("text", begin + 17, 46, said, "start", INK))
+        found.append(text(begin + 17, 46, said))
     return found
-
-
-def svg(drawn):
-    """Write shapes as SVG."""
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        'font-family="sans-serif" font-size="12">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-    ]
-    for kind, *of in drawn:
-        if kind == "line":
-            x0, y0, x1, y1, colour = of
-            out.append(f'<path d="M{x0:.1f} {y0:.1f}L{x1:.1f} {y1:.1f}" stroke="{colour}"/>')
-        elif kind == "circle":
-            x, y, r, colour = of
-            out.append(
-                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" fill="{colour}" '
-                f'fill-opacity="0.5" stroke="{colour}"/>'
-            )
-        else:
-            x, y, said, anchor, colour = of
-            style = f'text-anchor="{anchor}" fill="{colour}"'
-            out.append(f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(said)}</text>')
-    return "\n".join([*out, "</svg>"]) + "\n"
-
-
-def png(drawn):
-    """Paint shapes into an image."""
-    image = Image.new("RGB", (WIDTH * SCALE, HEIGHT * SCALE), "white")
-    font = ImageFont.load_default(12 * SCALE)
-    anchors = {"start": "ls", "middle": "ms", "end": "rs"}
-    for kind, *of in drawn:
-        draw = ImageDraw.Draw(image, "RGBA")
-        if kind == "line":
-            draw.line([SCALE * v for v in of[:4]], fill=of[4], width=SCALE)
-        elif kind == "circle":
-            x, y, r = (SCALE * v for v in of[:3])
-            draw.ellipse([x - r, y - r, x + r, y + r], fill=of[3] + "80", outline=of[3])
-        else:
-            x, y, said, anchor, colour = of
-            draw.text((SCALE * x, SCALE * y), said, colour, font, anchor=anchors[anchor])
-    return image
 
 
 def save(bubbles, title, stem):
     """Write both pictures beside each other; ``stem`` is their path without an ending."""
-    drawn = shapes(bubbles, title)
-    stem.with_suffix(".svg").write_text(svg(drawn), encoding="utf-8")
-    png(drawn).save(stem.with_suffix(".png"))
+    _shapes.save(shapes(bubbles, title), (WIDTH, HEIGHT), stem)

@@ -1,9 +1,12 @@
 """What epochs and pixels per image do to CFM on a real category: the table of docs/training.md.
 
     CMAD_MVTEC3D=... CMAD_WEIGHTS=... python benchmarks/epochs.py [--seeds 2] [--keep DIR]
+    python benchmarks/epochs.py --results FILE --picture docs/epochs
 
 CFM with FPFH and the ViT-S/14 (DINOv2 shape) that CMAD_WEIGHTS holds, as `surfaces.py` has it, four
 parts a step. Each row is a training of its own, since nothing in it depends on its length.
+``--picture`` draws losses and areas under the PRO curve against epochs; with ``--results``, what an
+earlier run wrote with ``--json``, nothing is run.
 """
 # ruff: noqa: E402
 
@@ -21,6 +24,7 @@ from pathlib import Path
 
 import torch
 from _environment import environment, one_line
+from _panels import draw
 from surfaces import NAMES, judged, measured, shown, vit
 
 import cmad
@@ -36,7 +40,18 @@ def main():
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="folder for features")
     parser.add_argument("--json", type=Path, help="write the results to this file too")
+    parser.add_argument("--picture", type=Path, help="draw it, as .svg and .png of this name")
+    parser.add_argument("--results", type=Path, help="draw those of an earlier run, and run none")
     args = parser.parse_args()
+    if args.results:
+        if not args.picture:
+            parser.error("--results needs --picture: where to draw to")
+        with one_line():
+            picture(json.loads(args.results.read_text(encoding="utf-8")), args.picture)
+        return
+    for option, path in (("--json", args.json), ("--picture", args.picture)):
+        if path and not path.absolute().parent.is_dir():
+            parser.error(f"{option}: {path.parent}: no such file or folder")
     if not args.data:
         parser.error("needs --data or CMAD_MVTEC3D: the root folder of MVTec 3D-AD")
     torch.set_num_threads(1)
@@ -45,8 +60,11 @@ def main():
         results = run(args, (args.keep or Path(folder)) / "features")
     about = environment()
     print("\n" + "\n".join(f"{name}: {value}" for name, value in about.items()))
+    results = {**about, "category": args.category, "rows": results}
     if args.json:
-        args.json.write_text(json.dumps({**about, "rows": results}, indent=1) + "\n")
+        args.json.write_text(json.dumps(results, indent=1) + "\n")
+    if args.picture:
+        picture(results, args.picture)
 
 
 def run(args, cache):
@@ -85,6 +103,23 @@ def run(args, cache):
             {"epochs": epochs, "pixels": pixels, "losses": losses, "found": found, "min": minutes}
         )
     return results
+
+
+def picture(results, stem):
+    """Draw what a run wrote.
+
+    Raises:
+        ValueError: it is none of this benchmark's.
+        OSError: the picture cannot be written.
+
+    """
+    rows = results.get("rows") if isinstance(results, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("these are no results of epochs.py: no list of rows")
+    seeds = max((len(row.get("found", ())) for row in rows), default=0)
+    where = f"{results.get('cpu', 'a processor')}, commit {results.get('commit', 'unknown')}"
+    title = f"CFM with FPFH and ViT-S on {results.get('category', 'cable_gland')}, "
+    draw(rows, f"{title}{seeds} seeds; {where}", stem)
 
 
 if __name__ == "__main__":

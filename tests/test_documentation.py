@@ -1,6 +1,7 @@
 """What the documentation says exists, exists: links, names and options; and its code runs."""
 
 import importlib
+import json
 import re
 import shlex
 import subprocess
@@ -55,6 +56,26 @@ def test_the_pro_curve_in_the_documentation_is_what_its_script_draws():
     page = (ROOT / "docs/evaluation.md").read_text()
     exact, grid = re.findall(r"AUPRO@1% (0\.\d+),", ran.stdout)
     assert f"have {exact} by every threshold and {grid} on the grid" in " ".join(page.split())
+
+
+EPOCHS = ROOT / "benchmarks/results/epochs-intel-xeon-processor-bdb83ba.json"
+
+
+def test_the_picture_of_epochs_in_the_documentation_is_what_its_benchmark_draws(tmp_path):
+    script = [sys.executable, ROOT / "benchmarks/epochs.py", "--results", EPOCHS]
+    subprocess.run([*script, "--picture", tmp_path / "epochs"], check=True)
+    assert (tmp_path / "epochs.svg").read_text() == (ROOT / "docs/epochs.svg").read_text()
+
+
+def test_the_table_of_epochs_in_the_documentation_has_the_numbers_of_its_picture():
+    page = (ROOT / "docs/training.md").read_text()
+    for row in json.loads(EPOCHS.read_text())["rows"]:
+        found, losses = np.array(row["found"]), np.array(row["losses"])
+        both = zip(found.mean(0)[[2, 4, 6]], found.std(0, ddof=1)[[2, 4, 6]], strict=True)
+        cells = [f"{row['epochs']} | {row['pixels']} | {12 * row['epochs']}"]
+        cells += [f"{np.mean(row['min']):.1f}", *(f"{loss:.3f}" for loss in losses.mean(0))]
+        cells += [f"{mean:.3f} ± {deviation:.3f}" for mean, deviation in both]
+        assert f"| {' | '.join(cells)} |".replace(" 0.", " .") in page.replace(" 0.", " .")
 
 
 def resolve(path):
