@@ -93,7 +93,7 @@ def prepared(asked):
     detector, weights = drawn(asked)
     good = list(Synthetic(good=1, size=asked["input"]))
     if detector.who == "AST" and weights["rgb"] == "random":
-        as_trained(detector.pipeline.extractors["rgb"], detector.pipeline.frame(good[0]).rgb)
+        normalised(detector.pipeline.extractors["rgb"], detector.pipeline.frame(good[0]).rgb)
     if detector.who not in DRAWN:
         trained(detector, good)
         return detector, list(Synthetic("test", good=2, size=asked["input"])), weights
@@ -104,7 +104,7 @@ def prepared(asked):
     return detector, list(Synthetic("test", good=2, size=asked["input"])), weights
 
 
-def as_trained(extractor, rgb):
+def normalised(extractor, rgb):
     """Have a drawn EfficientNet's normalisations normalise an image, as a trained one's parts.
 
     As they are drawn its features are some 1e-4, and nothing would depend on them.

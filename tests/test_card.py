@@ -62,6 +62,7 @@ def test_a_course_keeps_few_points_first_and_last_among_them(epochs):
     assert len(points) <= POINTS
     assert [points[0][0], points[-1][0]] == [1, epochs]
     assert sorted(set(points)) == list(points)
+    # Points are kept with six digits.
     assert all(v == pytest.approx(values[e - 1], rel=1e-5) for e, v in points)
     gaps = [b / a for (a, _), (b, _) in pairwise(points) if a > 15]
     assert max(gaps, default=1) < 1.5, "steps of the logarithm are even"

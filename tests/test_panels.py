@@ -48,6 +48,7 @@ def test_every_seed_is_a_circle_in_its_place(panels):
     middle = [c for c in ours if 340 < c[0] < 620]
     assert len(middle) == 6
     x = sorted({round(c[0], 3) for c in middle})
+    # Of coordinates that were rounded to 0.001 above.
     assert x[1] - x[0] == pytest.approx(x[2] - x[1], abs=2e-3), "epochs are logarithmic"
     heights = {at: [c[1] for c in middle if round(c[0], 3) == at] for at in x}
     mean = [sum(heights[at]) / 2 for at in x]

@@ -51,6 +51,15 @@ def _beside(path: Path) -> str:
     return f"; did you mean {path.with_name(there[near[0]])}?" if near else ""
 
 
+def mark_of(path: Path) -> tuple[int, ...] | None:
+    """Return what changes where a file is replaced; None where there is none."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
 def what_is(path: Path) -> str:
     """Return ``"a folder"``, ``"a model"`` or ``"a file"``; files are told by their names."""
     if path.is_dir():

@@ -173,6 +173,18 @@ def test_lines_that_were_edited_to_nonsense_are_left_out(run, copy, tmp_path):
     assert "note: 2 damaged lines" in result.out
 
 
+@pytest.mark.parametrize("levels", [[0.5], "high", {"2d": "0.5"}, {"2d": None}])
+def test_levels_that_were_edited_to_nonsense_are_left_out_with_their_line(
+    run, copy, tmp_path, levels
+):
+    listed = lines(copy)
+    listed[0]["levels"] = levels
+    (copy / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in listed))
+    result = run("report", copy, "-o", tmp_path / "r.html")
+    assert result.code == 0, result.err
+    assert "note: 1 damaged lines" in result.out
+
+
 def test_a_table_that_was_cut_is_shown_up_to_there(run, copy, tmp_path):
     text = (copy / "scores.jsonl").read_text()
     (copy / "scores.jsonl").write_text(text[:-20])

@@ -267,6 +267,7 @@ def test_drift_is_in_the_lines_and_goes_on_from_run_to_run(run, detector, tmp_pa
         (["--opcua", "4840", "--opcua-key", "f"], "--opcua-cert and --opcua-key belong together"),
         (["--host", "0.0.0.0"], "--host is of --port, which is not given"),
         (["--key-file", "f"], "--key-file is of --port, which is not given"),
+        (["--shifts", "07:00"], "--shifts is of --port, which is not given"),
         (["--port", "70000"], "--port must be from 0 to 65535, got 70000"),
         (["--port", "0", "--host", "0.0.0.0"], "which needs --key-file"),
         (["--port", "0", "--shifts", "noon"], "--shifts must be times, HH:MM,HH:MM,..."),

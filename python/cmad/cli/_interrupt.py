@@ -1,9 +1,10 @@
 """Ctrl-C: what a command says of what is left behind, in one line."""
 
-import os
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
+
+from cmad.paths import mark_of
 
 EXIT_CODE = 130
 """As shells have it: 128 and the number of the signal."""
@@ -32,20 +33,11 @@ class Watched:
 
     def __init__(self, path: Path) -> None:
         """Note what is there."""
-        self._path, self._before = path, _mark(path)
+        self._path, self._before = path, mark_of(path)
 
     def __str__(self) -> str:
         """Say what became of it."""
-        now = _mark(self._path)
+        now = mark_of(self._path)
         if now != self._before:
             return f"{self._path} is already the new one"
         return f"{self._path} " + ("is as it was" if self._before else "was not written")
-
-
-def _mark(path: Path) -> tuple[int, ...] | None:
-    """Return what changes where a file is replaced; None where there is none."""
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size

@@ -142,7 +142,11 @@ class Page:
         self._host, self._begins = host, begins_of(shifts)
         self._listening: socket.socket | None = None
         if port is None:
-            for option, given in (("host", host != HERE[0]), ("key-file", key_file is not None)):
+            for option, given in (
+                ("host", host != HERE[0]),
+                ("key-file", key_file is not None),
+                ("shifts", shifts != SHIFTS),
+            ):
                 if given:
                     raise ValueError(f"--{option} is of --port, which is not given")
             return

@@ -118,8 +118,9 @@ def _expect_line(line: Line) -> None:
             float(line[name])
     if not isinstance(line["name"], str):
         raise TypeError("name")
-    for level in (line.get("levels") or {}).values():
-        float(level)
+    levels = line.get("levels") or {}
+    if not isinstance(levels, dict) or not all(isinstance(v, int | float) for v in levels.values()):
+        raise TypeError("levels")
     for region in line.get("regions") or ():
         _region(region)
 

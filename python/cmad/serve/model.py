@@ -1,12 +1,12 @@
 """A model that is at work, as the live page, the metrics and `GET /model` speak of it."""
 
 import hashlib
-import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 
 from cmad.datasets.names import plain
 from cmad.detectors import Detector, load
+from cmad.paths import mark_of
 from cmad.serve.drifting import Drift
 
 
@@ -25,7 +25,7 @@ class Model(ABC):
 
         """
         self.path, self.name = path, plain(path.stem)
-        self._mark = _mark(path)
+        self._mark = mark_of(path)
         self.digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         self.detector: Detector = load(path, device=device)
         self.drift: Drift | None = None
@@ -43,7 +43,7 @@ class Model(ABC):
     @property
     def replaced(self) -> str | None:
         """What has become of the model's file since it was loaded; None for nothing."""
-        now = _mark(self.path)
+        now = mark_of(self.path)
         if now == self._mark:
             return None
         what = "is another file now" if now else "is not there any more"
@@ -53,12 +53,3 @@ class Model(ABC):
     def note(self) -> str | None:
         """What a person should know of it; None for nothing."""
         return self.replaced
-
-
-def _mark(path: Path) -> tuple[int, ...] | None:
-    """Return what changes where a file is replaced; None where there is none."""
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
